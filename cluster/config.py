@@ -1,0 +1,80 @@
+"""Declare a knob once: its default, bound, flag, search space and record are one line."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+import annotated_types
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from cluster.errors import InvalidInput, nearest
+
+
+@dataclass(frozen=True)
+class Between(annotated_types.GroupedMetadata):
+    """The closed range of a number: `lr: Annotated[float, Between(1e-5, 1e-1, log=True)] = 3e-3`.
+
+    Args:
+        low: the smallest value allowed.
+        high: the largest value allowed.
+        log: whether a search draws it evenly in its logarithm.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __iter__(self) -> Iterator[annotated_types.BaseMetadata]:
+        """What pydantic checks and JSON Schema shows."""
+        yield annotated_types.Ge(self.low)
+        yield annotated_types.Le(self.high)
+
+
+class Config(BaseModel):
+    """The hyper-parameters of a capability, checked when made and frozen after."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, object] | Sequence[str] = ()) -> Self:
+        """Build it from `{"epochs": 3}` or from `["epochs=3"]`.
+
+        Raises:
+            InvalidInput: a name is unknown or a value breaks its bound; the sentence says which.
+        """
+        pairs = settings if isinstance(settings, Mapping) else dict(map(_pair, settings))
+        for name in pairs:
+            if name not in cls.model_fields:
+                raise InvalidInput(
+                    f"There is no knob {name!r}.", hint=nearest(name, cls.model_fields)
+                )
+        try:
+            return cls.model_validate(pairs)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InvalidInput(
+                f"{where} = {first['input']!r} is not allowed: {first['msg']}.",
+                hint=describe(where.split(".")[0], cls.model_fields),
+            ) from None
+
+
+def describe(name: str, fields: Mapping[str, FieldInfo]) -> str:
+    """One sentence about a knob: its default and, where it has one, its range."""
+    field = fields[name]
+    bound = next((m for m in field.metadata if isinstance(m, Between)), None)
+    span = f" and it lies between {bound.low:g} and {bound.high:g}" if bound else ""
+    return f"Its default is {field.default!r}{span}."
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InvalidInput(f"{text!r} is not a setting.", hint="Write name=value, as in epochs=3.")
+    return name.strip().replace("-", "_"), value.strip()
+
+
+Probability = Annotated[float, Between(0.0, 1.0)]

@@ -1,0 +1,121 @@
+"""Say what was wrong and what to do next.
+
+LeptonError               500
+├── InvalidInput          422  a value breaks its type, bound or limit
+│   ├── Malformed         400  the request cannot be read at all
+│   ├── TooLarge          413  a body, batch, picture or text is over its limit
+│   └── UnsupportedMedia  415  a content type nobody here reads
+├── NotFound              404  no task, version, alias, view or file of that name
+├── Conflict              409  the state does not allow it: already up, port taken
+├── Unavailable           503  not running, starting, or overloaded
+├── DeadlineExceeded      504  the answer would come too late
+├── NotEnough             507  disk or memory is short
+└── Corrupt               500  stored bytes are not what was written
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class LeptonError(Exception):
+    """The base of every error that Lepton raises on purpose.
+
+    Args:
+        message: what was wrong, with the value.
+        hint: what to do next, as a sentence.
+        pointer: where in the input it stands (a JSON pointer), if it stands somewhere.
+        limit: the bound that was broken, if there is one.
+        actual: the value that broke it.
+        retry_after_s: seconds after which the same request may succeed.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Something broke on our side"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        pointer: str = "",
+        limit: float | None = None,
+        actual: float | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{message} {hint}".strip())
+        self.message = message
+        self.hint = hint
+        self.pointer = pointer
+        self.limit = limit
+        self.actual = actual
+        self.retry_after_s = retry_after_s
+
+
+class InvalidInput(LeptonError):
+    """A value breaks its type, bound or limit."""
+
+    status, code, title = 422, "invalid-input", "The input is not valid"
+
+
+class Malformed(InvalidInput):
+    """The request cannot be read at all."""
+
+    status, code, title = 400, "malformed", "The request cannot be read"
+
+
+class TooLarge(InvalidInput):
+    """A body, batch, picture or text is over its limit."""
+
+    status, code, title = 413, "too-large", "The request is too large"
+
+
+class UnsupportedMedia(InvalidInput):
+    """A content type that nobody here reads."""
+
+    status, code, title = 415, "unsupported-media", "The content type is not supported"
+
+
+class NotFound(LeptonError):
+    """No task, version, alias, view or file of that name."""
+
+    status, code, title = 404, "not-found", "There is nothing by that name"
+
+
+class Conflict(LeptonError):
+    """The state does not allow it."""
+
+    status, code, title = 409, "conflict", "The state does not allow it"
+
+
+class Unavailable(LeptonError):
+    """Not running, still starting, or overloaded."""
+
+    status, code, title = 503, "unavailable", "The service cannot answer now"
+
+
+class DeadlineExceeded(LeptonError):
+    """The answer would come too late."""
+
+    status, code, title = 504, "deadline-exceeded", "The answer would come too late"
+
+
+class NotEnough(LeptonError):
+    """Disk or memory is short."""
+
+    status, code, title = 507, "not-enough", "There is not enough room"
+
+
+class Corrupt(LeptonError):
+    """Stored bytes are not what was written."""
+
+    status, code, title = 500, "corrupt", "Stored data is damaged"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The sentence that offers the name most like `name`, or lists what there is."""
+    known = sorted(names)
+    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
+        return f"Did you mean {close[0]!r}?"
+    return f"There are: {', '.join(known)}." if known else "There are none yet."

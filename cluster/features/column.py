@@ -1,0 +1,249 @@
+"""Say what one column of a view holds: raw, in memory and at rest."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cluster.batch import objects
+from cluster.features.times import read_times
+
+Faults = dict[int, str]
+"""Why a value was not let in, by row: a predicate that follows the column's name."""
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing", "t10k"), "test"),
+}
+"""What sources call their parts, and what we call them."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """The type of a column. In memory it is a NumPy array; at rest it is an Arrow array."""
+
+    arrow: ClassVar[pa.DataType]
+    dtype: ClassVar[type]
+    compression: ClassVar[str] = "zstd"
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Raw to memory: whatever a source gave `[n]` to NumPy `[n]`, and per bad row the reason.
+
+        What stands in a bad row is not defined.
+        """
+        raise NotImplementedError(f"{type(self).__name__} says how raw values are let in.")
+
+    def pack(self, values: NDArray[Any]) -> pa.Array:
+        """Memory to rest: NumPy `[n]` to Arrow `[n]`."""
+        return pa.array(values, type=self.arrow)
+
+    def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+        """Rest to memory: Arrow `[n]` to NumPy `[n]`."""
+        return values.to_numpy(zero_copy_only=False).astype(self.dtype, copy=False)
+
+    def size_bytes(self, packed: pa.Array) -> int:
+        """How much memory the values take once unpacked."""
+        return int(packed.nbytes)
+
+
+@dataclass(frozen=True)
+class Text(Column):
+    """A string: words, a label, an id. In memory an object array of `str`.
+
+    Args:
+        blank: whether it may be empty.
+    """
+
+    blank: bool = False
+    arrow = pa.string()
+    dtype = object
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Strings as they are; whole numbers as their digits, since ids are often numbers."""
+        words = [value if type(value) is str else _word(value) for value in values.tolist()]
+        faults: Faults = {}
+        for row, word in enumerate(words):
+            if word is None:
+                faults[row] = f"is a {type(values[row]).__name__}, not text"
+                words[row] = ""
+            elif not self.blank and not word.strip():
+                faults[row] = "is empty"
+        for row in _unwritable(words):
+            faults[row] = "is not valid UTF-8"
+            words[row] = ""
+        return objects(words), faults
+
+    def size_bytes(self, packed: pa.Array) -> int:
+        """The characters, and what Python takes for a string and a pointer to it."""
+        return int(packed.nbytes) + 57 * len(packed)
+
+
+@dataclass(frozen=True)
+class Split(Column):
+    """The part of the data that its source puts a row in: train, valid, test, or nothing."""
+
+    arrow = pa.string()
+    dtype = object
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Any of the usual words for a part, as ours."""
+        words = ["" if value is None else str(value).strip().lower() for value in values.tolist()]
+        known = {**SPLITS, "": ""}
+        faults = {
+            row: f"{word[:40]!r} is none of train, valid, test"
+            for row, word in enumerate(words)
+            if word not in known
+        }
+        return objects(known.get(word, "") for word in words), faults
+
+    def size_bytes(self, packed: pa.Array) -> int:
+        """A pointer a row: the three words stand in memory once."""
+        return 8 * len(packed)
+
+
+@dataclass(frozen=True)
+class Number(Column):
+    """A 64-bit float that is never NaN."""
+
+    arrow = pa.float64()
+    dtype = np.float64
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Numbers and text that reads as one; NaN and infinity are no numbers."""
+        try:
+            numbers, faults = values.astype(np.float64), {}
+        except (TypeError, ValueError, OverflowError):
+            numbers, faults = _numbers(values)
+        for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
+            faults.setdefault(row, f"is {numbers[row]}, not a finite number")
+        return numbers, faults
+
+
+@dataclass(frozen=True)
+class Whole(Column):
+    """A 64-bit integer."""
+
+    arrow = pa.int64()
+    dtype = np.int64
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Integers, and numbers or text without a fraction."""
+        numbers, faults = Number().admit(values)
+        whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (abs(numbers) < 2**63)
+        for row in np.flatnonzero(~whole).tolist():
+            faults.setdefault(row, f"is {values[row]!r}, not a 64-bit integer")
+        if values.dtype.kind in "iu":
+            return values.astype(np.int64), faults
+        # Python reads digits that a float would round.
+        exact = np.zeros(len(values), dtype=np.int64)
+        for row in np.flatnonzero(whole).tolist():
+            exact[row] = _whole(values[row])
+        return exact, faults
+
+
+@dataclass(frozen=True)
+class Texts(Column):
+    """A list of strings per row. In memory an object array of `list[str]`."""
+
+    arrow = pa.list_(pa.string())
+    dtype = object
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Lists of words, or one text with `|` between them, as in flat files."""
+        lists, faults = [], {}
+        for row, value in enumerate(values):
+            parts = value.split("|") if isinstance(value, str) else value
+            if parts is None:
+                parts = []
+            if not isinstance(parts, list | tuple | np.ndarray):
+                faults[row] = f"is a {type(value).__name__}, not a list of words"
+                parts = []
+            words = [word.strip() for word in map(str, parts)]
+            lists.append([word for word in words if word])
+            if next(iter(_unwritable(lists[-1])), None) is not None:
+                faults[row] = "is not valid UTF-8"
+                lists[-1] = []
+        return objects(lists), faults
+
+    def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+        """Arrow lists to an object array of Python lists."""
+        return objects(values.to_pylist())
+
+    def size_bytes(self, packed: pa.Array) -> int:
+        """The characters, and what Python takes for the strings and the lists."""
+        return int(packed.nbytes) + 57 * len(packed.flatten()) + 64 * len(packed)
+
+
+@dataclass(frozen=True)
+class Time(Column):
+    """A moment in UTC, to the microsecond. In memory `datetime64[us]`.
+
+    Args:
+        zone: where raw times that name no zone were written; empty to refuse them.
+    """
+
+    zone: str = ""
+    arrow = pa.timestamp("us", tz="UTC")
+    dtype = np.datetime64
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Unix time, ISO 8601 with a zone, or `datetime64`, which is UTC."""
+        return read_times(values, self.zone)
+
+    def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+        """Arrow timestamps to `datetime64[us]`, which has no zone: it is UTC by definition."""
+        plain: NDArray[Any] = values.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
+        return plain
+
+
+ALWAYS = np.datetime64(0, "us")
+"""The event time of rows that come without one: they are taken to have held always."""
+
+
+def times(values: Sequence[object]) -> NDArray[Any]:
+    """Event times as the store keeps them: `datetime64[us]`, UTC."""
+    return np.asarray(values, dtype="datetime64[us]")
+
+
+def _word(value: object) -> str | None:
+    """A raw value as text: nothing as the empty text, a list or bytes as None."""
+    if value is None or value != value:  # noqa: PLR0124: NaN is not itself
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # 17850.0 is how a column of ids with gaps is often written
+    if isinstance(value, str | int | float):
+        return str(value)
+    return None
+
+
+def _unwritable(words: Sequence[str | None]) -> list[int]:
+    """The rows whose text holds half a character: bytes that were no UTF-8 when read."""
+    try:
+        json.dumps(words, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return [row for row, word in enumerate(words) if word and not _writable(word)]
+    return []
+
+
+def _writable(word: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in word)
+
+
+def _numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], Faults]:
+    numbers, faults = np.zeros(len(values)), {}
+    for row, value in enumerate(values.tolist()):
+        try:
+            numbers[row] = float(value)
+        except (TypeError, ValueError, OverflowError):
+            empty = value is None or value == ""
+            faults[row] = "is missing" if empty else f"{str(value)[:40]!r} is not a number"
+    return numbers, faults
+
+
+def _whole(value: object) -> int:
+    text = str(value).strip()
+    return int(text) if text.lstrip("+-").isdigit() else int(float(text))

@@ -1,0 +1,111 @@
+"""Read a moment however a source writes it, and refuse one whose zone nobody knows."""
+
+import math
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.errors import InvalidInput
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+LAST_SECOND = 253_402_300_799  # 9999-12-31, beyond which `datetime` knows no moment
+
+
+def zone_named(name: str) -> ZoneInfo | None:
+    """The zone to read naive times in; none for the empty name.
+
+    Raises:
+        InvalidInput: there is no zone of that name.
+    """
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidInput(
+            f"There is no time zone {name!r}.", hint="Write it as in timezone=Europe/London."
+        ) from None
+
+
+def read_times(values: NDArray[Any], zone: str) -> tuple[NDArray[Any], dict[int, str]]:
+    """Raw moments `[n]` to `datetime64[us]` `[n]` in UTC, and per row that has none, why.
+
+    Takes `datetime64` (UTC by definition), `datetime`, ISO 8601 text with a zone, and unix time in
+    seconds, milliseconds, microseconds or nanoseconds, told apart by their size. Naive text is read
+    in `zone`, and refused where `zone` is empty.
+    """
+    if values.dtype.kind == "M":
+        missing = dict.fromkeys(np.flatnonzero(np.isnat(values)).tolist(), "is missing")
+        return np.where(np.isnat(values), np.datetime64(0, "us"), values.astype("M8[us]")), missing
+    place = zone_named(zone)
+    read: dict[object, int | str] = {}
+    moments, faults = np.zeros(len(values), dtype=np.int64), {}
+    for row, value in enumerate(values.tolist()):
+        found = read.get(value)
+        if found is None:
+            found = read[value] = _moment(value, place)
+        if isinstance(found, str):
+            faults[row] = found
+        else:
+            moments[row] = found
+    return moments.view("M8[us]"), faults
+
+
+def _moment(value: object, zone: ZoneInfo | None) -> int | str:
+    """Microseconds since 1970 in UTC, or why there are none."""
+    if isinstance(value, str):
+        return _written(value.strip(), zone)
+    if isinstance(value, bool) or value is None or value != value:  # noqa: PLR0124: NaN is not itself
+        return "is missing"
+    if isinstance(value, int | float):
+        return _unix(value)
+    if isinstance(value, datetime):
+        return _zoned(value, zone)
+    if isinstance(value, date):
+        return _zoned(datetime.combine(value, time()), zone)
+    return f"is a {type(value).__name__}, which is no moment"
+
+
+def _written(text: str, zone: ZoneInfo | None) -> int | str:
+    if not text:
+        return "is missing"
+    try:
+        number = float(text) if "-" not in text[1:] else None
+    except ValueError:
+        number = None
+    if number is not None:
+        return _unix(number if "." in text or "e" in text.lower() or "n" in text else int(text))
+    try:
+        return _zoned(datetime.fromisoformat(text), zone)
+    except ValueError:
+        return f"{text[:40]!r} is no time: write ISO 8601 as in 2024-05-01T12:00:00Z, or unix time"
+
+
+def _unix(number: float) -> int | str:
+    if not math.isfinite(number):
+        return f"is {number}, which is no moment"
+    if 19_000_101 <= number <= 20_991_231:  # August 1970 in unix time, and every day since 1900
+        return f"{number:.0f} could be a date or unix seconds: write dates as in 2024-05-01"
+    # Seconds reach 1e11 in the year 5138; milliseconds reach it in March 1973, and so on upwards.
+    for limit, unit in ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1)):
+        if abs(number) < limit:
+            return round(number * unit)
+    nanoseconds = int(number)
+    if abs(nanoseconds) // 1_000_000_000 > LAST_SECOND:
+        return f"{number:g} is too large to be unix time"
+    return nanoseconds // 1_000
+
+
+def _zoned(moment: datetime, zone: ZoneInfo | None) -> int | str:
+    if moment.tzinfo is None:
+        if zone is None:
+            return (
+                f"{moment.isoformat(sep=' ')!r} has no time zone: "
+                "say which one it is in, as in timezone=Europe/London"
+            )
+        moment = moment.replace(tzinfo=zone)
+    return (moment - EPOCH) // MICROSECOND

@@ -1,0 +1,98 @@
+"""Name some typed columns about one key: what data looks like before a model sees it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from cluster.batch import Arrays, Batch, length
+from cluster.errors import InvalidInput, nearest
+from cluster.features.column import ALWAYS, Column, Split, Text, Time
+
+Sample = Callable[[int, np.random.Generator], Batch]
+"""Draws that many made-up rows of the view's shape: `sample(n, rng) -> Batch`."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that was not taken in, where it stood and why."""
+
+    where: str
+    reason: str
+
+
+Reader = Callable[[Sequence[Path], Mapping[str, str]], Iterator[Batch | Reject]]
+"""Reads raw files: `read(paths, columns)` yields batches of raw rows, some thousands at a time, and
+a Reject for what is no row at all. `columns` says which source column is which of ours.
+
+A batch holds every column of key and view; `event_time` and `split` where the source gives them;
+and, where it can, `where`: text that says where each row stood. Values are as the source has them:
+each column's `admit` makes them what they should be, or says why it cannot."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Named, typed columns about one key, with an event time.
+
+    Every stored row carries, beside the key and the columns, `event_time` (when it became true)
+    and `split` (the part that the source puts it in: train, valid or test; empty where the source
+    says nothing). Key and event time together identify a row: the same again changes nothing, other
+    values for them replace it.
+
+    Args:
+        name: the view's name, and the folder of its rows.
+        key: the columns that say what a row is about, all of them `Text`.
+        columns: type of each column that is not part of the key.
+        sample: draws made-up rows, key and `event_time` included, so that a capability can be
+            tested and shown with no data at hand.
+        read: reads raw files; a view without one cannot be ingested.
+        description: what it holds, for people.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    columns: Mapping[str, Column]
+    sample: Sample = field(repr=False, compare=False)
+    read: Reader | None = field(default=None, repr=False, compare=False)
+    description: str = ""
+
+    @property
+    def schema(self) -> dict[str, Column]:
+        """Every stored column with its type: key, columns, event time and split."""
+        keys: dict[str, Column] = {name: Text() for name in self.key}
+        return {**keys, **self.columns, "event_time": Time(), "split": Split()}
+
+    def only(self, *names: str) -> Self:
+        """The same stored rows seen through fewer columns: what a caller sends of them.
+
+        Raises:
+            InvalidInput: the view has no such column.
+        """
+        for name in names:
+            if name not in self.columns:
+                raise InvalidInput(
+                    f"View {self.name!r} has no column {name!r}.", hint=nearest(name, self.columns)
+                )
+        return replace(self, columns={name: self.columns[name] for name in names})
+
+    def pack(self, batch: Batch) -> pa.Table:
+        """Memory to rest: rows as an Arrow table of the view's schema.
+
+        Rows without an event time have held always; rows without a split are in none.
+        """
+        rows = length(batch)
+        spare = {"event_time": np.full(rows, ALWAYS), "split": np.full(rows, "", dtype=object)}
+        return pa.table(
+            {
+                name: column.pack(batch[name] if name in batch else spare[name])
+                for name, column in self.schema.items()
+            }
+        )
+
+    def unpack(self, table: pa.Table) -> Arrays:
+        """Rest to memory: the columns that an Arrow table of this view's rows has."""
+        types = {**self.schema, "created": Time()}
+        return {name: types[name].unpack(table[name]) for name in table.column_names}

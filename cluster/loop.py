@@ -1,0 +1,338 @@
+"""Train any NeuralTask: the one torch loop.
+
+A step depends on the weights, the seed and its own number alone: the order of the rows comes from
+(seed, epoch), the augmentation and the dropout from (seed, step). So a checkpoint is weights,
+optimizer and step, and a run that was killed ends bit-equal to one that was not.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from cluster.batch import Arrays, Batch, concat, shuffle, take
+from cluster.neural import NeuralConfig, NeuralTask
+from cluster.rows import Rows
+from cluster.run import Run
+
+Encoded = tuple[Arrays, Arrays]
+Task = NeuralTask[Any, Any, Any]
+
+REPORT_S = 1.0
+WATCH_ROWS = 2_048  # enough to draw a curve; the test set is what measures
+
+
+def train(task: Task, train: Rows, valid: Rows, run: Run) -> nn.Module:
+    """Train the task's network on this worker's rows, together with the other workers.
+
+    Args:
+        task: has been given its `state`; its `curves` are filled.
+        train: this worker's shard.
+        valid: rows to watch; may be empty.
+        run: rank, device, where to report and to keep checkpoints.
+
+    Returns:
+        The trained network (its moving average if the config has one), in evaluation mode.
+    """
+    torch.manual_seed(run.seed)
+    loop = Loop(task, task.network(task.state).to(run.device), train, run)
+    if run.resume:
+        loop.restore(run.resume)
+    loop.run_steps(valid)
+    return loop.averaged.eval()
+
+
+class Feed:
+    """Encoded batches by step: gathered from memory, or from a stream in passes."""
+
+    def __init__(self, task: Task, rows: Rows, run: Run) -> None:
+        self.task, self.rows, self.run = task, rows, run
+        fewest = min(run.all_gather(rows.count))
+        self.size = max(1, min(task.config.batch_size // run.workers, fewest))
+        self.steps_per_epoch = max(1, fewest // self.size)
+        self.resident = encode_all(task, rows) if rows.resident else None
+
+    def batches(self, start: int, end: int) -> Iterator[Encoded]:
+        """Batches of steps `start` to `end`, each prepared while the one before it trains."""
+        source = islice(self._passes(start), end - start)
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            waiting = ahead.submit(next, source, None)
+            while (ready := waiting.result()) is not None:
+                waiting = ahead.submit(next, source, None)
+                yield ready
+
+    def _passes(self, step: int) -> Iterator[Encoded]:
+        while True:
+            epoch, done = divmod(step, self.steps_per_epoch)
+            seed = hash((self.run.seed, epoch, self.run.rank)) & 0x7FFFFFFF
+            for arrays, truth in islice(self._epoch(seed), done, self.steps_per_epoch):
+                rng = np.random.default_rng((self.run.seed, step, self.run.rank))
+                yield self.task.augment(arrays, truth, rng)
+                step += 1
+
+    def _epoch(self, seed: int) -> Iterator[Encoded]:
+        if self.resident is None:
+            for batch in self.rows.shuffled(self.size, seed=seed):
+                yield self.task.encode(batch), self.task.encode_truth(batch)
+            return
+        arrays, truth = self.resident
+        order = shuffle(self.rows.count, seed=seed)
+        for start in range(0, len(order) - self.size + 1, self.size):
+            rows = order[start : start + self.size]
+            yield trim(take(arrays, rows), self.task.varying), take(truth, rows)
+
+
+class Loop:
+    """The state of one training and its steps."""
+
+    def __init__(self, task: Task, network: nn.Module, rows: Rows, run: Run) -> None:
+        self.task, self.run, self.network = task, run, network
+        self.config: NeuralConfig = task.config
+        self.feed = Feed(task, rows, run)
+        self.steps = self.feed.steps_per_epoch * self.config.epochs
+        self.step = 0
+        self.loss = torch.zeros((), device=run.device)  # summed over the steps of this epoch
+        self.precision = self.config.precision
+        self.averaged = deepcopy(network) if self.config.ema else network
+        self.trained = DistributedDataParallel(network) if run.workers > 1 else network
+        self.optimizer = make_optimizer(network, self.config)
+
+    def run_steps(self, valid: Rows) -> None:
+        """Train to the end, reporting about once a second and keeping checkpoints on the way."""
+        clock = Clock(self.run, self.step)
+        for arrays, truth in self.feed.batches(self.step, self.steps):
+            if self.precision == "auto":
+                self.choose_precision(arrays, truth)
+            self.loss += self.advance(arrays, truth)
+            if clock.report_due() or self.step % self.feed.steps_per_epoch == 0:
+                rate = clock.rate(self.step) * self.feed.size * self.run.workers
+                self.run.report(steps=self.steps, rows_per_s=rate, **self.point(valid))
+            if clock.checkpoint_due(self.step) and self.step < self.steps:
+                self.run.checkpoint(self.save)
+
+    def point(self, valid: Rows) -> dict[str, float]:
+        """Where the training stands; at the end of an epoch also a point of the curves."""
+        epoch, within = divmod(self.step - 1, self.feed.steps_per_epoch)
+        loss = self.loss.item() / (within + 1)
+        point = {"step": self.step, "epoch": epoch + 1, "loss": loss, "lr": self.lr()}
+        if within + 1 == self.feed.steps_per_epoch:
+            point |= self.watch(valid)
+            self.task.curves.append(point)
+            self.loss.zero_()
+        return point
+
+    def advance(self, arrays: Arrays, truth: Arrays) -> Tensor:
+        """One step: forward, backward, clip, update. Returns the loss, detached."""
+        self.trained.train()
+        reseed(
+            (self.run.seed << 32) + self.step * self.run.workers + self.run.rank, self.run.device
+        )
+        with self.casting(self.precision):
+            loss = self.task.loss(self.trained, self.tensors(arrays), self.tensors(truth))
+        if self.config.l1:
+            loss = loss + self.config.l1 * sum(p.abs().sum() for p in self.network.parameters())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr()
+        self.optimizer.step()
+        self.step += 1
+        if self.config.ema:
+            average(self.averaged, self.network, min(self.config.ema, self.step / (self.step + 10)))
+        return loss.detach()
+
+    def watch(self, valid: Rows) -> dict[str, float]:
+        """Score the network as it stands on rows it does not learn from."""
+        rows = next(iter(valid.batches(WATCH_ROWS)), None)
+        if rows is None or self.run.rank:
+            return {}
+        rows = self.task.complete(rows)
+        with torch.no_grad():
+            outputs = self.averaged.eval()(**self.tensors(self.task.encode(rows)))
+        named = outputs if isinstance(outputs, dict) else {"output": outputs}
+        arrays = {name: tensor.float().cpu().numpy() for name, tensor in named.items()}
+        return self.task.score(rows, self.task.decode(arrays, rows))
+
+    def lr(self) -> float:
+        """The learning rate of this step: OneCycle (Smith 2018, arXiv:1803.09820) or cosine."""
+        done, warmup = self.step / self.steps, self.config.warmup
+        scale: float
+        match self.config.schedule:
+            case "onecycle" if done < warmup:
+                scale = 0.04 + 0.96 * done / warmup
+            case "onecycle":
+                scale = max(0.0, (1 - done) / (1 - warmup))
+            case "cosine":
+                scale = 0.5 * (1 + math.cos(math.pi * done))
+            case _:
+                scale = 1.0
+        return self.config.lr * scale
+
+    def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
+        """Arrays on the device of this run."""
+        return {
+            name: torch.from_numpy(np.ascontiguousarray(array)).to(self.run.device)
+            for name, array in arrays.items()
+        }
+
+    def casting(self, precision: str) -> AbstractContextManager[Any]:
+        """The context in which the forward pass runs."""
+        if precision == "bf16":
+            return torch.autocast(torch.device(self.run.device).type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def choose_precision(self, arrays: Arrays, truth: Arrays) -> None:
+        """Settle `auto` by timing both on copies; rank 0 decides, and the checkpoint remembers."""
+        times = {name: self._time(name, arrays, truth) for name in ("fp32", "bf16")}
+        self.precision = self.run.agree(min(times, key=lambda name: times[name]))
+        self.run.checkpoint(self.save)
+
+    def _time(self, precision: str, arrays: Arrays, truth: Arrays) -> float:
+        network = deepcopy(self.network).train()
+        times = []
+        for _ in range(4):
+            began = time.perf_counter()
+            with self.casting(precision):
+                loss = self.task.loss(network, self.tensors(arrays), self.tensors(truth))
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss.item()  # waits for a GPU to finish
+            times.append(time.perf_counter() - began)
+        return min(times[1:])
+
+    def save(self, folder: Path) -> None:
+        """Write what `restore` needs."""
+        state = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "loss": self.loss,
+        }
+        torch.save(state, folder / "training.pt")
+        place = {"step": self.step, "precision": self.precision, "curves": self.task.curves}
+        (folder / "place.json").write_text(json.dumps(place))
+
+    def restore(self, folder: Path) -> None:
+        """Go on from where `save` was called."""
+        state = torch.load(folder / "training.pt", map_location=self.run.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        place = json.loads((folder / "place.json").read_bytes())
+        self.loss = state["loss"]
+        self.step, self.precision = place["step"], place["precision"]
+        self.task.curves = place["curves"]
+
+
+class Clock:
+    """Says when to report and when to keep a checkpoint."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        self.run = run
+        self.began = self.reported = time.monotonic()
+        self.first = step
+        self.every: int | None = None
+
+    def report_due(self) -> bool:
+        """Whether about a second has passed since it was last due."""
+        if (now := time.monotonic()) - self.reported < REPORT_S:
+            return False
+        self.reported = now
+        return True
+
+    def rate(self, step: int) -> float:
+        """Steps per second so far."""
+        return (step - self.first) / max(1e-9, time.monotonic() - self.began)
+
+    def checkpoint_due(self, step: int) -> bool:
+        """Whether this step ends with a checkpoint; workers must agree, so it is counted in steps.
+
+        Rank 0 measures the first twenty steps and says how many make `checkpoint_s` seconds.
+        """
+        if step - self.first == 20:
+            steps = max(1, round(self.run.checkpoint_s * self.rate(step)))
+            self.every = self.run.agree(steps)
+        return self.every is not None and (step - self.first) % self.every == 0
+
+
+def reseed(seed: int, device: str) -> None:
+    """Start torch's generators anew; `torch.manual_seed` would also queue it for absent GPUs."""
+    torch.default_generator.manual_seed(seed)
+    if device.startswith("cuda"):
+        torch.cuda.manual_seed(seed)
+
+
+def make_optimizer(network: nn.Module, config: NeuralConfig) -> torch.optim.Optimizer:
+    """AdamW or SGD with Nesterov momentum; norms and biases are not decayed."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0
+        )
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.99))
+
+
+@torch.no_grad()
+def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the average towards the network; counters are copied."""
+    for mean, now in zip(
+        averaged.state_dict().values(), network.state_dict().values(), strict=True
+    ):
+        if mean.is_floating_point():
+            mean.lerp_(now, 1 - decay)
+        else:
+            mean.copy_(now)
+
+
+def encode_all(task: Task, rows: Rows, size: int = 4_096) -> Encoded:
+    """Every row of the shard, encoded once; padded axes are made as long as the longest."""
+    parts: list[Batch] = list(rows.batches(size))
+    return (
+        stack([task.encode(part) for part in parts]),
+        stack([task.encode_truth(part) for part in parts]),
+    )
+
+
+def trim(arrays: Arrays, varying: Mapping[str, tuple[int, ...]]) -> Arrays:
+    """Cut the zeros that pad every row of a batch, as `encode` would not have put them there."""
+    trimmed = dict(arrays)
+    for name, axes in varying.items():
+        for axis in axes:
+            used = np.unique(np.nonzero(trimmed[name])[axis])
+            end = int(used[-1]) + 1 if len(used) else 1
+            trimmed[name] = trimmed[name].take(range(end), axis=axis)
+    return trimmed
+
+
+def stack(parts: list[Arrays]) -> Arrays:
+    """Concatenate encoded parts, padding with zeros where they differ in length."""
+    if len(parts) == 1:
+        return parts[0]
+    padded = []
+    longest = {name: np.max([part[name].shape for part in parts], axis=0) for name in parts[0]}
+    for part in parts:
+        padded.append({name: pad(array, longest[name]) for name, array in part.items()})
+    return dict(concat(padded))
+
+
+def pad(array: NDArray[Any], shape: NDArray[np.int64]) -> NDArray[Any]:
+    """The array with zeros after it, its first axis left as it is."""
+    room = [(0, 0), *((0, n - m) for n, m in zip(shape[1:], array.shape[1:], strict=True))]
+    return np.pad(array, room)

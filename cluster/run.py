@@ -1,0 +1,50 @@
+"""Lend `fit` what it needs of the world around it, so that it never sees Ray."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+Write = Callable[[Path], None]
+"""Fills an empty folder with a checkpoint."""
+
+
+@dataclass
+class Run:
+    """One worker's view of a training run; this one is alone and quiet, for tests and notebooks.
+
+    Args:
+        rank: which worker this is, from 0.
+        workers: how many train together.
+        device: where tensors go: `cpu` or `cuda:0`.
+        seed: what makes two runs alike.
+        resume: the folder of the last checkpoint, if the run was interrupted.
+        checkpoint_s: about how many seconds of work a crash may cost.
+    """
+
+    rank: int = 0
+    workers: int = 1
+    device: str = "cpu"
+    seed: int = 0
+    resume: Path | None = None
+    checkpoint_s: float = 30.0
+
+    def report(self, **metrics: float) -> None:
+        """Say how far the run is: `step`, `steps`, `loss`, `rows_per_s` and whatever counts."""
+
+    def checkpoint(self, write: Write) -> None:
+        """Keep what the run would resume from. Every worker calls it at the same step."""
+
+    def all_reduce(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The sum of every worker's array, in the order of ranks, the same on every worker."""
+        return array
+
+    def all_gather(self, value: Any) -> list[Any]:
+        """Every worker's value, in the order of ranks."""
+        return [value]
+
+    def agree(self, value: Any) -> Any:
+        """Rank 0's value, on every worker."""
+        return self.all_gather(value)[0]

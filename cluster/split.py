@@ -1,0 +1,156 @@
+"""Decide which rows are learnt from and which are kept to measure."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.batch import Batch, length, take
+from cluster.errors import InvalidInput
+
+TRAIN, VALID, TEST = "train", "valid", "test"
+Share = Annotated[float, "between 0 and 1"]
+Parts = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Split(ABC):
+    """Gives every row its part: `train`, `valid` or `test`.
+
+    Args:
+        valid: the share of rows kept to watch the training.
+        test: the share kept to measure the result.
+    """
+
+    valid: Share = 0.05
+    test: Share = 0.15
+
+    def parts(self, rows: Batch, key: Sequence[str]) -> Parts:
+        """The part of each row. What the source says is kept; only the rest is decided here.
+
+        Where the source names its test rows but none to watch with, those are taken from its
+        training rows.
+
+        Args:
+            rows: needs the key, `event_time` and `split`; other columns are not looked at.
+            key: the columns that say what a row is about.
+        """
+        given = rows["split"]
+        parts: Parts = given.astype("<U5")
+        if not (open_rows := parts == "").any():
+            return parts if (parts == VALID).any() else self._watch(parts, rows, key)
+        if (parts == TEST).any():
+            parts[open_rows] = TRAIN
+            return self._watch(parts, rows, key)
+        parts[open_rows] = self.assign(take(rows, open_rows), key)
+        return parts
+
+    @abstractmethod
+    def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
+        """The part of each row of which the source says nothing."""
+
+    def _watch(self, parts: Parts, rows: Batch, key: Sequence[str]) -> Parts:
+        watched = (parts == TRAIN) & (draw(rows, key) < self.valid)
+        parts[watched] = VALID
+        return parts
+
+
+@dataclass(frozen=True)
+class ByKey(Split):
+    """By a hash of the key, so that a row keeps its part when others are added."""
+
+    def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
+        """Shares of the hash's range."""
+        return _shares(draw(rows, key), self.valid, self.test)
+
+
+@dataclass(frozen=True)
+class ByTime(Split):
+    """The oldest rows to learn from, newer ones to watch, the newest to measure."""
+
+    def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
+        """Shares of the rows in the order of their event times."""
+        rank = np.empty(length(rows))
+        rank[np.argsort(rows["event_time"], kind="stable")] = np.arange(length(rows))
+        return _shares(1.0 - (rank + 1) / max(1, len(rank)), self.test, self.valid, (TEST, VALID))
+
+
+@dataclass(frozen=True)
+class PerUser(Split):
+    """The same share of every user's rows, drawn by a hash.
+
+    Args:
+        seed: which of the possible draws.
+    """
+
+    seed: int = 0
+    user: ClassVar[str] = "user_id"
+
+    def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
+        """Shares of each user's rows in the order of their hashes, rounded to whole rows."""
+        drawn = draw(rows, (*key, "event_time"), seed=self.seed)
+        _, user = np.unique(rows[self.user].astype(str), return_inverse=True)
+        order = np.lexsort((drawn, user))
+        sizes = np.bincount(user)
+        rank = np.empty(len(user))
+        rank[order] = np.arange(len(user)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        tests = np.round(self.test * sizes)[user]
+        valids = np.round(self.valid * sizes)[user]
+        return np.where(rank < tests, TEST, np.where(rank < tests + valids, VALID, TRAIN))
+
+
+@dataclass(frozen=True)
+class Folds(Split):
+    """One of `count` equal folds to measure, the rest to learn from.
+
+    Args:
+        count: how many folds.
+        fold: which one is the test, from 0.
+        seed: which of the possible draws.
+    """
+
+    valid: Share = 0.0
+    count: int = 10
+    fold: int = 0
+    seed: int = 0
+
+    def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
+        """Equal ranks of the hash are the folds, so they differ by one row at most."""
+        rank = np.argsort(np.argsort(draw(rows, key, seed=self.seed), kind="stable"))
+        fold = rank * self.count // max(1, len(rank))
+        return np.where(fold == self.fold, TEST, TRAIN).astype("<U5")
+
+
+@dataclass(frozen=True)
+class Given(Split):
+    """Only as the source says."""
+
+    def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
+        """Refuse: the source did not say."""
+        raise InvalidInput(
+            f"{length(rows)} rows do not say which part they belong to.",
+            hint="Give them a `split` of train, valid or test, or choose another split.",
+        )
+
+
+def draw(rows: Batch, names: Sequence[str], *, seed: int = 0) -> NDArray[np.float64]:
+    """A number in [0, 1) for each row that depends on its named columns and the seed alone."""
+    salt = seed.to_bytes(8, "little", signed=True)
+    columns = [rows[name].astype(str) for name in names]
+    digests = b"".join(
+        hashlib.blake2b("\x1f".join(values).encode(), digest_size=8, key=salt).digest()
+        for values in zip(*columns, strict=True)
+    )
+    return (np.frombuffer(digests, dtype="<u8") >> 11) / float(1 << 53)
+
+
+def _shares(
+    drawn: NDArray[Any], first: float, second: float, names: tuple[str, str] = (VALID, TEST)
+) -> Parts:
+    return np.where(
+        drawn < first, names[0], np.where(drawn < first + second, names[1], TRAIN)
+    ).astype("<U5")

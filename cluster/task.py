@@ -1,0 +1,194 @@
+"""The contract: what a capability declares and does, and nothing about what runs it."""
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
+
+import numpy as np
+from pydantic import BaseModel
+
+from cluster.batch import Arrays, Batch, chunks, length, objects, without
+from cluster.config import Config
+from cluster.features.view import View
+from cluster.rows import Rows
+from cluster.run import Run
+from cluster.split import ByKey, Split
+
+__all__ = ["Arrays", "Batch", "Evaluation", "Objective", "Serving", "Task"]
+
+C = TypeVar("C", bound=Config)
+I = TypeVar("I", bound=BaseModel)  # noqa: E741 - the letters of Config, Input, Output
+O = TypeVar("O", bound=BaseModel)  # noqa: E741
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The metric that tuning and promotion chase, and which way."""
+
+    direction: Literal["max", "min"]
+    metric: str
+
+    def better(self, new: float, old: float) -> bool:
+        """Whether `new` is at least as good as `old`."""
+        return new >= old if self.direction == "max" else new <= old
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How a capability's replicas batch, scale and bound what they take.
+
+    Args:
+        max_batch: rows that one predict takes.
+        max_rows: inputs that one request may hold.
+        max_body_bytes: size of one request's body.
+        max_waiting: requests that wait in one replica before it answers 503.
+        min_replicas: replicas kept when nobody asks; 0 lets the service sleep.
+        max_replicas: replicas when everybody asks.
+        target_ongoing: requests in flight per replica that autoscaling aims for.
+    """
+
+    max_batch: int = 32
+    max_rows: int = 1_000
+    max_body_bytes: int = 16 * 2**20
+    max_waiting: int = 256
+    min_replicas: int = 1
+    max_replicas: int = 4
+    target_ongoing: int = 48
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an artefact scored on rows it never saw.
+
+    Args:
+        metrics: numbers by name; the objective's metric is one of them.
+        rows: how many questions were asked.
+        details: Markdown for the model card: a confusion matrix, a ranking table.
+    """
+
+    metrics: dict[str, float]
+    rows: int
+    details: str = ""
+
+
+class Task(ABC, Generic[C, I, O]):
+    """A capability: learns from `examples`, answers rows of `inputs`.
+
+    A subclass names its three types, `Task[Config, Input, Output]`; they are then to be had as
+    `Task.Config`, `Task.Input` and `Task.Output`.
+
+    Attributes:
+        inputs: the columns that a caller sends.
+        examples: the rows to learn from: inputs and truth.
+        truth: the columns that `predict` never sees.
+        features: views joined to every row by key.
+        split: which examples are kept to measure, where the source does not say.
+        objective: what tuning and promotion chase.
+        serving: how replicas batch and scale.
+        parallel: whether it can learn in shards on several workers.
+    """
+
+    Config: ClassVar[type[Config]]
+    Input: ClassVar[type[BaseModel]]
+    Output: ClassVar[type[BaseModel]]
+
+    inputs: ClassVar[View]
+    examples: ClassVar[View]
+    truth: ClassVar[tuple[str, ...]]
+    features: ClassVar[tuple[View, ...]] = ()
+    split: ClassVar[Split] = ByKey()
+    objective: ClassVar[Objective]
+    serving: ClassVar[Serving] = Serving()
+    parallel: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        """Read the three types off `Task[Config, Input, Output]`."""
+        super().__init_subclass__()
+        for base in getattr(cls, "__orig_bases__", ()):
+            types = get_args(base)
+            if (
+                isinstance(get_origin(base), type)
+                and len(types) == 3
+                and isinstance(types[0], type)
+            ):
+                cls.Config, cls.Input, cls.Output = types
+
+    def __init__(self, config: C | None = None) -> None:
+        self.config: C = config if config is not None else self.Config()  # type: ignore[assignment]
+
+    @classmethod
+    def name(cls) -> str:
+        """The path is the name: `vision/classify.py` is `vision.classify`."""
+        return cls.__module__
+
+    @classmethod
+    def summary(cls) -> str:
+        """What it does, in the first line of its docstring."""
+        return (cls.__doc__ or sys.modules[cls.__module__].__doc__ or "").strip().splitlines()[0]
+
+    @abstractmethod
+    def fit(self, train: Rows, valid: Rows, run: Run) -> None:
+        """Learn from this worker's rows of `train`; `valid` is there to watch."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> list[O]:
+        """Answer each row, in order. The batch has every column of Input, options included."""
+
+    @abstractmethod
+    def score(self, batch: Batch, outputs: Sequence[O]) -> dict[str, float]:
+        """Measure the answers against the truth, once, over all rows."""
+
+    def save(self, folder: Path) -> None:
+        """Write what was learnt into an existing folder; never a pickle."""
+        (folder / "config.json").write_text(self.config.model_dump_json(indent=2))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote, with all that `predict` needs and nothing that training needs."""
+        return cls(cls.Config.model_validate_json((folder / "config.json").read_bytes()))  # type: ignore[arg-type]
+
+    def questions(self, examples: Batch) -> Batch:
+        """The rows to ask when measuring: each example is one, unless a capability regroups them."""
+        return examples
+
+    def details(self, batch: Batch, outputs: Sequence[O]) -> str:
+        """Markdown for the model card about these answers; by default nothing."""
+        del batch, outputs
+        return ""
+
+    def evaluate(self, examples: Batch, *, batch_rows: int = 256) -> Evaluation:
+        """Hide the truth, ask for every row, score the answers."""
+        asked = self.complete(self.questions(examples))
+        outputs: list[O] = []
+        for part in chunks(without(asked, self.truth), batch_rows):
+            outputs += self.predict(part)
+        return Evaluation(self.score(asked, outputs), length(asked), self.details(asked, outputs))
+
+    @classmethod
+    def batch(cls, inputs: Sequence[BaseModel]) -> Batch:
+        """Validated inputs as columns: numbers as numeric arrays, all else as object arrays."""
+        return {
+            name: _column([getattr(row, name) for row in inputs], field.annotation)
+            for name, field in cls.Input.model_fields.items()
+        }
+
+    @classmethod
+    def complete(cls, batch: Batch) -> Batch:
+        """The batch with the options that it does not have, at their defaults."""
+        rows = length(batch)
+        missing = {
+            name: _column([field.get_default(call_default_factory=True)] * rows, field.annotation)
+            for name, field in cls.Input.model_fields.items()
+            if name not in batch and not field.is_required()
+        }
+        return {**batch, **missing}
+
+
+def _column(values: list[Any], annotation: object) -> Any:
+    """Bools, ints and floats become numeric columns; everything else stays as it is."""
+    if annotation in (bool, int, float):
+        return np.array(values, dtype=annotation)
+    return objects(values)

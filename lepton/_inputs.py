@@ -1,0 +1,110 @@
+"""Turn what a caller gives into rows of JSON: lists into batches, pictures into base64."""
+
+import math
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from uuid import UUID
+
+from pydantic import BaseModel, JsonValue
+
+from lepton._fields import Field
+from lepton._pictures import is_binary, to_base64
+from lepton.errors import BadType, BadValue
+
+Fields = Mapping[str, Field]
+Row = Mapping[str, object]
+
+
+def batch_of(arguments: Row, fields: Fields) -> list[Row] | None:
+    """Spread arguments over the inputs of a batch; None if they are one input.
+
+    An argument with one value per input makes a batch; every other argument holds for all of it.
+
+    Raises:
+        BadValue: two arguments have different numbers of values.
+    """
+    plain = {name: _unwrap(value, _field(name, fields)) for name, value in arguments.items()}
+    columns = {
+        name: value
+        for name, value in plain.items()
+        if isinstance(value, list | tuple) and _field(name, fields).is_column(value)
+    }
+    if not columns:
+        return None
+    (first, values), *others = columns.items()
+    for name, column in others:
+        if len(column) != len(values):
+            raise BadValue(
+                f"{first} has {len(values)} values but {name} has {len(column)}. Give lists of "
+                "equal length, or one value to use it for all inputs."
+            )
+    return [
+        plain | {name: column[at] for name, column in columns.items()} for at in range(len(values))
+    ]
+
+
+def to_wire(row: Row, fields: Fields) -> dict[str, JsonValue]:
+    """Write one input as JSON can carry it.
+
+    Raises:
+        BadType: JSON cannot carry that kind of value.
+        BadValue: a value that JSON cannot carry (NaN), or an array that is no picture.
+        MissingFile: the path of a binary field leads to no file.
+    """
+    return {name: _to_json(value, _field(name, fields)) for name, value in row.items()}
+
+
+def _field(name: str, fields: Fields) -> Field:
+    return fields.get(name) or Field(name)
+
+
+def _unwrap(value: object, field: Field) -> object:
+    """Turn arrays, series and NumPy's numbers into lists and Python's numbers."""
+    if isinstance(value, memoryview) or (field.is_binary and is_binary(value)):
+        return value
+    for method in ("tolist", "to_list"):
+        if callable(convert := getattr(value, method, None)):
+            unwrapped: object = convert()
+            return unwrapped
+    return value
+
+
+def _to_json(value: object, field: Field) -> JsonValue:
+    value = _unwrap(value, field)
+    if value is None:
+        return None
+    if isinstance(value, list | tuple) and ("array" in field.kinds or not field.is_binary):
+        element = field.element
+        return [_to_json(one, element) for one in value]
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    if isinstance(value, Mapping):
+        return {_key(key, field): _to_json(one, field.member(key)) for key, one in value.items()}
+    return to_base64(value, field.name) if field.is_binary else _scalar(value, field.name)
+
+
+def _key(key: object, field: Field) -> str:
+    if not isinstance(key, str):
+        raise BadType(f"{field.name} has the key {key!r}, but keys in JSON are str. Convert it.")
+    return key
+
+
+def _scalar(value: object, name: str) -> JsonValue:
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadValue(
+            f"{name} is {value}, which JSON cannot carry. Leave the field out, or give a number."
+        )
+    if isinstance(value, str | int | float):
+        return value
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    raise BadType(
+        f"{name} is of type {type(value).__name__}, which JSON cannot carry. "
+        "Give a str, a number, a bool, a list or a dict."
+    )

@@ -1,0 +1,154 @@
+"""Turn files, bytes, pictures and arrays into base64, as binary fields travel in JSON."""
+
+import base64
+import binascii
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
+
+from lepton.errors import BadType, BadValue, MissingFile
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
+COLOUR_TYPE = {1: 0, 3: 2}  # channels -> PNG's number for grey and for RGB
+
+
+@runtime_checkable
+class Picture(Protocol):
+    """What this module uses of a Pillow image, so that Pillow need not be installed."""
+
+    mode: str
+
+    def save(self, file: io.BytesIO, *, format: str) -> None:  # noqa: A002  # Pillow's word
+        """Write the picture into a file."""
+
+    def convert(self, mode: str) -> Self:
+        """The same picture in another mode."""
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """What this module uses of a NumPy array or a torch tensor."""
+
+    def __array__(self) -> memoryview: ...
+
+
+def is_binary(value: object) -> bool:
+    """Whether a value is one picture or blob, rather than a list of them."""
+    if isinstance(value, bytes | bytearray | memoryview | Path | Picture):
+        return True
+    shape = getattr(value, "shape", ())
+    return isinstance(value, ArrayLike) and len(shape) >= 2
+
+
+def to_base64(value: object, name: str) -> str:
+    """Write a value of a binary field as base64.
+
+    Args:
+        value: bytes; a path; base64 already; a Pillow image; a uint8 array [height, width],
+            [height, width, 1] or [height, width, 3].
+        name: the field, for messages.
+
+    Raises:
+        MissingFile: no file can be read at the path.
+        BadType: a kind of value, or of array element, that is no picture.
+        BadValue: an array of a shape that is no picture.
+    """
+    if isinstance(value, str):
+        return _from_text(value, name)
+    return base64.b64encode(_blob(value, name)).decode("ascii")
+
+
+def png(pixels: bytes, *, height: int, width: int, channels: int) -> bytes:
+    """Write a PNG file.
+
+    Args:
+        pixels: uint8 [height, width, channels], row after row.
+        height: rows.
+        width: pixels of a row.
+        channels: 1 for grey, 3 for RGB.
+    """
+    row = width * channels
+    # every row begins with the number of its filter; 0 is none
+    rows = b"".join(b"\0" + pixels[at : at + row] for at in range(0, len(pixels), row))
+    header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPE[channels], 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return PNG_SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _from_text(text: str, name: str) -> str:
+    path = Path(text)
+    if _is_file(path):
+        return to_base64(path, name)
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        shown = text if len(text) <= 80 else f"{text[:77]}..."
+        raise MissingFile(
+            f"{name} is {shown!r}, which is neither an existing file nor base64. "
+            "Check the path, or give the bytes themselves."
+        ) from None
+    return text
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # base64 is too long for a path, or holds what no path may
+        return False
+
+
+def _blob(value: object, name: str) -> bytes:
+    if isinstance(value, Path):
+        return _read(value, name)
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if isinstance(value, Picture):
+        return _from_picture(value)
+    if isinstance(value, memoryview):
+        return value.tobytes() if value.ndim == 1 else _from_array(value, name)
+    if isinstance(value, ArrayLike):
+        return _from_array(memoryview(value.__array__()), name)
+    raise BadType(
+        f"{name} is of type {type(value).__name__}, which is no picture or file. "
+        "Give a path, bytes, a Pillow image, a uint8 array, or base64."
+    )
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MissingFile(
+            f"{name} cannot be read from {str(path)!r}: {error.strerror}. Check the path."
+        ) from error
+
+
+def _from_picture(picture: Picture) -> bytes:
+    file = io.BytesIO()
+    (picture if picture.mode in PNG_MODES else picture.convert("RGB")).save(file, format="PNG")
+    return file.getvalue()
+
+
+def _from_array(pixels: memoryview, name: str) -> bytes:
+    if pixels.format != "B":
+        raise BadType(
+            f"{name} is an array of {pixels.format!r} ({pixels.itemsize} bytes each), but a picture "
+            "is uint8. Scale it to 0..255 and call .astype('uint8')."
+        )
+    shape = pixels.shape or ()
+    channels = shape[2] if len(shape) == 3 else 1
+    if len(shape) not in {2, 3} or channels not in COLOUR_TYPE or 0 in shape:
+        raise BadValue(
+            f"{name} is an array of shape {shape}, but a picture is [height, width], "
+            "[height, width, 1] or [height, width, 3]. Put the channels last with "
+            ".transpose(1, 2, 0), drop an alpha channel with [..., :3], and give several pictures "
+            "as a list."
+        )
+    return png(pixels.tobytes(), height=shape[0], width=shape[1], channels=channels)

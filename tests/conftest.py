@@ -1,0 +1,18 @@
+"""What the tests share: the folder of real data, one Ray for the whole session."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # noqa: TID251 - threads of toys only wait
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data sets; tests that need it skip where it is not."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("LEPTON_TEST_DATA", beside))  # noqa: TID251 - the tests' own knob
+    if not folder.is_dir():
+        pytest.skip(f"There is no real data at {folder}; LEPTON_TEST_DATA names another folder.")
+    return folder
