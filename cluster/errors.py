@@ -53,8 +53,8 @@ class LeptonError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class InvalidInput(LeptonError):
-    """A value breaks its type, bound or limit."""
+class InvalidInput(LeptonError, ValueError):
+    """A value breaks its type, bound or limit; a ValueError, so that pydantic says where."""
 
     status, code, title = 422, "invalid-input", "The input is not valid"
 

@@ -34,6 +34,9 @@ class Run:
     def report(self, **metrics: float) -> None:
         """Say how far the run is: `step`, `steps`, `loss`, `rows_per_s` and whatever counts."""
 
+    def say(self, sentence: str) -> None:
+        """Tell the people who wait for the training something they should know."""
+
     def checkpoint(self, write: Write) -> None:
         """Keep what the run would resume from. Every worker calls it at the same step."""
 

@@ -49,10 +49,12 @@ def to_wire(row: Row, fields: Fields) -> dict[str, JsonValue]:
     """Write one input as JSON can carry it.
 
     Raises:
-        BadType: JSON cannot carry that kind of value.
+        BadType: JSON cannot carry that kind of value, or the row is no dict.
         BadValue: a value that JSON cannot carry (NaN), or an array that is no picture.
         MissingFile: the path of a binary field leads to no file.
     """
+    if not isinstance(row, Mapping):
+        raise BadType(f"An input is of type {type(row).__name__}. Give a dict of its fields.")
     return {name: _to_json(value, _field(name, fields)) for name, value in row.items()}
 
 

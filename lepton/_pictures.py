@@ -139,8 +139,8 @@ def _from_picture(picture: Picture) -> bytes:
 def _from_array(pixels: memoryview, name: str) -> bytes:
     if pixels.format != "B":
         raise BadType(
-            f"{name} is an array of {pixels.format!r} ({pixels.itemsize} bytes each), but a picture "
-            "is uint8. Scale it to 0..255 and call .astype('uint8')."
+            f"{name} is an array of {pixels.format!r} (see the module struct), but a picture is "
+            "uint8. Scale it to 0..255 and call .astype('uint8')."
         )
     shape = pixels.shape or ()
     channels = shape[2] if len(shape) == 3 else 1

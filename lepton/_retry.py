@@ -38,7 +38,7 @@ class Backoff:
         The jitter comes on top of what the server asked for: callers who were all told "one second"
         do not come back together.
         """
-        longest_s = min(self.cap_s, self.base_s * 2 ** min(attempt, 30))
+        longest_s = min(self.cap_s, self.base_s * 2.0 ** min(attempt, 30))
         return at_least_s + self.random() * longest_s
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Self, TypeVar
 
@@ -12,7 +12,6 @@ import httpx
 from lepton._core import Call, Core, Job, Network, Settings
 from lepton._inputs import Row
 from lepton._retry import Backoff
-from lepton.errors import BadValue
 from lepton.wire import Health, Prediction, Readiness, TaskInfo
 
 T = TypeVar("T")
@@ -29,14 +28,13 @@ class Domain(Generic[T]):
         self._call = call
 
     def __getattr__(self, task: str) -> Callable[..., T]:
-        if task.startswith("_"):  # asked by copy, pickle and notebooks, never meant as a task
+        if task.startswith("_"):  # asked for by copies and notebooks, never meant as a task
             raise AttributeError(task)
 
         def call(**fields: object) -> T:
             return self._call(f"{self._name}.{task}", fields)
 
-        call.__name__ = task
-        call.__qualname__ = f"client.{self._name}.{task}"  # what Python's own messages say
+        call.__qualname__ = f"client.{self._name}.{task}"  # so that Python's own messages name it
         return call
 
     def __repr__(self) -> str:
@@ -44,19 +42,13 @@ class Domain(Generic[T]):
 
 
 class _Connection(Generic[Transport]):
-    """What both clients are made of.
-
-    Any attribute that is not a method is a domain, and any attribute of that is a task, so that a
-    task deployed tomorrow needs no new client: ``client.vision.classify(image=picture, top_k=3)``.
-    Arguments are the task's input fields. A list, for a field that the task does not declare as
-    one, makes a batch, and a list of outputs comes back; arguments that are no such list hold for
-    the whole batch. Binary fields take a path, bytes, a Pillow image, a uint8 array, or base64.
+    """The one constructor of both clients.
 
     Args:
         url: where Lepton answers; else LEPTON_URL, else http://127.0.0.1:8000.
         api_key: sent as a bearer token; else LEPTON_API_KEY, else none.
         timeout_s: seconds that one request may take, all of its tries and waits together.
-        retries: how often a request may be asked again after it met nobody, 429, 502, 503 or 504.
+        retries: how often a request is asked again after it met nobody, 429, 502, 503 or 504.
         chunk_size: the most inputs that one request carries; more are sent as several.
         concurrency: how many requests of one call are under way at the same time.
         transport: what carries requests instead of the network.
@@ -81,21 +73,210 @@ class _Connection(Generic[Transport]):
         # the one place of the client that reads the environment
         url = url or os.environ.get("LEPTON_URL") or DEFAULT_URL  # noqa: TID251
         api_key = api_key or os.environ.get("LEPTON_API_KEY")  # noqa: TID251
-        if concurrency < 1:
-            raise BadValue(f"concurrency is {concurrency}. Give 1 or more.")
         self._settings = Settings(
             url=url.rstrip("/"),
+            api_key=api_key,
             timeout_s=timeout_s,
             retries=retries,
             chunk_size=chunk_size,
+            concurrency=concurrency,
             backoff=backoff or Backoff(),
         )
-        self._concurrency = concurrency
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._core = Core(self._open(headers, transport), self._settings)
-
-    def _open(self, headers: dict[str, str], transport: Transport | None) -> Network:
-        raise NotImplementedError
+        self._core = Core(self._open(transport), self._settings)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.url!r})"
+
+    def _open(self, transport: Transport | None) -> Network:
+        raise NotImplementedError
+
+
+class Client(_Connection[httpx.BaseTransport]):
+    """Call a Lepton, and wait for each answer.
+
+    Any attribute that is not a method is a domain, and any attribute of that is a task, so a task
+    that is deployed tomorrow needs no new client::
+
+        with Client() as client:
+            client.vision.classify(image="shoe.png", top_k=3).label
+            client.nlp.classify(text=["a wonderful film", "too long"])[1].label
+
+    The arguments are the task's input fields. A list, for a field that the task does not declare as
+    one, makes a batch, and a list of outputs comes back; the other arguments hold for all of it. A
+    binary field takes a path, bytes, a Pillow image, a uint8 array, or base64.
+
+    The arguments of the constructor are url, api_key, timeout_s, retries, chunk_size, concurrency,
+    transport and backoff: ``help(Client.__init__)``.
+    """
+
+    def __getattr__(self, domain: str) -> Domain[Any]:
+        # Any, because the arguments decide whether one output comes back or a list of them
+        if domain.startswith("_"):
+            raise AttributeError(domain)
+        return Domain(domain, lambda task, fields: _finish(self._core.call(task, fields)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
+        """Predict for rows of input fields, and say which version of which model answered."""
+        return _finish(self._core.predict(task, inputs))
+
+    def tasks(self) -> list[TaskInfo]:
+        """Every task there is."""
+        return _finish(self._core.tasks())
+
+    def task(self, name: str) -> TaskInfo:
+        """One task: its state, version, metric and schemas."""
+        return _finish(self._core.task(name))
+
+    def health(self) -> Health:
+        """Whether the server answers; asked once, with no retries."""
+        return _finish(self._core.health())
+
+    def ready(self) -> Readiness:
+        """Whether every task is up; asked once, with no retries."""
+        return _finish(self._core.ready())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._network.close()
+
+    def _open(self, transport: httpx.BaseTransport | None) -> Network:
+        self._network = _Waiting(self._settings, transport)
+        return self._network
+
+
+class AsyncClient(_Connection[httpx.AsyncBaseTransport]):
+    """``Client`` for asyncio: the same calls, awaited.
+
+    ::
+
+        async with AsyncClient() as client:
+            output = await client.vision.classify(image="shoe.png", top_k=3)
+    """
+
+    def __getattr__(self, domain: str) -> Domain[Coroutine[Any, Any, Any]]:
+        if domain.startswith("_"):
+            raise AttributeError(domain)
+        return Domain(domain, self._core.call)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
+        """Predict for rows of input fields, and say which version of which model answered."""
+        return await self._core.predict(task, inputs)
+
+    async def tasks(self) -> list[TaskInfo]:
+        """Every task there is."""
+        return await self._core.tasks()
+
+    async def task(self, name: str) -> TaskInfo:
+        """One task: its state, version, metric and schemas."""
+        return await self._core.task(name)
+
+    async def health(self) -> Health:
+        """Whether the server answers; asked once, with no retries."""
+        return await self._core.health()
+
+    async def ready(self) -> Readiness:
+        """Whether every task is up; asked once, with no retries."""
+        return await self._core.ready()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._network.close()
+
+    def _open(self, transport: httpx.AsyncBaseTransport | None) -> Network:
+        self._network = _Awaiting(self._settings, transport)
+        return self._network
+
+
+class _Waiting:
+    """The network of ``Client``: its coroutines block, and so never suspend."""
+
+    def __init__(self, settings: Settings, transport: httpx.BaseTransport | None) -> None:
+        self._settings = settings
+        self._http = httpx.Client(
+            base_url=settings.url, headers=settings.headers, transport=transport
+        )
+
+    async def send(self, call: Call, timeout: httpx.Timeout) -> httpx.Response:
+        return self._http.request(
+            call.method, call.path, content=call.body, headers=call.headers, timeout=timeout
+        )
+
+    async def sleep(self, wait_s: float) -> None:
+        (self._settings.backoff.sleep or time.sleep)(wait_s)
+
+    async def gather(self, jobs: Sequence[Job[T]]) -> list[T]:
+        def run(job: Job[T]) -> T:
+            return _finish(job())
+
+        if len(jobs) <= 1:
+            return [run(job) for job in jobs]
+        with ThreadPoolExecutor(self._settings.concurrency) as pool:
+            running = [pool.submit(run, job) for job in jobs]
+            try:
+                return [one.result() for one in running]
+            finally:  # after a failure, what has not begun need not begin
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class _Awaiting:
+    """The network of ``AsyncClient``: asyncio."""
+
+    def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._settings = settings
+        self._http = httpx.AsyncClient(
+            base_url=settings.url, headers=settings.headers, transport=transport
+        )
+
+    async def send(self, call: Call, timeout: httpx.Timeout) -> httpx.Response:
+        return await self._http.request(
+            call.method, call.path, content=call.body, headers=call.headers, timeout=timeout
+        )
+
+    async def sleep(self, wait_s: float) -> None:
+        if self._settings.backoff.sleep is None:
+            await asyncio.sleep(wait_s)
+        else:
+            self._settings.backoff.sleep(wait_s)
+
+    async def gather(self, jobs: Sequence[Job[T]]) -> list[T]:
+        gate = asyncio.Semaphore(self._settings.concurrency)
+
+        async def run(job: Job[T]) -> T:
+            async with gate:
+                return await job()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(run(job)) for job in jobs]
+        except ExceptionGroup as failures:  # the first one cancelled the rest
+            first = failures.exceptions[0]
+            raise first from first.__cause__
+        return [one.result() for one in running]
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+def _finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise AssertionError("A coroutine of the waiting network suspended.")

@@ -17,8 +17,8 @@ State: TypeAlias = Literal["ready", "starting", "stopped", "failed"]
 class Output(BaseModel):
     """What a model says about one input: the fields that the task declares, whatever they are.
 
-    A field is read as ``output.label`` or ``output["label"]``. Only the second reads a field that is
-    named like a method of pydantic, for example ``output["copy"]``.
+    A field is read as ``output.label`` or ``output["label"]``. Only the second reads a field that
+    is named like a method of pydantic, for example ``output["copy"]``.
     """
 
     model_config = ConfigDict(extra="allow")

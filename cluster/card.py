@@ -1,0 +1,80 @@
+"""Write a version's model card: what it learnt from, what it scored, its curves as a picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cluster.registry import Manifest
+from cluster.task import Evaluation
+
+Curves = Sequence[Mapping[str, float]]
+
+
+def write_card(
+    folder: Path, manifest: Manifest, evaluation: Evaluation, curves: Curves, *, summary: str
+) -> None:
+    """Write `card.md`, and `curves.png` where there are curves.
+
+    Args:
+        folder: the version's folder.
+        manifest: what the version is; its number is not known yet.
+        evaluation: what the artefact scored on the test rows.
+        curves: one point per epoch, with `epoch`, `loss` and the metrics watched.
+        summary: what the capability does, in one sentence.
+    """
+    if curves:
+        draw_curves(curves, folder / "curves.png", title=manifest.task)
+    scores = _table(("metric", "test"), [(k, f"{v:.4f}") for k, v in evaluation.metrics.items()])
+    knobs = _table(("knob", "value"), [(k, str(v)) for k, v in manifest.config.items()])
+    data = _table(("part", "rows"), [(k, f"{v:,}") for k, v in manifest.rows.items()])
+    views = ", ".join(f"{name} at commit {v['commit']}" for name, v in manifest.views.items())
+    picture = "\n![Loss and metrics by epoch](curves.png)\n" if curves else ""
+    (folder / "card.md").write_text(
+        f"# {manifest.task}\n\n{summary}\n\nMade {manifest.created:%Y-%m-%d %H:%M} UTC by run "
+        f"`{manifest.run}` with seed {manifest.seed} on {manifest.workers} worker(s).\n\n"
+        f"## Data\n\nView {views}.\n\n{data}\n"
+        f"## Metrics\n\nMeasured on {evaluation.rows:,} test rows, by the files that are served.\n\n"
+        f"{scores}{picture}\n{evaluation.details}\n\n## Configuration\n\n{knobs}"
+    )
+
+
+def confusion(truth: Sequence[str], predicted: Sequence[str], *, most: int = 25) -> str:
+    """The confusion matrix as Markdown: a row per true label, a column per answer.
+
+    Args:
+        truth: the true labels.
+        predicted: the labels answered, in the same order.
+        most: labels that the matrix shows; with more, only the commonest confusions are listed.
+    """
+    labels = sorted({*truth, *predicted})
+    counts: dict[tuple[str, str], int] = {}
+    for pair in zip(truth, predicted, strict=True):
+        counts[pair] = counts.get(pair, 0) + 1
+    if len(labels) > most:
+        wrong = sorted(((n, *p) for p, n in counts.items() if p[0] != p[1]), reverse=True)[:most]
+        rows = [(a, b, str(n)) for n, a, b in wrong]
+        return "## Commonest confusions\n\n" + _table(("true", "answered", "times"), rows)
+    rows = [(a, *(str(counts.get((a, b), 0)) for b in labels)) for a in labels]
+    return "## Confusion matrix\n\n" + _table(("true \\ answered", *labels), rows)
+
+
+def draw_curves(curves: Curves, path: Path, *, title: str) -> None:
+    """Plot the loss and the watched metrics by epoch as a PNG."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second, only when training ends
+
+    epochs = [point["epoch"] for point in curves]
+    metrics = [n for n in curves[-1] if n not in {"step", "epoch", "loss", "lr"}]
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(epochs, [point["loss"] for point in curves], marker=".")
+    left.set(xlabel="epoch", ylabel="training loss", title=title)
+    for name in metrics:
+        right.plot(epochs, [point[name] for point in curves], marker=".", label=name)
+    right.set(xlabel="epoch", ylabel="on watched rows")
+    if metrics:
+        right.legend()
+    figure.savefig(path, dpi=110)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)

@@ -1,0 +1,179 @@
+"""Bring the rows of a part to a worker: into memory where they fit, as a stream where not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cluster.batch import Batch, take
+from cluster.errors import InvalidInput, NotEnough
+from cluster.features.join import join
+from cluster.features.snapshot import Snapshot
+from cluster.features.store import Store
+from cluster.features.view import View
+from cluster.model import AnyTask
+from cluster.rows import Resident, Rows
+from cluster.split import TEST, TRAIN, VALID, Split, draw
+
+if TYPE_CHECKING:
+    import ray.data
+
+SHUFFLE_ROWS = 8_192
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows of a snapshot are trained on, watched and measured, and how they are read.
+
+    Args:
+        view: the examples.
+        snapshot: the rows that count, fixed for the whole run.
+        split: decides the parts where the source does not.
+        resident: whether each worker holds its rows in memory.
+        features: views whose columns are joined to every row, and their rows.
+    """
+
+    view: View
+    snapshot: Snapshot
+    split: Split
+    resident: bool
+    features: tuple[tuple[View, Snapshot], ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """The same text for the same rows in the same parts."""
+        return f"{self.views!r} {self.split!r} {self.resident}"
+
+    @property
+    def views(self) -> dict[str, dict[str, Any]]:
+        """What the manifest keeps of the data."""
+        snapshots = [(self.view, self.snapshot), *self.features]
+        return {view.name: {"commit": s.commit, "rows": s.rows} for view, s in snapshots}
+
+    @cached_property
+    def keys(self) -> Batch:
+        """Key, event time and split of every row."""
+        return self.snapshot.read(self.view, [*self.view.key, "event_time", "split"])
+
+    @cached_property
+    def parts(self) -> NDArray[Any]:
+        """The part of each row of the snapshot."""
+        return self.split.parts(self.keys, self.view.key)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows each part has."""
+        return {part: int((self.parts == part).sum()) for part in (TRAIN, VALID, TEST)}
+
+    def rows(self, part: str, *, rank: int = 0, workers: int = 1) -> Rows:
+        """A worker's rows of a part; `train` may be a stream, the others are in memory.
+
+        Args:
+            part: train, valid or test.
+            rank: which worker asks; it gets every `workers`-th row.
+            workers: how many share the part.
+        """
+        mine = np.flatnonzero(self.parts == part)[rank::workers]
+        if self.resident or part != TRAIN:
+            return Resident(self._read(mine))
+        import ray.train  # noqa: PLC0415 - resident rows need no Ray
+
+        return Streamed(ray.train.get_dataset_shard(TRAIN), self.view, len(mine))
+
+    def datasets(self) -> "dict[str, ray.data.Dataset]":
+        """The training rows as a Ray Data set that reads Parquet in pieces; none if resident."""
+        if self.resident:
+            return {}
+        import ray.data  # noqa: PLC0415 - resident rows need no Ray
+
+        names = [*self.view.key, "event_time"]
+        kept = ray.put(np.sort(draw(take(self.keys, self.parts == TRAIN), names)))
+        view = self.view
+
+        def of_part(table: pa.Table) -> pa.Table:
+            drawn = draw(view.unpack(table.select(names)), names)
+            return table.filter(pa.array(np.isin(drawn, ray.get(kept))))
+
+        files = [str(path) for path in self.snapshot.paths]
+        stored = ray.data.read_parquet(files, columns=list(view.schema))
+        return {TRAIN: stored.map_batches(of_part, batch_format="pyarrow")}
+
+    def _read(self, numbers: NDArray[np.int64]) -> Batch:
+        """The rows of those numbers, decoded after the others are dropped, with their features."""
+        stored = self.snapshot.table(list(self.view.schema))
+        rows: Batch = self.view.unpack(stored.take(pa.array(numbers)))
+        for view, snapshot in self.features:
+            rows = join(rows, view, snapshot.read(view) if snapshot.rows else None)
+        return rows
+
+
+def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
+    """Decide which stored rows a task learns from and how they are read.
+
+    Args:
+        task: what it learns from, and how that is split.
+        store: where the rows are.
+        memory_share: the share of the free memory that rows may take; 0 streams always.
+
+    Raises:
+        InvalidInput: there is nothing to learn from, or nothing to measure with.
+    """
+    view = task.examples
+    snapshot = store.snapshot(view)
+    if not snapshot.rows:
+        raise InvalidInput(
+            f"There are no {view.name} to train {task.name()} on.",
+            hint=f"Ingest some: python -m services ingest {view.name} PATH",
+        )
+    snapshot.check({name: column.arrow for name, column in view.schema.items()})
+    resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
+    features = tuple((feature, store.snapshot(feature)) for feature in task.features)
+    made = Plan(view, snapshot, task.split, resident, features)
+    for part in (TRAIN, TEST):
+        if not made.counts[part]:
+            raise InvalidInput(
+                f"None of the {snapshot.rows} rows of {view.name!r} is in the {part} part.",
+                hint="Ingest more rows, or rows whose source names that part.",
+            )
+    return made
+
+
+class Streamed(Rows):
+    """Rows that Ray Data reads, one pass at a time, while the network trains."""
+
+    resident = False
+
+    def __init__(self, shard: "ray.data.DataIterator", view: View, count: int) -> None:
+        self.count = count
+        self._shard = shard
+        self._view = view
+
+    def whole(self) -> Batch:
+        """Refuse: they are streamed because they do not fit."""
+        raise NotEnough(
+            f"{self.count} rows of {self._view.name!r} do not fit the share of memory that "
+            "training may take.",
+            hint="Raise LEPTON_MEMORY_SHARE, or use a machine with more memory.",
+        )
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """One pass over the rows, `size` at a time."""
+        for table in self._shard.iter_batches(batch_size=size, batch_format="pyarrow"):
+            yield self._view.unpack(table)
+
+    def shuffled(self, size: int, *, seed: int) -> Iterator[Batch]:
+        """One pass through a buffer that mixes rows, in full batches."""
+        buffered = self._shard.iter_batches(
+            batch_size=size,
+            batch_format="pyarrow",
+            drop_last=True,
+            local_shuffle_buffer_size=max(SHUFFLE_ROWS, size),
+            local_shuffle_seed=seed,
+        )
+        for table in buffered:
+            yield self._view.unpack(table)

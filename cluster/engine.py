@@ -1,0 +1,382 @@
+"""Start, find and stop Ray on one machine."""
+
+import hashlib
+import logging
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from os import pathsep
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import httpx
+import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cluster import host, profile
+from cluster.errors import Conflict, NotEnough, Unavailable
+from cluster.settings import Settings, environment, export
+
+NAMESPACE: Final = "lepton"
+START: Final = "Start it with `python -m services up`."
+MIB: Final = 2**20
+HOME_NEED_BYTES: Final = 512 * MIB
+TEMP_NEED_BYTES: Final = 1024 * MIB  # logs, and objects that do not fit in memory
+STORE_FLOOR_BYTES: Final = 80 * MIB  # Ray asks for 75
+
+
+class Engine(BaseModel):
+    """The Ray that `up` started: what `home/engine.json` holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    born: int  # with the boot, tells the process from a later one that got its number
+    boot: str
+    mark: str  # stands in the environment of everything that it starts
+    folder: Path
+    token_file: Path
+    address: str
+    url: str
+    dashboard_url: str
+    proxy: Literal["haproxy", "ray"]
+    started_at: datetime
+
+
+class Status(BaseModel):
+    """What runs, what it uses, and what room is left."""
+
+    engine: Engine | None
+    ready: bool = False
+    uptime_s: float = 0.0
+    cpus: float = 0.0
+    cpus_used: float = 0.0
+    gpus: float = 0.0
+    gpus_used: float = 0.0
+    accelerators: list[str] = []
+    memory_bytes: int = 0  # of all processes of the engine
+    memory_free_bytes: int
+    disk_free_bytes: int
+
+
+def up(
+    settings: Settings,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+    wait_s: float = 120.0,
+) -> Engine:
+    """Start Ray and Serve in the background, or find them started.
+
+    Args:
+        settings: home, ports and limits.
+        say: is told each step in a sentence.
+        free_bytes: the room left on the disk of a folder.
+        wait_s: how long starting may take.
+
+    Raises:
+        Conflict: a port is taken, or RAY_ADDRESS names another cluster.
+        NotEnough: a disk or /dev/shm is short of room.
+        Unavailable: Ray did not start; the message ends with the last lines of its log.
+    """
+    if settings.ray_address:
+        raise Conflict(
+            f"RAY_ADDRESS names a cluster that runs already: {settings.ray_address}.",
+            hint="Use it as it is, or unset RAY_ADDRESS to start one on this machine.",
+        )
+    host.private_folder(settings.home)
+    with host.lock(settings.home / "engine.lock"):
+        if engine := _read(settings):
+            if _alive(engine) and _ready(engine):
+                say(f"Lepton is already up at {engine.url}.")
+                return engine
+            say("Ray died here. Cleaning up and starting anew.")
+            _clear(settings, engine)
+        folder = host.private_folder(_run_folder(settings))
+        store_bytes = _check_room(settings, folder, free_bytes)
+        host.check_port(settings.host, settings.port, "LEPTON_PORT")
+        host.check_port("127.0.0.1", settings.dashboard_port, "LEPTON_DASHBOARD_PORT")
+        if not profile.has_haproxy():
+            say(
+                "HAProxy comes with Ray on Linux only: its own proxy serves, at a seventh the rate."
+            )
+        say("Starting Ray.")
+        engine = _launch(settings, folder, store_bytes)
+        try:
+            _start_serve(engine, settings, say, time.monotonic() + wait_s)
+        except BaseException:
+            _clear(settings, engine)
+            raise
+        say(f"Lepton is up at {engine.url}, Ray's dashboard at {engine.dashboard_url}.")
+        return engine
+
+
+def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> bool:
+    """Drain the services and end what `up` started; False when nothing ran."""
+    if not settings.home.is_dir():
+        say("Nothing runs here.")
+        return False
+    path = settings.home / "engine.lock"
+    with host.lock(path):
+        engine = _read(settings)
+        if engine:
+            if _alive(engine):
+                say("Letting requests in flight finish.")
+                _drain(engine)
+            _clear(settings, engine)
+        say("Lepton is down." if engine else "Nothing runs here.")
+        path.unlink(missing_ok=True)
+    return engine is not None
+
+
+def connect(settings: Settings) -> None:
+    """Join the running cluster as a driver, in the namespace "lepton".
+
+    Raises:
+        Unavailable: nothing runs here, or nothing listens at RAY_ADDRESS.
+    """
+    engine = None if settings.ray_address else _read(settings)
+    if engine and _alive(engine):
+        address = engine.address
+        export(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(engine.token_file))
+    elif settings.ray_address:
+        address = settings.ray_address
+    else:
+        raise Unavailable("No Ray runs here.", hint=START)
+    # asked first, because Ray would try for a minute and then abort the process
+    if address != "auto" and not host.listens(address.removeprefix("ray://")):
+        raise Unavailable(f"No Ray answers at {address}.", hint=START)
+    import ray  # noqa: PLC0415 - takes a second, and reads the variables above when imported
+
+    if not ray.is_initialized():
+        # a driver must give itself the address that its node has
+        node: dict[str, Any] = {"_node_ip_address": "127.0.0.1"} if engine else {}
+        ray.init(
+            address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING, **node
+        )
+
+
+def status(settings: Settings) -> Status:
+    """What runs here, what it uses, and what room is left."""
+    engine = _read(settings)
+    home = settings.home if settings.home.exists() else Path.home()
+    room = Status(
+        engine=None,
+        memory_free_bytes=psutil.virtual_memory().available,
+        disk_free_bytes=shutil.disk_usage(home).free,
+    )
+    if engine is None or not _alive(engine):
+        return room
+    family = host.family(engine.pid, engine.born, engine.mark)
+    return room.model_copy(
+        update={
+            "engine": engine,
+            "ready": _ready(engine),
+            "uptime_s": (datetime.now(UTC) - engine.started_at).total_seconds(),
+            "memory_bytes": sum(map(host.resident_bytes, family)),
+            **_resources(engine),
+        }
+    )
+
+
+def _launch(settings: Settings, folder: Path, store_bytes: int) -> Engine:
+    mark, port, token_file = uuid.uuid4().hex, host.free_port(), _token(settings)
+    inherited = environment()
+    variables = profile.variables(settings, folder) | {
+        "LEPTON_ENGINE": mark,
+        "LEPTON_HOME": str(settings.home),  # replicas and jobs look where `up` looked
+        "RAY_AUTH_TOKEN_PATH": str(token_file),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(host.free_port()),
+        # `python` of a job, and of what it starts, is this interpreter
+        "PATH": f"{Path(sys.executable).parent}{pathsep}{inherited.get('PATH', '')}",
+        # workers import capabilities by name
+        "PYTHONPATH": pathsep.join(
+            filter(None, [str(Path(__file__).parents[1]), inherited.get("PYTHONPATH")])
+        ),
+    }
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    command += [f"--port={port}", f"--temp-dir={folder}", f"--object-store-memory={store_bytes}"]
+    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={settings.dashboard_port}"]
+    command += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"]
+    command += ["--include-log-monitor=false"]  # it copies logs to drivers, and ours do not listen
+    command += [f"--num-cpus={settings.num_cpus}"] if settings.num_cpus else []
+    with (folder / "head.log").open("wb") as log:
+        head = subprocess.Popen(  # noqa: S603 - a command line of our own
+            command,
+            env={**inherited, **variables},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # outlives the terminal, and its family carries its number
+        )
+    engine = Engine(
+        pid=head.pid,
+        born=host.born(head.pid) or 0,
+        boot=host.boot(),
+        mark=mark,
+        folder=folder,
+        token_file=token_file,
+        address=f"127.0.0.1:{port}",
+        url=settings.url,
+        dashboard_url=f"http://127.0.0.1:{settings.dashboard_port}",
+        proxy="haproxy" if profile.has_haproxy() else "ray",
+        started_at=datetime.now(UTC),
+    )
+    # before Ray is ready, so that `down` can end what a killed `up` left
+    host.write(settings.home / "engine.json", engine.model_dump_json(indent=2))
+    return engine
+
+
+def _start_serve(
+    engine: Engine, settings: Settings, say: Callable[[str], None], deadline: float
+) -> None:
+    _wait(engine, deadline, lambda: _ask(engine, "GET", "/api/serve/applications/") is not None)
+    say("Starting Ray Serve.")
+    options = {"host": settings.host, "port": settings.port}
+    wanted = {"proxy_location": "HeadOnly", "http_options": options, "applications": []}
+    _wait(
+        engine,
+        deadline,
+        lambda: _ask(engine, "PUT", "/api/serve/applications/", wanted) is not None,
+    )
+    _wait(engine, deadline, lambda: _ready(engine))
+
+
+def _wait(engine: Engine, deadline: float, done: Callable[[], bool]) -> None:
+    while not done():
+        if not _alive(engine):
+            raise Unavailable(f"Ray ended while it started: {_last_words(engine)}")
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"Ray is not ready in time: {_last_words(engine)}",
+                hint="The machine may be busy: try again.",
+            )
+        time.sleep(0.1)
+
+
+def _drain(engine: Engine) -> None:
+    """Delete every application: Serve answers what it has begun, within 15 s."""
+    deadline = time.monotonic() + 15
+    _ask(engine, "DELETE", "/api/serve/applications/", timeout_s=15)
+    while time.monotonic() < deadline:
+        state = _ask(engine, "GET", "/api/serve/applications/")
+        if not state or not state.get("applications"):
+            return
+        time.sleep(0.1)
+
+
+def _clear(settings: Settings, engine: Engine) -> None:
+    """End every process of an engine, keep its last log, and forget it."""
+    for grace_s in (5.0, 2.0):  # twice: a process may have been born meanwhile
+        if engine.boot == host.boot():
+            host.end(host.family(engine.pid, engine.born, engine.mark), grace_s=grace_s)
+    last = settings.home / "logs"
+    with suppress(OSError):
+        shutil.rmtree(last, ignore_errors=True)
+        shutil.move((engine.folder / "session_latest").resolve() / "logs", last)
+    shutil.rmtree(engine.folder, ignore_errors=True)
+    (settings.home / "engine.json").unlink(missing_ok=True)
+
+
+def _alive(engine: Engine) -> bool:
+    return engine.boot == host.boot() and host.born(engine.pid) == engine.born
+
+
+def _ready(engine: Engine) -> bool:
+    # any answer will do: until the first application is deployed, a healthy proxy says 503
+    with suppress(httpx.HTTPError):
+        return bool(httpx.get(f"{engine.url}/-/healthz", trust_env=False).status_code)
+    return False
+
+
+def _resources(engine: Engine) -> dict[str, Any]:
+    state = _ask(engine, "GET", "/api/cluster_status") or {}
+    usage = state.get("data", {}).get("clusterStatus", {}).get("loadMetricsReport", {})
+    usage = usage.get("usage", {})
+    cpus_used, cpus = usage.get("CPU", (0.0, 0.0))
+    gpus_used, gpus = usage.get("GPU", (0.0, 0.0))
+    kinds = [name.partition(":")[2] for name in usage if name.startswith("accelerator_type:")]
+    return {
+        "cpus": cpus,
+        "cpus_used": cpus_used,
+        "gpus": gpus,
+        "gpus_used": gpus_used,
+        "accelerators": kinds,
+    }
+
+
+def _ask(
+    engine: Engine, method: str, path: str, body: Any = None, *, timeout_s: float = 10.0
+) -> Any:
+    """What Ray's dashboard answers, or None when it does not."""
+    token = engine.token_file.read_text()
+    try:
+        answer = httpx.request(
+            method,
+            engine.dashboard_url + path,
+            json=body,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=timeout_s,
+            trust_env=False,  # no proxy stands between this machine and itself
+        )
+        return (answer.json() if answer.content else {}) if answer.is_success else None
+    except (httpx.HTTPError, ValueError):
+        return None
+
+
+def _check_room(settings: Settings, folder: Path, free_bytes: Callable[[Path], int]) -> int:
+    """How large the object store may be, once there is room for everything."""
+    for place, need, what in (
+        (settings.home, HOME_NEED_BYTES, "models and features"),
+        (folder, TEMP_NEED_BYTES, "Ray's temporary files"),
+    ):
+        if (have := free_bytes(place)) < need:
+            raise NotEnough(
+                f"The disk of {place} has {have // MIB} MiB free; {what} need {need // MIB} MiB.",
+                hint="Free some room there, or set LEPTON_HOME to another disk.",
+            )
+    shared = Path("/dev/shm")  # noqa: S108 - the memory where Ray keeps objects
+    memory_bytes = psutil.virtual_memory().total
+    wish = (settings.object_store_mb or 0) * MIB or min(memory_bytes // 10, 2048 * MIB)
+    if not shared.exists():  # not Linux: Ray keeps objects in its temporary folder
+        return max(wish, STORE_FLOOR_BYTES)
+    have = int(free_bytes(shared) * 0.95)
+    need = wish if settings.object_store_mb else STORE_FLOOR_BYTES
+    if have < need:
+        raise NotEnough(
+            f"{shared} has {have // MIB} MiB free; Ray's objects need {need // MIB} MiB.",
+            hint="Enlarge it (docker run --shm-size=1g), or lower LEPTON_OBJECT_STORE_MB.",
+        )
+    return max(min(wish, have), STORE_FLOOR_BYTES)
+
+
+def _run_folder(settings: Settings) -> Path:
+    # not under home, nor TMPDIR: the path of a Unix socket must fit in 107 bytes
+    name = hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]
+    return Path("/tmp") / f"lepton-{name}"  # noqa: S108 - private_folder checks who owns it
+
+
+def _token(settings: Settings) -> Path:
+    path = settings.home / "token"
+    if not path.exists():
+        host.write(path, secrets.token_hex(32))
+    path.chmod(0o600)
+    return path
+
+
+def _read(settings: Settings) -> Engine | None:
+    with suppress(OSError, ValidationError):  # a torn record is no record: writing is atomic
+        return Engine.model_validate_json((settings.home / "engine.json").read_bytes())
+    return None
+
+
+def _last_words(engine: Engine) -> str:
+    lines = (engine.folder / "head.log").read_text(errors="replace").strip().splitlines()
+    return " / ".join(lines[-3:]) or "its log is empty"

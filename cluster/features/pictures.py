@@ -1,0 +1,177 @@
+"""Turn the bytes of a picture into pixels, and pixels into bytes, without trusting the bytes."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cluster.errors import InvalidInput, TooLarge
+from cluster.features.headers import PNG, measure
+
+MAX_PIXELS = 25_000_000
+_COLOURS = {1: 0, 3: 2}  # channels to PNG's colour types, for grey and for RGB
+_CHANNELS = {0: 1, 2: 3}
+_ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
+_EXIF = frozenset(("exif", "xmp", "Raw profile type exif"))  # where Pillow finds it
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's parsers raise on bytes that are not what their header promises.
+_BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError,
+    OverflowError, NotImplementedError, AssertionError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The pixels of a PNG, JPEG, WebP, GIF or BMP: `[height, width, channels]`, 1 grey or 3 RGB.
+
+    The picture is turned upright as its EXIF says; transparency lies on white; palettes, 16 bits
+    and CMYK become 8-bit grey or RGB; of an animation the first frame counts.
+
+    Raises:
+        TooLarge: it has more than `max_pixels`, found before anything is decoded.
+        UnsupportedMedia: it is none of the five formats.
+        InvalidInput: it is truncated or broken.
+    """
+    kind, width, height = measure(data)
+    _check_size(width, height, max_pixels)
+    plain = _decode_own(data, width, height)
+    if plain is not None:
+        return plain
+    try:
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            _check_size(*image.size, max_pixels)  # a GIF's frame may pass its stated size
+            return _pixels(_upright(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise TooLarge(
+            f"The picture has more pixels than its header states; the limit is {max_pixels:,}.",
+            hint="Send a sound file.",
+            limit=max_pixels,
+        ) from None
+    except _BROKEN as error:
+        raise InvalidInput(
+            f"The {kind} picture of {len(data)} bytes is truncated or broken: {error}.",
+            hint="Send the whole file, or save it again.",
+        ) from None
+
+
+def encode(pixels: NDArray[Any]) -> bytes:
+    """Pixels `[height, width]` or `[height, width, 1 or 3]`, uint8, as a PNG.
+
+    It is the plainest PNG there is (one data chunk, no filters), so that `decode` reads it some
+    four times faster than another, and the same pixels always give the same bytes.
+
+    Raises:
+        InvalidInput: the array is no such picture.
+    """
+    shape, dtype = pixels.shape, pixels.dtype
+    cube = pixels[..., None] if pixels.ndim == 2 else pixels
+    if dtype != np.uint8 or cube.ndim != 3 or cube.shape[2] not in _COLOURS or not cube.size:
+        raise InvalidInput(
+            f"An array of shape {shape} and type {dtype} is no picture.",
+            hint="Give uint8 of height x width, or height x width x 1 or 3.",
+        )
+    height, width, channels = cube.shape
+    lines = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with "no filter"
+    lines[:, 1:] = cube.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOURS[channels], 0, 0, 0)
+    body = zlib.compress(lines.tobytes(), 4)
+    return PNG + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise TooLarge(
+            f"The picture has {width * height:,} pixels ({width} x {height}); "
+            f"the limit is {max_pixels:,}.",
+            hint="Make it smaller before sending it.",
+            limit=max_pixels,
+            actual=width * height,
+        )
+
+
+def _decode_own(data: bytes, width: int, height: int) -> NDArray[np.uint8] | None:
+    """The pixels of a PNG that `encode` wrote; None for any other picture."""
+    if not data.startswith(PNG) or len(data) < 57 or data[37:41] != b"IDAT":
+        return None
+    length = int.from_bytes(data[33:37], "big")
+    channels = _CHANNELS.get(data[25])
+    plain = data[24] == 8 and data[28] == 0 and len(data) == 57 + length
+    if not plain or channels is None or data[49 + length : 53 + length] != b"IEND":
+        return None
+    if data[29:33] != zlib.crc32(data[12:29]).to_bytes(4, "big"):
+        return None
+    if data[41 + length : 45 + length] != zlib.crc32(data[37 : 41 + length]).to_bytes(4, "big"):
+        return None
+    expected = height * (1 + width * channels)
+    unpacker = zlib.decompressobj()
+    try:
+        raw = unpacker.decompress(data[41 : 41 + length], expected + 1)
+    except zlib.error:
+        return None
+    if len(raw) != expected or not unpacker.eof:
+        return None
+    lines = np.frombuffer(raw, np.uint8).reshape(height, -1)
+    if lines[:, 0].any():
+        return None
+    return np.ascontiguousarray(lines[:, 1:]).reshape(height, width, channels)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    if not _EXIF.intersection(image.info):
+        return image
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    except (*_BROKEN, Warning):
+        turn = None  # a picture with broken EXIF is still a picture
+    return image.transpose(turn) if turn is not None else image
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Any mode of Pillow as 8-bit grey or RGB."""
+    if image.mode.startswith("I"):
+        return _from_deep(image)
+    if image.has_transparency_data:
+        image = _on_white(image)
+    elif image.mode == "P":
+        image = image.convert("L" if _grey_palette(image) else "RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    pixels = np.array(image, dtype=np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _from_deep(image: Image.Image) -> NDArray[np.uint8]:
+    """The upper eight of sixteen bits of grey."""
+    deep = np.asarray(image).astype(np.int64)
+    return (deep.clip(0, 65_535) >> 8).astype(np.uint8)[..., None]
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    grey = image.mode in ("L", "LA", "La", "1")
+    solid = image.convert("RGBA")
+    paper = Image.new("RGBA", solid.size, "white")
+    return Image.alpha_composite(paper, solid).convert("L" if grey else "RGB")
+
+
+def _grey_palette(image: Image.Image) -> bool:
+    colours = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    return bool((colours == colours[:, :1]).all())

@@ -1,0 +1,181 @@
+"""Walk the files of a folder or of a zip alike, and read what their names say about them."""
+
+import gzip
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from cluster.errors import InvalidInput, NotFound, NotEnough, TooLarge
+from cluster.features.column import SPLITS
+
+MAX_FILE_BYTES = 100_000_000
+"""The largest file that is read whole; tables are read line by line and have no such limit."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Files by name, wherever they lie.
+
+    Args:
+        place: the folder, file or zip that they were found in, for people.
+        names: their paths within it, with `/` between the parts, in order.
+        open: opens one of them for reading, as it is stored.
+    """
+
+    place: str
+    names: tuple[str, ...]
+    open: Callable[[str], BinaryIO]
+
+    def only(self, names: Sequence[str]) -> "Tree":
+        """The same place with fewer files."""
+        return Tree(self.place, tuple(names), self.open)
+
+    def where(self, name: str) -> str:
+        """How a reject says which file it is about."""
+        return f"{self.place}/{name}" if self.place.endswith(".zip") else name
+
+    def stream(self, name: str) -> BinaryIO:
+        """One file, unpacked where its name ends in `.gz`."""
+        raw = self.open(name)
+        return cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if name.endswith(".gz") else raw
+
+    def read(self, name: str) -> bytes:
+        """The whole of one file.
+
+        Raises:
+            TooLarge: it is larger than `MAX_FILE_BYTES`.
+            InvalidInput: it cannot be read.
+        """
+        try:
+            with self.stream(name) as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except (OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
+            raise InvalidInput(f"{self.where(name)} cannot be read: {error}.") from None
+        if len(data) > MAX_FILE_BYTES:
+            raise TooLarge(
+                f"{self.where(name)} is larger than {MAX_FILE_BYTES:,} bytes.",
+                hint="Split it.",
+                limit=MAX_FILE_BYTES,
+            )
+        return data
+
+
+@contextmanager
+def open_tree(path: Path, usable: Callable[[str], bool]) -> Iterator[Tree]:
+    """The usable files below a folder, in a zip, or the one file that `path` is.
+
+    A folder that holds no usable file but a zip that does stands for that zip.
+
+    Raises:
+        NotFound: there is no such path.
+        InvalidInput: it is a zip that cannot be read, or nothing in it is usable.
+    """
+    if not path.exists():
+        raise NotFound(f"There is no file or folder {path}.", hint=_neighbours(path))
+    tree = _folder(path) if path.is_dir() else _file(path)
+    found = [name for name in tree.names if usable(name)]
+    zips = [name for name in tree.names if name.lower().endswith(".zip")]
+    if found or not zips:
+        yield _some(tree.only(found), tree.names)
+    elif len(zips) > 1:
+        raise InvalidInput(
+            f"{path} holds several zips: {_few(zips)}.", hint="Name the one to read."
+        )
+    else:
+        place = path / zips[0] if path.is_dir() else path
+        with _opened(place) as archive:
+            inside = _zip(place.name, archive)
+            yield _some(inside.only([n for n in inside.names if usable(n)]), inside.names)
+
+
+def suffix(name: str) -> str:
+    """The end of a file's name that says what it is, less `.gz`: `.csv` of `a/train.csv.gz`."""
+    return PurePosixPath(name.lower().removesuffix(".gz")).suffix
+
+
+def stem(name: str) -> str:
+    """The path less what its end says: `a/train` of `a/train.csv.gz`."""
+    bare = name[:-3] if name.lower().endswith(".gz") else name
+    return bare[: len(bare) - len(PurePosixPath(bare).suffix)]
+
+
+def split_in(name: str) -> str:
+    """The part of the data that a file's or folder's name speaks of, or nothing."""
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), "")
+
+
+def classes(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Per file of a folder per class: its name, its class and its split.
+
+    Folders that hold everything, and folders named train, valid or test side by side, may lie above
+    those of the classes. A class is empty where a file lies in no folder.
+    """
+    folders = {name: list(PurePosixPath(name).parts[:-1]) for name in names}
+    splits = dict.fromkeys(names, "")
+    while True:
+        tops = {parts[0] for parts in folders.values() if parts}
+        deep = sum(len(parts) > 1 for parts in folders.values())
+        parted = all(top.lower() in SPLITS for top in tops)
+        # Most files must lie deeper still: the last folder above a file is that of its class.
+        if not tops or 2 * deep <= len(names) or not (parted or len(tops) == 1):
+            break
+        for name, parts in folders.items():
+            if parts:
+                splits[name] = SPLITS.get(parts.pop(0).lower(), "") or splits[name]
+    for name, parts in folders.items():
+        yield name, parts[0] if parts else "", splits[name]
+
+
+def _folder(path: Path) -> Tree:
+    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    return Tree(str(path), _visible(names), lambda name: (path / name).open("rb"))
+
+
+def _file(path: Path) -> Tree:
+    return Tree(str(path.parent), (path.name,), lambda name: (path.parent / name).open("rb"))
+
+
+def _zip(place: str, archive: zipfile.ZipFile) -> Tree:
+    names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+    return Tree(place, _visible(names), lambda name: cast("BinaryIO", archive.open(name)))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError):
+        raise InvalidInput(f"{path} is not a sound zip.", hint="Fetch or make it again.") from None
+    with archive:
+        yield archive
+
+
+def _visible(names: Sequence[str]) -> tuple[str, ...]:
+    """Less what systems leave behind: `.DS_Store`, `__MACOSX/`."""
+    return tuple(n for n in names if not re.search(r"(^|/)(\.|__MACOSX/)", n))
+
+
+def _some(tree: Tree, all_names: Sequence[str]) -> Tree:
+    if tree.names:
+        return tree
+    held = f"it holds {_few(all_names)}" if all_names else "it is empty"
+    raise InvalidInput(
+        f"Nothing in {tree.place} can be read as these rows: {held}.",
+        hint="The README's 'bring your own data' lists the layouts.",
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _neighbours(path: Path) -> str:
+    if not path.parent.is_dir():
+        return "Check the path."
+    return f"{path.parent} holds {_few(sorted(p.name for p in path.parent.iterdir())) or 'nothing'}."

@@ -1,0 +1,161 @@
+"""Ask this machine: which processes, which ports, how much room."""
+
+import fcntl
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from cluster.errors import Conflict
+
+
+def born(pid: int) -> int | None:
+    """When a process started, on a clock that nobody can set; None when there is none."""
+    with suppress(OSError, psutil.Error):
+        if sys.platform == "linux":
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            return None if fields[0] in {"Z", "X"} else int(fields[19])
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else int(process.create_time())
+    return None
+
+
+def boot() -> str:
+    """Which start of the machine this is."""
+    kernel = Path("/proc/sys/kernel/random/boot_id")
+    return kernel.read_text().strip() if kernel.exists() else str(int(psutil.boot_time()))
+
+
+def family(pid: int, born_at: int, mark: str) -> list[psutil.Process]:
+    """The living processes that one session leader started, also when it is gone.
+
+    They carry its number as their session's, or `mark` in their environment (jobs open a session
+    of their own), or descend from one that does. This process is never among them.
+    """
+    leader = born(pid)
+    session = pid if leader in {None, born_at} else None  # else the number is somebody else's now
+    found = {}
+    for process in psutil.process_iter():
+        if (born(process.pid) or 0) < born_at:
+            continue
+        if _session(process.pid) == session or _carries(process, mark):
+            found[process.pid] = process
+            with suppress(psutil.Error):
+                found |= {child.pid: child for child in process.children(recursive=True)}
+    return [process for process in found.values() if process.pid != os.getpid()]
+
+
+def end(processes: list[psutil.Process], *, grace_s: float) -> list[psutil.Process]:
+    """Ask processes to end, kill those that do not, and return what is left."""
+    for ask in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(ask)
+        _, processes = psutil.wait_procs(processes, timeout=grace_s)
+        processes = [process for process in processes if born(process.pid) is not None]
+    return processes
+
+
+def resident_bytes(process: psutil.Process) -> int:
+    """The memory of one process, without what it shares; 0 when it is gone."""
+    with suppress(psutil.Error):
+        memory = process.memory_info()
+        return int(memory.rss - getattr(memory, "shared", 0))
+    return 0
+
+
+def check_port(host: str, port: int, variable: str) -> None:
+    """Raise Conflict, with the name of the process if it can be seen, when a port is taken."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except PermissionError:
+            raise
+        except OSError:
+            raise Conflict(
+                f"Port {port} is taken{_owner(port)}.",
+                hint=f"Stop that, or choose another with {variable}.",
+            ) from None
+
+
+def listens(address: str, *, timeout_s: float = 2.0) -> bool:
+    """Whether something answers at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder that only its owner can enter.
+
+    Raises:
+        Conflict: there is something else, or somebody else's, by that name.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    seen = folder.lstat()
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
+        raise Conflict(f"{folder} belongs to somebody else.", hint="Remove it, or set LEPTON_HOME.")
+    return folder
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one step: readers see the old text or the new."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold a file's lock; whoever holds it may remove the file."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # the last holder may have removed the file that was opened: its lock locks nothing
+            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _session(pid: int) -> int:
+    with suppress(OSError):
+        return os.getsid(pid)
+    return -1
+
+
+def _carries(process: psutil.Process, mark: str) -> bool:
+    with suppress(psutil.Error, OSError):
+        return process.environ().get("LEPTON_ENGINE") == mark
+    return False
+
+
+def _owner(port: int) -> str:
+    with suppress(psutil.Error):  # other people's processes are hidden, on some systems all are
+        for connection in psutil.net_connections("tcp"):
+            local, listening = connection.laddr, connection.status == psutil.CONN_LISTEN
+            if listening and local and local.port == port and connection.pid:
+                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return ""

@@ -1,0 +1,81 @@
+"""Read every setting from the environment, and say which variable is wrong."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from cluster.errors import InvalidInput
+
+
+class Settings(BaseModel):
+    """Where things are and how much they may take; beside each field stands its variable."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    home: Path = Field(Path("~/.lepton"), validation_alias="LEPTON_HOME", validate_default=True)
+    host: str = Field("127.0.0.1", validation_alias="LEPTON_HOST")
+    port: int = Field(8000, ge=1024, le=65535, validation_alias="LEPTON_PORT")
+    dashboard_port: int = Field(8265, ge=1024, le=65535, validation_alias="LEPTON_DASHBOARD_PORT")
+    ray_address: str | None = Field(None, validation_alias="RAY_ADDRESS")
+    tracking_uri: str | None = Field(
+        None, validation_alias=AliasChoices("LEPTON_TRACKING_URI", "MLFLOW_TRACKING_URI")
+    )
+    num_cpus: int | None = Field(None, ge=1, validation_alias="LEPTON_NUM_CPUS")
+    object_store_mb: int | None = Field(None, ge=80, validation_alias="LEPTON_OBJECT_STORE_MB")
+    # the share of memory that resident training data may take; beyond it, rows are streamed
+    memory_share: float = Field(0.3, gt=0, le=0.9, validation_alias="LEPTON_MEMORY_SHARE")
+    # the proxy refuses a longer request before a replica sees it
+    body_limit_mb: int = Field(16, ge=1, le=1024, validation_alias="LEPTON_BODY_LIMIT_MB")
+
+    @field_validator("home")
+    @classmethod
+    def _whole_path(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @property
+    def url(self) -> str:
+        """Where the services are reached from this machine."""
+        everywhere = self.host in {"0.0.0.0", "::"}  # noqa: S104 - compared here, never bound
+        return f"http://{'127.0.0.1' if everywhere else self.host}:{self.port}"
+
+    @property
+    def tracking(self) -> str:
+        """The tracking server, or the SQLite file under home that stands in for one."""
+        return self.tracking_uri or f"sqlite:///{self.home / 'tracking.db'}"
+
+
+def settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings that the environment names; an empty variable counts as none.
+
+    Raises:
+        InvalidInput: a variable holds a value that breaks its type or bound.
+    """
+    named = {
+        name: value for name, value in (_environ() if environ is None else environ).items() if value
+    }
+    try:
+        return Settings.model_validate(named)
+    except ValidationError as error:
+        first: Any = error.errors()[0]
+        name = str(first["loc"][0])
+        complaint = first["msg"][0].lower() + first["msg"][1:]
+        raise InvalidInput(
+            f"{name} is {named[name]!r}: {complaint}.", hint=f"Set {name} anew, or unset it."
+        ) from None
+
+
+def environment(**added: str) -> dict[str, str]:
+    """This process's environment with variables added: what a child is started with."""
+    return {**_environ(), **added}
+
+
+def export(**added: str) -> None:
+    """Put variables into this process's environment, for libraries that look there."""
+    os.environ.update(added)  # noqa: TID251 - here and nowhere else
+
+
+def _environ() -> Mapping[str, str]:
+    return os.environ  # noqa: TID251 - here and nowhere else

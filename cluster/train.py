@@ -1,0 +1,307 @@
+"""Train a capability with Ray Train: on one worker or many, resumed after any kill."""
+
+import hashlib
+import inspect
+import json
+import math
+import platform
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+from numpy.typing import NDArray
+from ray.train import Checkpoint
+from ray.train.torch import TorchTrainer
+
+from cluster.card import write_card
+from cluster.config import Config
+from cluster.data import Plan
+from cluster.errors import InvalidInput, LeptonError, NotEnough
+from cluster.model import AnyTask
+from cluster.registry import Manifest, Registry, now
+from cluster.run import Run, Write
+
+Report = dict[str, float] | str
+Progress = Callable[[Report], None]
+RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "torch", "transformers")
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to know; it travels to every one of them."""
+
+    task: type[AnyTask]
+    config: Config
+    plan: Plan
+    home: Path
+    seed: int = 0
+    workers: int = 1
+    checkpoint_s: float = 30.0
+    nonce: str = ""
+    mailbox: Any = None
+
+    @property
+    def run(self) -> str:
+        """A name that the same task, code, config, data, seed and workers always give.
+
+        So a run that was killed is found again, and one that ended is not repeated. A nonce makes
+        it another run all the same.
+        """
+        what = [self.task.name(), code_version(self.task), self.plan.identity, self.nonce]
+        how = [self.config.model_dump_json(), str(self.seed), str(self.workers)]
+        digest = hashlib.sha256("\n".join(what + how).encode()).hexdigest()
+        return f"{self.task.name()}-{digest[:12]}"
+
+
+def code_version(task: type[AnyTask]) -> str:
+    """The first twelve digits of the SHA-256 of the capability's own file."""
+    return hashlib.sha256(Path(inspect.getfile(task)).read_bytes()).hexdigest()[:12]
+
+
+def again(job: Job) -> Job:
+    """The same job as a run of its own, though an equal one may have ended."""
+    return replace(job, nonce=uuid.uuid4().hex)
+
+
+def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
+    """Train, export, evaluate the export and register it; a job that was killed goes on.
+
+    Ray must be connected.
+
+    Args:
+        job: what to train on which rows.
+        on_progress: called with each report and each sentence of rank 0, in a thread of its own.
+
+    Returns:
+        The manifest of the version that the run made.
+
+    Raises:
+        InvalidInput: the capability cannot learn from these rows, or not on that many workers.
+        NotEnough: the cluster has fewer CPUs than workers.
+    """
+    if job.workers > 1 and not job.task.parallel:
+        raise InvalidInput(
+            f"{job.task.name()} learns on one worker, not on {job.workers}.",
+            hint="Leave --workers out.",
+        )
+    if existing := Registry(job.home).of_run(job.task.name(), job.run):
+        return existing
+    with mailbox(on_progress) as box:
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"job": replace(job, mailbox=box)},
+            scaling_config=scaling(job),
+            run_config=ray.train.RunConfig(
+                name=job.run,
+                storage_path=str(job.home / "runs"),
+                failure_config=ray.train.FailureConfig(max_failures=3),
+                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            ),
+            datasets=job.plan.datasets(),
+        )
+        try:
+            answer = json.loads(trainer.fit().return_value)
+        except ray.train.TrainingFailedError as failure:
+            raise _cause(failure) from failure
+    if problem := answer.get("error"):
+        raise InvalidInput(problem)
+    return Manifest.model_validate(answer)
+
+
+def scaling(job: Job) -> ray.train.ScalingConfig:
+    """Workers and their CPUs: all there are, less one for the data tasks of a stream.
+
+    Raises:
+        NotEnough: there are fewer CPUs than workers.
+    """
+    resources = ray.cluster_resources()
+    total, gpus = resources.get("CPU", 0.0), int(resources.get("GPU", 0))
+    if job.workers > total:
+        raise NotEnough(
+            f"{job.workers} workers need as many CPUs; the cluster has {total:g}.",
+            hint=f"Ask for --workers {max(1, int(total))} or add nodes.",
+        )
+    free = total if job.plan.resident else max(total / 2, total - 1)
+    each = max(0.5, math.floor(free / job.workers * 2) / 2)
+    return ray.train.ScalingConfig(
+        num_workers=job.workers,
+        use_gpu=gpus >= job.workers,
+        resources_per_worker={"CPU": math.floor(each) or each},
+    )
+
+
+def work(settings: dict[str, Any]) -> str:
+    """What every worker does; rank 0 returns the manifest, or the sentence that says what is wrong.
+
+    An error that another try would repeat is returned, not raised, so that Ray does not retry it;
+    with several workers it must be raised, or the others would wait for this one.
+    """
+    job: Job = settings["job"]
+    restored = ray.train.get_checkpoint()
+    with restored.as_directory() if restored else nullcontext() as folder:
+        run = RayRun(job, Path(folder) if folder else None)
+        try:
+            manifest = learn(job, run)
+        except LeptonError as error:
+            if job.workers > 1:
+                raise
+            return json.dumps({"error": str(error)})
+    return manifest.model_dump_json() if manifest else ""
+
+
+def learn(job: Job, run: Run) -> Manifest | None:
+    """Fit on this worker's rows; rank 0 then evaluates what was exported and registers it."""
+    task = job.task(job.config)
+    train_rows = job.plan.rows("train", rank=run.rank, workers=run.workers)
+    task.fit(train_rows, job.plan.rows("valid"), run)
+    return register(job, task) if run.rank == 0 else None
+
+
+def register(job: Job, task: AnyTask) -> Manifest:
+    """Write the version: files, what they scored on the test rows, and the card."""
+
+    def fill(folder: Path) -> Manifest:
+        task.save(folder)
+        artefact = job.task.load(folder)
+        evaluation = artefact.evaluate(job.plan.rows("test").whole())
+        manifest = Manifest(
+            task=task.name(),
+            version=0,
+            created=now(),
+            run=job.run,
+            config=job.config.model_dump(mode="json"),
+            metrics=evaluation.metrics,
+            objective=task.objective.metric,
+            direction=task.objective.direction,
+            rows=job.plan.counts,
+            views=job.plan.views,
+            seed=job.seed,
+            workers=job.workers,
+            code=code_version(job.task),
+            packages={
+                "python": platform.python_version(),
+                **{name: metadata.version(name) for name in RECORDED},
+            },
+        )
+        curves = getattr(task, "curves", [])
+        write_card(folder, manifest, evaluation, curves, summary=task.summary())
+        return manifest
+
+    return Registry(job.home).write(task.name(), fill)
+
+
+class RayRun(Run):
+    """A worker of a Ray Train run."""
+
+    def __init__(self, job: Job, resume: Path | None) -> None:
+        context = ray.train.get_context()
+        super().__init__(
+            rank=context.get_world_rank(),
+            workers=context.get_world_size(),
+            device=_device(),
+            seed=job.seed,
+            resume=resume,
+            checkpoint_s=job.checkpoint_s,
+        )
+        self._mailbox = job.mailbox
+
+    def report(self, **metrics: float) -> None:
+        """Send it to the process that asked for the training."""
+        if self.rank == 0 and self._mailbox is not None:
+            self._mailbox.put.remote(metrics)
+
+    def say(self, sentence: str) -> None:
+        """Send it to the process that asked for the training."""
+        if self.rank == 0 and self._mailbox is not None:
+            self._mailbox.put.remote(sentence)
+
+    def checkpoint(self, write: Write) -> None:
+        """Keep what the run would resume from; rank 0 writes, the others wait."""
+        with tempfile.TemporaryDirectory() as folder:
+            kept = None
+            if self.rank == 0:
+                write(Path(folder))
+                kept = Checkpoint.from_directory(folder)
+            ray.train.report({}, checkpoint=kept)
+
+    def all_reduce(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The sum of every worker's array, in the order of ranks."""
+        if self.workers == 1:
+            return array
+        return np.sum(self.all_gather(array), axis=0)  # type: ignore[no-any-return]
+
+    def all_gather(self, value: Any) -> list[Any]:
+        """Every worker's value, in the order of ranks."""
+        if self.workers == 1:
+            return [value]
+        import torch.distributed as dist  # noqa: PLC0415 - the driver imports no torch
+
+        values: list[Any] = [None] * self.workers
+        dist.all_gather_object(values, value)
+        return values
+
+
+@ray.remote(num_cpus=0)
+class Mailbox:
+    """Holds the reports of a run until the process that asked for it takes them."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+
+    def put(self, report: Report) -> None:
+        """Leave a report."""
+        self.reports.append(report)
+
+    def take(self) -> list[Report]:
+        """Every report since the last call."""
+        taken, self.reports = self.reports, []
+        return taken
+
+
+@contextmanager
+def mailbox(on_progress: Progress) -> Iterator[Any]:
+    """A mailbox that a thread of this process empties into `on_progress`."""
+    box = Mailbox.remote()  # type: ignore[attr-defined]
+    ended = threading.Event()
+
+    def empty() -> None:
+        while not ended.wait(POLL_S):
+            for report in ray.get(box.take.remote()):
+                on_progress(report)
+
+    thread = threading.Thread(target=empty, daemon=True)
+    thread.start()
+    try:
+        yield box
+    finally:
+        ended.set()
+        thread.join()
+        for report in ray.get(box.take.remote()):
+            on_progress(report)
+        ray.kill(box)
+
+
+def _cause(failure: ray.train.TrainingFailedError) -> Exception:
+    """Our own error out of a failed run, where a worker raised one."""
+    raised = getattr(failure, "worker_failures", {}).values()
+    for error in raised:
+        cause = getattr(error, "cause", error)
+        if isinstance(cause, LeptonError):
+            return cause
+    return failure
+
+
+def _device() -> str:
+    from ray.train.torch import get_device  # noqa: PLC0415 - imports torch
+
+    return str(get_device())

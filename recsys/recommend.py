@@ -1,0 +1,298 @@
+"""Recommend what a person is likely to want next, from what people took before."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.numpy import load_file, save_file
+from scipy import sparse
+
+from cluster.batch import Batch, length, objects
+from cluster.config import Between
+from cluster.config import Config as BaseConfig
+from cluster.features.interactions import interactions, items, users
+from cluster.rows import Rows
+from cluster.run import Run
+from cluster.split import PerUser
+from cluster.task import Objective, Serving, Task
+from recsys._ease import Ease
+from recsys._ials import Ials, Knobs, OnEpoch
+from recsys._interactions import Log, held_out, read
+from recsys._ranking import ndcg, ndcg_of_scores, recall, top_k
+
+Id = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Config(BaseConfig):
+    """The method and its knobs; with `choose` those of `GRIDS` are chosen inside the training part."""
+
+    method: Literal["ease", "ials"] = "ease"
+    choose: bool = True
+    slope: Annotated[float, Between(0.0, 2.0)] = 0.15
+    ridge: Annotated[float, Between(0.1, 1e5, log=True)] = 200.0
+    user_power: Annotated[float, Between(0.0, 1.0)] = 0.4
+    item_power: Annotated[float, Between(0.0, 1.0)] = 0.1
+    dim: Annotated[int, Between(1, 1_024)] = 64
+    penalty: Annotated[float, Between(1e-5, 10.0, log=True)] = 0.01
+    alpha0: Annotated[float, Between(1e-4, 10.0, log=True)] = 0.3
+    nu: Annotated[float, Between(0.0, 2.0)] = 1.0
+    epochs: Annotated[int, Between(1, 500)] = 16
+
+
+GRIDS: Mapping[str, Mapping[str, Sequence[float]]] = {
+    "ease": {"ridge": (100.0, 200.0, 400.0), "slope": (0.0, 0.15, 0.3)},
+    "ials": {"alpha0": (0.1, 0.2, 0.3, 0.45), "penalty": (0.005, 0.01, 0.02)},
+}
+
+
+class Input(BaseModel):
+    """Who asks, and what may be shown."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True, extra="forbid")
+
+    user_id: str = Field("", max_length=256, description="A user of the training data, if known.")
+    items: list[Id] = Field([], max_length=10_000, description="What a newcomer took so far.")
+    k: int = Field(10, ge=1, le=1_000, description="How many items to show.")
+    exclude_seen: bool = Field(False, description="Leave out what the user took before.")
+    exclude: list[Id] = Field([], max_length=10_000, description="Items never to show.")
+    categories: list[str] = Field(
+        [], max_length=100, description="Show only items of any of these."
+    )
+
+
+class Output(BaseModel):
+    """Items, best first; fewer than k where fewer are allowed."""
+
+    items: list[str]
+    scores: list[float]
+    basis: Literal["user", "items", "popular"] = Field(
+        description="What the ranking rests on: the user's history, the items sent, or popularity."
+    )
+    unknown: list[str] = Field([], description="Items sent that no training row holds.")
+
+
+class Recommend(Task[Config, Input, Output]):
+    """Recommend what a person is likely to want next."""
+
+    inputs = users
+    examples = interactions
+    features = (items,)
+    truth: ClassVar[tuple[str, ...]] = ("item_id",)
+    split = PerUser(valid=0.0, test=0.25)
+    objective = Objective("max", "ndcg@10")
+    serving = Serving(max_batch=64)
+
+    def fit(self, train: Rows, valid: Rows, run: Run) -> None:
+        """Number users and items over all workers, choose knobs if asked, and fit."""
+        del valid
+        shards = run.all_gather(dict(train.whole()))
+        self.log = read(shards)
+        self.categories = _categories(shards, self.log.items)
+        if self.config.choose:
+            self.config = self._choose(run)
+        steps = self.config.epochs
+        self.model = _fit(
+            self.config, self.log, run, lambda step: run.report(step=step, steps=steps, epoch=step)
+        )
+
+    def _choose(self, run: Run) -> Config:
+        """Try each knob of the grid in turn on pairs held out inside the training part."""
+        held = held_out(self.log, share=0.25, seed=run.seed)
+        kept, wanted = self.log.part(~held), self.log.part(held).matrix()
+        best, seen = self.config, kept.matrix()
+
+        def value(config: Config) -> float:
+            model, histories = _fit(config, kept, run), kept.matrix(config.slope)
+            known = model.users if isinstance(model, Ials) else histories
+            scores = model.scores(known)
+            return run.agree(ndcg_of_scores(scores, seen, wanted))  # type: ignore[no-any-return]
+
+        top = value(best)
+        for knob, values in GRIDS[self.config.method].items():
+            for setting in values:
+                if setting == getattr(best, knob):
+                    continue
+                tried = best.model_copy(update={knob: setting})
+                if (found := value(tried)) > top:
+                    best, top = tried, found
+        return best
+
+    def predict(self, batch: Batch) -> list[Output]:
+        """Score every item for each row, strike out what may not be shown, keep the best."""
+        histories, basis, unknown = self._histories(batch)
+        scores = np.asarray(self._score(histories, batch, basis), dtype=np.float64)
+        popular = [row for row, kind in enumerate(basis) if kind == "popular"]
+        scores[popular] = self._popularity
+        for row in range(length(batch)):
+            scores[row, self._struck_out(batch, row)] = -np.inf
+        ranked, best = top_k(scores, int(max(batch["k"])))
+        return [
+            self._output(ranked[row][:k], best[row][:k], basis[row], unknown[row])
+            for row, k in enumerate(batch["k"])
+        ]
+
+    def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
+        """Ranking of all unseen items against what each user took in the held-out rows."""
+        shown, taken = [o.items for o in outputs], list(batch["item_id"])
+        return {
+            "ndcg@10": ndcg(shown, taken, 10),
+            "recall@10": recall(shown, taken, 10),
+            "coverage@10": len({i for o in shown for i in o[:10]}) / len(self.log.items),
+        }
+
+    def questions(self, examples: Batch) -> Batch:
+        """One question per user, who then took all of their held-out items."""
+        who, row = np.unique(examples["user_id"].astype(str), return_inverse=True)
+        order = np.argsort(row, kind="stable")
+        cuts = np.cumsum(np.bincount(row))[:-1]
+        taken = np.split(examples["item_id"][order], cuts)
+        return {
+            "user_id": objects(who.tolist()),
+            "item_id": objects(part.tolist() for part in taken),
+            "exclude_seen": np.ones(len(who), dtype=bool),
+            "k": np.full(len(who), 20),
+        }
+
+    def details(self, batch: Batch, outputs: Sequence[Output]) -> str:
+        """The ranking table: the model beside popularity, at several depths."""
+        taken = list(batch["item_id"])
+        nobody = {**batch, "user_id": objects([""] * len(taken))}
+        seen = [self._seen(str(user)) for user in batch["user_id"]]
+        names = self.log.items
+        nobody["exclude"] = objects([names[i] for i in row] for row in seen)
+        plain = [o.items for o in self.predict(self.complete(nobody))]
+        lines = [
+            "## Ranking",
+            "",
+            "| at | NDCG | recall | NDCG of popularity |",
+            "|---|---|---|---|",
+        ]
+        shown = [o.items for o in outputs]
+        lines += [
+            f"| {k} | {ndcg(shown, taken, k):.4f} | {recall(shown, taken, k):.4f} "
+            f"| {ndcg(plain, taken, k):.4f} |"
+            for k in (1, 5, 10, 20)
+        ]
+        return "\n".join(lines)
+
+    def save(self, folder: Path) -> None:
+        """Write config, ids, categories, who took what, and the model's arrays."""
+        super().save(folder)
+        ids = {"users": self.log.users, "items": self.log.items, "categories": self.categories}
+        (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False))
+        log = {"user": self.log.user, "item": self.log.item, "value": self.log.value}
+        save_file(log, folder / "log.safetensors")
+        save_file(self.model.arrays(), folder / "weights.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        task = super().load(folder)
+        ids = json.loads((folder / "ids.json").read_bytes())
+        task.log = Log(ids["users"], ids["items"], **load_file(folder / "log.safetensors"))
+        task.categories = ids["categories"]
+        arrays = load_file(folder / "weights.safetensors")
+        ials = task.config.method == "ials"
+        task.model = Ials(**arrays, knobs=_knobs(task.config)) if ials else Ease.of(arrays)
+        return task
+
+    def _histories(self, batch: Batch) -> tuple[sparse.csr_matrix, list[str], list[list[str]]]:
+        """Each row's items as weights, what the row's ranking rests on, and the items not known."""
+        rows, columns, data, basis, unknown = [], [], [], [], []
+        for row, (user, sent) in enumerate(zip(batch["user_id"], batch["items"], strict=True)):
+            known = self._users.get(user, -1)
+            start, end = self._taken.indptr[known : known + 2] if known >= 0 else (0, 0)
+            entries = dict(
+                zip(self._taken.indices[start:end], self._taken.data[start:end], strict=True)
+            )
+            brought = [self._items[item] for item in sent if item in self._items]
+            entries.update({item: 1.0 for item in brought if item not in entries})
+            rows += [row] * len(entries)
+            columns += list(entries)
+            data += list(entries.values())
+            basis.append("items" if brought else "user" if entries else "popular")
+            unknown.append([item for item in sent if item not in self._items])
+        shape = (length(batch), len(self.log.items))
+        return sparse.csr_matrix((data, (rows, columns)), shape=shape), basis, unknown
+
+    def _score(self, histories: sparse.csr_matrix, batch: Batch, basis: list[str]) -> Any:
+        if isinstance(self.model, Ease):
+            return self.model.scores(histories)
+        factors = np.zeros((histories.shape[0], self.model.knobs.dim))
+        folded = [row for row, kind in enumerate(basis) if kind == "items"]
+        stored = [row for row, kind in enumerate(basis) if kind == "user"]
+        factors[folded] = self.model.fold_in(histories[folded])
+        factors[stored] = self.model.users[[self._users[batch["user_id"][row]] for row in stored]]
+        return self.model.scores(factors)
+
+    def _struck_out(self, batch: Batch, row: int) -> NDArray[np.bool_]:
+        """Items that this row may not be shown."""
+        struck = np.zeros(len(self.log.items), dtype=bool)
+        if wanted := batch["categories"][row]:
+            struck[:] = True
+            struck[[i for name in wanted for i in self.categories.get(name, ())]] = False
+        if batch["exclude_seen"][row]:
+            struck[self._seen(batch["user_id"][row])] = True
+            struck[self._numbers(batch["items"][row])] = True
+        struck[self._numbers(batch["exclude"][row])] = True
+        return struck
+
+    def _seen(self, user: str) -> NDArray[Any]:
+        known = self._users.get(user, -1)
+        start, end = self._taken.indptr[known : known + 2] if known >= 0 else (0, 0)
+        return np.asarray(self._taken.indices[start:end])
+
+    def _numbers(self, names: Sequence[str]) -> list[int]:
+        return [self._items[name] for name in names if name in self._items]
+
+    def _output(
+        self, ranked: NDArray[Any], best: NDArray[Any], basis: Any, unknown: list[str]
+    ) -> Output:
+        shown = ranked >= 0
+        names = [self.log.items[item] for item in ranked[shown]]
+        return Output(items=names, scores=best[shown].tolist(), basis=basis, unknown=unknown)
+
+    @cached_property
+    def _users(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.log.users)}
+
+    @cached_property
+    def _items(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.log.items)}
+
+    @cached_property
+    def _taken(self) -> sparse.csr_matrix:
+        return self.log.matrix(self.config.slope)
+
+    @cached_property
+    def _popularity(self) -> NDArray[np.float64]:
+        return np.bincount(self.log.item, minlength=len(self.log.items)).astype(np.float64)
+
+
+def _fit(config: Config, log: Log, run: Run, on_epoch: OnEpoch = lambda _: None) -> Ease | Ials:
+    x = log.matrix(config.slope)
+    if config.method == "ials":
+        return Ials.fit(x, _knobs(config), run, on_epoch)
+    return Ease.fit(
+        x, ridge=config.ridge, user_power=config.user_power, item_power=config.item_power
+    )
+
+
+def _knobs(config: Config) -> Knobs:
+    return Knobs(config.dim, config.penalty, config.alpha0, config.nu, config.epochs)
+
+
+def _categories(shards: Sequence[Batch], names: Sequence[str]) -> dict[str, list[int]]:
+    """The item numbers of each category, from the item columns joined to the rows."""
+    number = {name: item for item, name in enumerate(names)}
+    found: dict[str, set[int]] = {}
+    for shard in shards:
+        for item, categories in zip(shard["item_id"], shard["categories"], strict=True):
+            for category in categories:
+                found.setdefault(category, set()).add(number[item])
+    return {category: sorted(found[category]) for category in sorted(found)}

@@ -1,0 +1,26 @@
+"""What users touch: the catalog, the HTTP applications, the command line of the cluster."""
+
+from cluster.model import Model
+from cluster.registry import Registry
+from cluster.settings import settings
+from services import catalog
+
+__all__ = ["load"]
+
+
+def load(name: str, reference: str | int = "production") -> Model:
+    """Open a version of a model in this process.
+
+    Args:
+        name: the capability, as in `vision.classify`.
+        reference: a version's number, or `candidate` or `production`.
+
+    Returns:
+        The model; `load("vision.classify").predict(rows)` takes a list of dicts or a DataFrame.
+
+    Raises:
+        NotFound: there is no such capability or version; the sentence offers the nearest.
+        Corrupt: a file of the version is not what was written.
+    """
+    task = catalog.find(name)
+    return Model.open(task, Registry(settings().home).folder(name, reference))

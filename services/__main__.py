@@ -1,0 +1,139 @@
+"""Run Lepton: `python -m services up`, `ingest`, `train`, `deploy`; also what a Ray job starts."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.errors import LeptonError
+from services import show, verbs
+
+app = typer.Typer(
+    help="Train, register and serve models on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TaskName = Annotated[str, typer.Argument(help="A capability, as in vision.classify.")]
+Reference = Annotated[str, typer.Argument(help="A version's number, candidate or production.")]
+
+
+@app.command()
+def up() -> None:
+    """Start Ray and the HTTP door on this machine."""
+    show.say(verbs.up(show.say))
+
+
+@app.command()
+def down() -> None:
+    """Stop all that `up` started."""
+    show.say(verbs.down())
+
+
+@app.command()
+def status() -> None:
+    """Say what runs, where, and why something does not."""
+    show.status(verbs.status())
+
+
+@app.command()
+def logs(
+    task: Annotated[str, typer.Argument(help="A capability; without one, all of Serve.")] = "",
+    lines: Annotated[int, typer.Option(help="How many of the last lines.")] = 50,
+) -> None:
+    """Print the last lines that replicas logged."""
+    for line in verbs.logs(task, lines):
+        show.say(line)
+
+
+@app.command()
+def ingest(
+    view: Annotated[str, typer.Argument(help="images, texts, items, interactions or another.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files, folders or archives.")],
+    columns: Annotated[str, typer.Option("--map", help="ours=theirs,... by column name.")] = "",
+    max_rejects: Annotated[float, typer.Option(help="Share of bad rows that is borne.")] = 0.01,
+) -> None:
+    """Bring raw files into the feature layer; bad rows go to a rejects file."""
+    show.ingested(verbs.ingest(view, paths, columns, max_rejects))
+
+
+@app.command()
+def train(
+    task: TaskName,
+    settings: Annotated[list[str] | None, typer.Argument(help="Knobs: epochs=3 lr=0.01.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Ray Train workers.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="What makes two runs alike.")] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Train though this run ended.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Train on the ingested rows; the result is registered as the candidate."""
+    with show.training(task) as progress:
+        job = verbs.Training(task, settings or [], workers=workers, seed=seed, again=again)
+        manifest = verbs.train(job, progress)
+    show.manifest(manifest)
+
+
+@app.command()
+def evaluate(task: TaskName, reference: Reference = "candidate") -> None:
+    """Measure a version on the test rows that are there now."""
+    show.metrics(verbs.evaluate(task, reference))
+
+
+@app.command()
+def versions(task: TaskName) -> None:
+    """List a capability's versions and what each alias names."""
+    show.versions(*verbs.versions(task))
+
+
+@app.command()
+def promote(
+    task: TaskName,
+    reference: Reference = "candidate",
+    force: Annotated[bool, typer.Option("--force", help="Though it scores worse.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Put a version into production; one that scores worse is refused."""
+    show.say(verbs.promote(task, reference, force=force))
+
+
+@app.command()
+def rollback(task: TaskName) -> None:
+    """Go back to the version that was in production before."""
+    show.say(verbs.rollback(task))
+
+
+@app.command()
+def deploy(task: TaskName, reference: Reference = "production") -> None:
+    """Serve a version over HTTP, or replace the one that is served, without a failed request."""
+    show.say(verbs.deploy(task, reference))
+
+
+@app.command()
+def undeploy(task: TaskName) -> None:
+    """Stop serving a capability."""
+    show.say(verbs.undeploy(task))
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="A folder with real data sets.")] = None,
+) -> None:
+    """Show all of it: ingest, train and serve three models, until Ctrl-C."""
+    from services.demo import run  # noqa: PLC0415 - what only the demo needs
+
+    run(data)
+
+
+def main() -> None:
+    """Run a command; an error of ours is one sentence and exit status 1."""
+    try:
+        app(standalone_mode=True)
+    except LeptonError as error:
+        show.fail(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Show people what happens: sentences, tables, progress; plain lines where nobody watches."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from cluster.features.ingest import Ingested
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cluster.registry import Manifest
+from cluster.task import Evaluation
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+PLAIN_EVERY_S = 5.0
+
+
+def say(sentence: str) -> None:
+    """Print a sentence."""
+    out.print(sentence, markup=False)
+
+
+def fail(sentence: str) -> None:
+    """Print what went wrong, where errors go."""
+    err.print(f"[red]Error:[/red] {sentence}" if err.is_terminal else f"Error: {sentence}")
+
+
+@contextmanager
+def training(task: str) -> Iterator[Callable[[dict[str, float]], None]]:
+    """Show a training's reports: a bar on a terminal, a line every few seconds elsewhere."""
+    if not out.is_terminal:
+        yield PlainProgress(task)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[facts]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=out) as bar:
+        number = bar.add_task(f"train {task}", total=None, facts="starting")
+
+        def report(point: dict[str, float]) -> None:
+            bar.update(
+                number, completed=point.get("step"), total=point.get("steps"), facts=facts(point)
+            )
+
+        yield report
+
+
+class PlainProgress:
+    """One line every few seconds, for a log."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+        self.printed = 0.0
+
+    def __call__(self, point: dict[str, float]) -> None:
+        """Print a report, unless one was printed just now and this is not the last."""
+        step, steps = point.get("step", 0), point.get("steps", 0)
+        if time.monotonic() - self.printed < PLAIN_EVERY_S and step < steps:
+            return
+        self.printed = time.monotonic()
+        rate = point.get("steps_per_s", 0.0)
+        left = f" ETA {(steps - step) / rate:.0f} s" if rate else ""
+        say(f"train {self.task}: step {step:.0f}/{steps:.0f} {facts(point)}{left}")
+
+
+def facts(point: Mapping[str, float]) -> str:
+    """The numbers of a report that people look for."""
+    hidden = {"step", "steps", "steps_per_s", "epoch", "lr"}
+    numbers = {name: value for name, value in point.items() if name not in hidden}
+    rate = numbers.pop("rows_per_s", None)
+    words = [f"{name} {value:.4f}" for name, value in numbers.items()]
+    return "  ".join([*words, *([f"{rate:,.0f} examples/s"] if rate is not None else [])])
+
+
+def ingested(report: Ingested) -> None:
+    """What an ingest took in."""
+    say(
+        f"{report.view}: {report.rows:,} rows read, {report.new:,} new, {report.replaced:,} "
+        f"replaced, {report.same:,} as before, {report.rejects:,} rejected."
+    )
+    if report.rejects_file:
+        say(f"The rejected rows and why: {report.rejects_file}")
+
+
+def manifest(made: Manifest) -> None:
+    """What a training made."""
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in made.metrics.items())
+    say(f"{made.task} version {made.version}: {scores} on {made.rows['test']:,} test rows.")
+
+
+def metrics(evaluation: Evaluation) -> None:
+    """What a version scored."""
+    for name, value in evaluation.metrics.items():
+        say(f"{name} {value:.4f}")
+
+
+def versions(manifests: Sequence[Manifest], aliases: Mapping[str, int]) -> None:
+    """A capability's versions, a line each."""
+    table = Table("version", "alias", "made", "metrics", "run")
+    for made in manifests:
+        names = ", ".join(name for name, version in aliases.items() if version == made.version)
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in made.metrics.items())
+        table.add_row(str(made.version), names, f"{made.created:%Y-%m-%d %H:%M}", scores, made.run)
+    out.print(table)

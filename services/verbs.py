@@ -1,0 +1,139 @@
+"""Do what the command line, the demo and the tests ask for; print nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster import engine
+from cluster.data import Plan, plan
+from cluster.errors import Conflict, InvalidInput
+from cluster.features.ingest import Ingested
+from cluster.features.ingest import ingest as ingest_files
+from cluster.features.store import Store
+from cluster.model import AnyTask, Model
+from cluster.registry import Manifest, Registry
+from cluster.settings import settings
+from cluster.task import Evaluation
+from cluster.tracking import Tracker
+from services import catalog
+
+Progress = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `train` was asked for."""
+
+    task: str
+    settings: Sequence[str] = field(default_factory=list)
+    workers: int = 1
+    seed: int = 0
+    again: bool = False
+
+
+def ingest(view: str, paths: Sequence[Path], columns: str, max_rejects: float) -> Ingested:
+    """Bring raw files into the view's rows.
+
+    Args:
+        view: its name.
+        paths: files, folders or archives.
+        columns: which source column is which of ours: `user_id=userId,item_id=movieId`.
+        max_rejects: the share of bad rows above which nothing is taken in.
+    """
+    return ingest_files(
+        catalog.find_view(view),
+        paths,
+        Store(settings().home / "features"),
+        columns=_mapping(columns),
+        max_reject_share=max_rejects,
+    )
+
+
+def plan_of(task: type[AnyTask]) -> Plan:
+    """Which stored rows the task learns from and is measured on."""
+    store = Store(settings().home / "features")
+    return plan(task, store, memory_share=settings().memory_share)
+
+
+def train(wanted: Training, on_progress: Progress) -> Manifest:
+    """Train, register as candidate, and tell MLflow.
+
+    Returns:
+        The manifest of the version.
+    """
+    from cluster import train as training  # noqa: PLC0415 - imports ray
+
+    here = settings()
+    task = catalog.find(wanted.task)
+    config = task.Config.parse(wanted.settings)
+    rows = plan_of(task)
+    engine.connect(here)
+    job = training.Job(task, config, rows, here.home, wanted.seed, wanted.workers)
+    job = training.again(job) if wanted.again else job
+    tracker, registry = Tracker(here.tracking, here.home / "mlflow"), Registry(here.home)
+    if existing := registry.of_run(wanted.task, job.run):
+        return existing
+    with tracker.run(wanted.task, job.run, config.model_dump()) as tracked:
+        manifest = training.train(job, on_progress=on_progress)
+        folder = registry.folder(wanted.task, manifest.version)
+        tracked.curves(getattr(task.load(folder), "curves", []))
+        tracked.version(manifest, folder)
+    registry.point("candidate", wanted.task, manifest.version)
+    return manifest
+
+
+def evaluate(task: str, reference: str) -> Evaluation:
+    """Measure a version on the test rows that are there now."""
+    capability = catalog.find(task)
+    model = Model.open(capability, Registry(settings().home).folder(task, reference))
+    return model.task.evaluate(plan_of(capability).rows("test").whole())
+
+
+def versions(task: str) -> tuple[list[Manifest], dict[str, int]]:
+    """Every version's manifest and what each alias names."""
+    catalog.find(task)
+    registry = Registry(settings().home)
+    return [registry.manifest(task, v) for v in registry.versions(task)], registry.aliases(task)
+
+
+def promote(task: str, reference: str, *, force: bool = False) -> str:
+    """Put a version into production.
+
+    Raises:
+        Conflict: it scores worse than the one in production.
+    """
+    capability, registry = catalog.find(task), Registry(settings().home)
+    new = registry.manifest(task, reference)
+    if "production" in registry.aliases(task) and not force:
+        old = registry.manifest(task, "production")
+        if not capability.objective.better(new.score, old.score):
+            raise Conflict(
+                f"Version {new.version} of {task} has {new.objective} {new.score:.4f}, worse than "
+                f"{old.score:.4f} of version {old.version} in production.",
+                hint="Promote it all the same with --force.",
+            )
+    registry.point("production", task, new.version)
+    return _now_in_production(task, new)
+
+
+def rollback(task: str) -> str:
+    """Put the version before into production again."""
+    catalog.find(task)
+    return _now_in_production(task, Registry(settings().home).rollback(task))
+
+
+def _now_in_production(task: str, manifest: Manifest) -> str:
+    return (
+        f"Version {manifest.version} of {task} is in production "
+        f"({manifest.objective} {manifest.score:.4f})."
+    )
+
+
+def _mapping(columns: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in columns.split(",") if pair]
+    for ours, equals, theirs in pairs:
+        if not (ours and equals and theirs):
+            raise InvalidInput(
+                f"{columns!r} does not map columns.", hint="Write --map user_id=userId,..."
+            )
+    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}

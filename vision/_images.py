@@ -1,0 +1,116 @@
+"""Read pictures that callers send, bring them to one size, vary them for training."""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BeforeValidator, WithJsonSchema
+
+from cluster.errors import InvalidInput
+from cluster.features.pictures import MAX_PIXELS, decode
+
+Pixels = NDArray[np.uint8]
+
+
+def read(value: object) -> Pixels:
+    """A picture in any form that people have one: file bytes, base64 of them, pixels, PIL.
+
+    Returns:
+        uint8 `[height, width, 1 or 3]`.
+
+    Raises:
+        InvalidInput: it is none of these, or broken, or too large.
+    """
+    if isinstance(value, str):
+        try:
+            value = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidInput(
+                "The picture is not base64.", hint="Send the bytes of its file in base64."
+            ) from None
+    if isinstance(value, bytes | bytearray | memoryview):
+        return decode(bytes(value))
+    pixels = np.asarray(value)
+    cube = pixels[..., None] if pixels.ndim == 2 else pixels
+    if cube.dtype != np.uint8 or cube.ndim != 3 or cube.shape[2] not in {1, 3} or not cube.size:
+        raise InvalidInput(
+            f"An array of {pixels.dtype} with shape {pixels.shape} is not a picture.",
+            hint="Send uint8 of height x width, or height x width x 3.",
+        )
+    return cube
+
+
+Picture = Annotated[
+    Any,
+    BeforeValidator(read),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "contentEncoding": "base64",
+            "contentMediaType": "image/*",
+            "description": "A PNG, JPEG, WebP, GIF or BMP file in base64, of at most "
+            f"{MAX_PIXELS:,} pixels.",
+        }
+    ),
+]
+
+
+def same_size(pictures: Iterable[Pixels], height: int, width: int, channels: int) -> Pixels:
+    """Pictures of any sizes as one array `[n, channels, height, width]`.
+
+    Grey becomes colour by repetition, colour grey by luminance; other sizes are resampled, which
+    smooths before it shrinks.
+    """
+    fitted = [fit(picture, height, width, channels) for picture in pictures]
+    return np.ascontiguousarray(np.stack(fitted).transpose(0, 3, 1, 2))
+
+
+def fit(picture: Pixels, height: int, width: int, channels: int) -> Pixels:
+    """One picture at the size and with the channels asked for."""
+    if picture.shape == (height, width, channels):
+        return picture
+    grey = picture.shape[2] == 1
+    image = Image.fromarray(picture[..., 0] if grey else picture)
+    if grey != (channels == 1):
+        image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels)
+
+
+def shift(images: Pixels, most: int, rng: np.random.Generator) -> Pixels:
+    """Move each picture by up to `most` pixels either way, black coming in (He et al. 2015)."""
+    count, channels, height, width = images.shape
+    padded = np.zeros((count, channels, height + 2 * most, width + 2 * most), images.dtype)
+    padded[:, :, most : most + height, most : most + width] = images
+    windows = sliding_window_view(padded, (height, width), axis=(2, 3))
+    down, right = rng.integers(0, 2 * most + 1, (2, count))
+    return windows[np.arange(count), :, down, right]
+
+
+def mirror(images: Pixels, rng: np.random.Generator) -> Pixels:
+    """Mirror about half of the pictures from left to right."""
+    turned = rng.random(len(images)) < 0.5
+    images = images.copy()
+    images[turned] = images[turned, :, :, ::-1]
+    return images
+
+
+def erase(images: Pixels, share: float, rng: np.random.Generator) -> Pixels:
+    """Black out a box in a share of the pictures (Zhong et al. 2017, arXiv:1708.04896)."""
+    count, _, height, width = images.shape
+    chosen = np.flatnonzero(rng.random(count) < share)
+    tall, wide = np.maximum(1, rng.uniform(0.15, 0.5, (2, count))[:, chosen] * [[height], [width]])
+    top, left = rng.random((2, count))[:, chosen] * [height - tall, width - wide]
+    rows, columns = np.arange(height), np.arange(width)
+    inside_rows = (rows >= top[:, None]) & (rows < (top + tall)[:, None])
+    inside_columns = (columns >= left[:, None]) & (columns < (left + wide)[:, None])
+    box = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
+    images = images.copy()
+    images[chosen] *= ~box
+    return images

@@ -1,0 +1,123 @@
+"""Networks that look at pictures: a small residual net and LeNet, for grey or colour of any size."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cluster.backbone import image_classifier
+
+
+class Normalise(nn.Module):
+    """uint8 pixels to standardised floats, so that a picture travels as bytes.
+
+    Args:
+        mean: of each channel over the training pictures, on the scale 0 to 255.
+        std: likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[n, channels, height, width]` uint8 to float32."""
+        return (image.float() - self.mean) / self.std
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution and its batch norm (Ioffe and Szegedy 2015, arXiv:1502.03167)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        super().__init__(conv, nn.BatchNorm2d(outputs))
+
+
+class Residual(nn.Module):
+    """relu(x + f(x)) (He et al. 2015, arXiv:1512.03385), at first the identity (arXiv:1706.02677)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.branch = ConvNorm(width, width)
+        nn.init.zeros_(self.branch[1].weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape in and out."""
+        return functional.relu(x + self.branch(x))
+
+
+class SmallResNet(nn.Module):
+    """A strided stem, stages that halve and widen, the mean over space, one linear layer."""
+
+    def __init__(
+        self,
+        normalise: Normalise,
+        channels: int,
+        classes: int,
+        widths: Sequence[int],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [normalise]
+        before = channels
+        for stage, width in enumerate(widths):
+            kernel = 3 if stage else 5
+            layers += [ConvNorm(before, width, kernel, 2), nn.ReLU(), Residual(width)]
+            before = width
+        self.body = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(before, classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[n, channels, height, width]` uint8 to logits `[n, classes]`."""
+        return self.head(self.dropout(self.body(image).mean((2, 3))))  # type: ignore[no-any-return]
+
+
+class LeNet(nn.Module):
+    """LeNet-5 with ReLU and max pooling (LeCun et al. 1998, doi:10.1109/5.726791)."""
+
+    def __init__(
+        self, normalise: Normalise, shape: tuple[int, int, int], classes: int, dropout: float
+    ) -> None:
+        super().__init__()
+        channels, height, width = shape
+        self.features = nn.Sequential(
+            normalise,
+            nn.Conv2d(channels, 6, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2, ceil_mode=True),
+            nn.Conv2d(6, 16, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2, ceil_mode=True),
+            nn.Flatten(),
+        )
+        flat = 16 * -(-height // 4) * -(-width // 4)
+        self.head = nn.Sequential(
+            nn.Linear(flat, 120), nn.ReLU(), nn.Dropout(dropout), nn.Linear(120, 84), nn.ReLU(),
+            nn.Linear(84, classes),
+        )  # fmt: skip
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[n, channels, height, width]` uint8 to logits `[n, classes]`."""
+        return self.head(self.features(image))  # type: ignore[no-any-return]
+
+
+class Backbone(nn.Module):
+    """Any transformers image classifier by name, behind the same input."""
+
+    def __init__(
+        self, normalise: Normalise, name: str, shape: tuple[int, int, int], classes: int
+    ) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.model = image_classifier(name, shape=shape, classes=classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[n, channels, height, width]` uint8 to logits `[n, classes]`."""
+        return self.model(pixel_values=self.normalise(image)).logits  # type: ignore[no-any-return]

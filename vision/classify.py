@@ -1,0 +1,163 @@
+"""Say what a picture shows."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from cluster import backbone
+from cluster.batch import Arrays, Batch
+from cluster.card import confusion
+from cluster.config import Between
+from cluster.features.images import images, labelled_images
+from cluster.labels import as_numbers, guesses, labels_of, macro_f1
+from cluster.neural import NeuralConfig, NeuralTask, State
+from cluster.rows import Rows
+from cluster.run import Run
+from cluster.split import ByKey
+from cluster.task import Objective, Serving
+from vision._images import Picture, erase, mirror, same_size, shift
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Config(NeuralConfig):
+    """The network (`resnet`, `lenet`, or a transformers image model by name) and how it learns."""
+
+    network: str = "resnet"
+    widths: tuple[int, ...] = (32, 64, 128)
+    max_side: Annotated[int, Between(8, 1_024)] = 64
+    crop: Annotated[int, Between(0, 32)] = 1
+    flip: bool = True
+    erase: Annotated[float, Between(0.0, 1.0)] = 0.0
+    epochs: Annotated[int, Between(1, 1_000)] = 16
+    batch_size: Annotated[int, Between(1, 8_192)] = 256
+    lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 8e-3
+    weight_decay: Annotated[float, Between(0.0, 1.0)] = 0.05
+    label_smoothing: Annotated[float, Between(0.0, 0.5)] = 0.1
+    ema: Annotated[float, Between(0.0, 0.9999)] = 0.99
+
+
+class Input(BaseModel):
+    """A picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: Picture
+    top_k: int = Field(5, ge=1, le=1_000, description="How many labels to name.")
+
+
+class Guess(BaseModel):
+    """A label and how likely it is."""
+
+    label: str
+    probability: float
+
+
+class Output(BaseModel):
+    """The likeliest label, and the `top_k` likeliest with their probabilities."""
+
+    label: str
+    probability: float
+    top: list[Guess]
+
+
+class Classify(NeuralTask[Config, Input, Output]):
+    """Say what a picture shows."""
+
+    inputs = images
+    examples = labelled_images
+    truth: ClassVar[tuple[str, ...]] = ("label",)
+    split = ByKey(valid=0.02, test=0.15)
+    objective = Objective("max", "accuracy")
+    serving = Serving(max_batch=32)
+
+    def study(self, train: Rows, run: Run) -> State:
+        """Labels, the size and channels that pictures are brought to, and their mean and spread."""
+        sizes, labels, channels = [], set[str](), 1
+        for batch in train.batches(4_096):
+            shapes = [picture.shape for picture in batch["image"]]
+            sizes += [shape[:2] for shape in shapes]
+            channels = max(channels, *(shape[2] for shape in shapes))
+            labels.update(batch["label"])
+        seen = run.all_gather((np.median(sizes, axis=0), channels, labels))
+        height, width = np.median([size for size, _, _ in seen], axis=0)
+        shrink = min(1.0, self.config.max_side / max(height, width))
+        state: State = {
+            "labels": labels_of(set().union(*(found for _, _, found in seen))),
+            "height": max(8, round(height * shrink)),
+            "width": max(8, round(width * shrink)),
+            "channels": max(found for _, found, _ in seen),
+        }
+        self.state = state
+        sums = np.zeros((3, state["channels"]))
+        for batch in train.batches(4_096):
+            pixels = self.encode(batch)["image"].astype(np.float32)
+            sums += [pixels.sum((0, 2, 3)), (pixels**2).sum((0, 2, 3)), pixels[:, 0].size]
+        total, squares, count = run.all_reduce(sums)
+        mean = total / count
+        spread = np.sqrt(np.maximum(squares / count - mean**2, 1.0))
+        if self.config.network not in {"resnet", "lenet"}:
+            weights = backbone.weights_of(self.config.network)
+            run.say(f"{self.config.network} starts from {weights} weights.")
+        return {**state, "mean": mean.tolist(), "std": spread.tolist()}
+
+    def network(self, state: State) -> "nn.Module":
+        """The network that the config names."""
+        from vision import _nets as nets  # noqa: PLC0415 - torch
+
+        normalise = nets.Normalise(state["mean"], state["std"])
+        shape = (state["channels"], state["height"], state["width"])
+        classes, dropout = len(state["labels"]), self.config.dropout
+        match self.config.network:
+            case "resnet":
+                return nets.SmallResNet(normalise, shape[0], classes, self.config.widths, dropout)
+            case "lenet":
+                return nets.LeNet(normalise, shape, classes, dropout)
+            case name:
+                return nets.Backbone(normalise, name, shape, classes)
+
+    def encode(self, batch: Batch) -> Arrays:
+        """Pictures as uint8 `[n, channels, height, width]`."""
+        size = (self.state["height"], self.state["width"], self.state["channels"])
+        return {"image": same_size(batch["image"], *size)}
+
+    def encode_truth(self, batch: Batch) -> Arrays:
+        """Labels as numbers `[n]`."""
+        return {"label": as_numbers(batch["label"], self.state["labels"])}
+
+    def augment(
+        self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
+    ) -> tuple[Arrays, Arrays]:
+        """Shift, mirror, erase."""
+        pixels = arrays["image"]
+        if self.config.crop:
+            pixels = shift(pixels, self.config.crop, rng)
+        if self.config.flip:
+            pixels = mirror(pixels, rng)
+        if self.config.erase:
+            pixels = erase(pixels, self.config.erase, rng)
+        return {"image": pixels}, truth
+
+    def decode(self, outputs: Arrays, batch: Batch) -> list[Output]:
+        """Logits as the likeliest labels."""
+        return [
+            Output(
+                label=top[0][0],
+                probability=top[0][1],
+                top=[Guess(label=label, probability=chance) for label, chance in top],
+            )
+            for top in guesses(outputs["output"], self.state["labels"], batch["top_k"])
+        ]
+
+    def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
+        """Accuracy, and F1 averaged over labels."""
+        truth, answers = list(batch["label"]), [output.label for output in outputs]
+        right = [a == b for a, b in zip(truth, answers, strict=True)]
+        return {"accuracy": float(np.mean(right)), "macro_f1": macro_f1(truth, answers)}
+
+    def details(self, batch: Batch, outputs: Sequence[Any]) -> str:
+        """The confusion matrix."""
+        return confusion(list(batch["label"]), [output.label for output in outputs])
