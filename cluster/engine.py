@@ -152,14 +152,7 @@ def connect(settings: Settings) -> None:
     # asked first, because Ray would try for a minute and then abort the process
     if address != "auto" and not host.listens(address.removeprefix("ray://")):
         raise Unavailable(f"No Ray answers at {address}.", hint=START)
-    import ray  # noqa: PLC0415 - takes a second, and reads the variables above when imported
-
-    if not ray.is_initialized():
-        # a driver must give itself the address that its node has
-        node: dict[str, Any] = {"_node_ip_address": "127.0.0.1"} if engine else {}
-        ray.init(
-            address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING, **node
-        )
+    _join(address)
 
 
 def status(settings: Settings) -> Status:
@@ -183,6 +176,23 @@ def status(settings: Settings) -> Status:
             **_resources(engine),
         }
     )
+
+
+def _join(address: str) -> None:
+    local = address.startswith("127.")
+    if local:  # a driver must give itself the address that its node has
+        export(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
+    import ray  # noqa: PLC0415 - takes a second, and reads the variables when imported
+    from ray._private import ray_constants  # noqa: PLC0415
+    from ray._raylet import AuthenticationTokenLoader, Config  # noqa: PLC0415
+
+    if ray.is_initialized():
+        return
+    # once more for a process that imported ray before it came here
+    ray_constants.ENABLE_RAY_CLUSTER = not local
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+    ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
 
 
 def _launch(settings: Settings, folder: Path, store_bytes: int) -> Engine:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 State = dict[str, Any]
-"""What must be known before a network is made (labels, tokenizer, normalisation). Each entry is a
-file of the version: NumPy arrays go to `state.safetensors`, anything else to `<name>.json`."""
+"""What must be known before a network is made: labels, tokenizer, normalisation. NumPy arrays are
+kept in `state.safetensors`, lists and dicts each in a `<name>.json`, the rest in `state.json`."""
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -172,18 +172,20 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
 
 
 def _save_state(state: State, folder: Path) -> None:
-    from safetensors.numpy import save_file  # noqa: PLC0415
+    from safetensors.numpy import save_file  # noqa: PLC0415 - not where nothing is saved
 
     arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    large = {name: value for name, value in state.items() if isinstance(value, dict | list)}
+    small = {name: value for name, value in state.items() if name not in arrays | large}
     save_file(arrays, folder / "state.safetensors")
-    for name in state.keys() - arrays.keys():
-        (folder / f"{name}.json").write_text(json.dumps(state[name], ensure_ascii=False))
-    (folder / "state.json").write_text(json.dumps(sorted(state.keys() - arrays.keys())))
+    for name, value in large.items():
+        (folder / f"{name}.json").write_text(json.dumps(value, ensure_ascii=False))
+    (folder / "state.json").write_text(json.dumps({"values": small, "files": sorted(large)}))
 
 
 def _load_state(folder: Path) -> State:
-    from safetensors.numpy import load_file  # noqa: PLC0415
+    from safetensors.numpy import load_file  # noqa: PLC0415 - not where nothing is loaded
 
-    names: Sequence[str] = json.loads((folder / "state.json").read_bytes())
-    plain = {name: json.loads((folder / f"{name}.json").read_bytes()) for name in names}
-    return {**plain, **load_file(folder / "state.safetensors")}
+    state = json.loads((folder / "state.json").read_bytes())
+    large = {name: json.loads((folder / f"{name}.json").read_bytes()) for name in state["files"]}
+    return {**state["values"], **large, **load_file(folder / "state.safetensors")}

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,10 +22,10 @@ class Normalise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.register_buffer("mean", torch.from_numpy(mean).float().view(1, -1, 1, 1))
+        self.register_buffer("std", torch.from_numpy(std).float().view(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         """`[n, channels, height, width]` uint8 to float32."""

@@ -95,14 +95,16 @@ class Classify(NeuralTask[Config, Input, Output]):
         sums = np.zeros((3, state["channels"]))
         for batch in train.batches(4_096):
             pixels = self.encode(batch)["image"].astype(np.float32)
-            sums += [pixels.sum((0, 2, 3)), (pixels**2).sum((0, 2, 3)), pixels[:, 0].size]
+            sums[0] += pixels.sum((0, 2, 3))
+            sums[1] += (pixels**2).sum((0, 2, 3))
+            sums[2] += pixels[:, 0].size
         total, squares, count = run.all_reduce(sums)
         mean = total / count
         spread = np.sqrt(np.maximum(squares / count - mean**2, 1.0))
         if self.config.network not in {"resnet", "lenet"}:
             weights = backbone.weights_of(self.config.network)
             run.say(f"{self.config.network} starts from {weights} weights.")
-        return {**state, "mean": mean.tolist(), "std": spread.tolist()}
+        return {**state, "mean": mean, "std": spread}
 
     def network(self, state: State) -> "nn.Module":
         """The network that the config names."""

@@ -5,10 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.batch import Batch
@@ -91,8 +89,8 @@ class Stage:
                 write_page_checksum=True,
             )
         size = sum(types[n].size_bytes(_whole(table[n])) for n in types)
-        newest = pc.max(table["event_time"]).cast(pa.timestamp("us")).to_numpy()
-        return DataFile(name, table.num_rows, size, np.datetime64(newest, "us"))
+        newest = types["event_time"].unpack(table["event_time"]).max()
+        return DataFile(name, table.num_rows, size, newest)
 
     def discard(self) -> None:
         """Removes what was staged: no commit will name it."""

@@ -38,10 +38,15 @@ class Tree:
         """How a reject says which file it is about."""
         return f"{self.place}/{name}" if self.place.endswith(".zip") else name
 
-    def stream(self, name: str) -> BinaryIO:
+    @contextmanager
+    def stream(self, name: str) -> Iterator[BinaryIO]:
         """One file, unpacked where its name ends in `.gz`."""
-        raw = self.open(name)
-        return cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if name.endswith(".gz") else raw
+        with self.open(name) as raw:
+            if not name.lower().endswith(".gz"):
+                yield raw
+                return
+            with gzip.GzipFile(fileobj=raw) as file:
+                yield cast("BinaryIO", file)
 
     def read(self, name: str) -> bytes:
         """The whole of one file.

@@ -1,0 +1,46 @@
+# Two commands matter: `make demo` and `make test`. TORCH_INDEX=<url> takes torch from an index of
+# CPU-only builds; DATA=<folder> gives the demo real data; ROWS=<names> picks benchmarks.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+TORCH_INDEX ?=
+FORMATTED := lepton services cluster vision nlp recsys tests
+
+.PHONY: demo test check bench lock clean
+
+demo: $(READY)
+	$(BIN)/python -m services demo $(if $(DATA),--data "$(DATA)")
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check $(FORMATTED)
+	$(BIN)/ruff check $(FORMATTED)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not ray"
+
+bench: $(READY)
+	$(BIN)/python -m tests.bench $(ROWS)
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Lepton's lock is for Python 3.11; name one: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(PIP) "$$(grep '^torch==' requirements.lock)" --index-url $(TORCH_INDEX))
+	$(PIP) --quiet --requirement requirements.lock
+	touch $@
+
+# Exact versions of what the ranges in pyproject.toml allow today.
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet "pip>=25.1"
+	build/lock/bin/python -m pip install --quiet --group cluster --group dev .
+	build/lock/bin/python -m pip freeze --exclude lepton --exclude pip | \
+		sed -e 's/+cpu$$//' -e '/^nvidia-/d' -e '/^triton==/d' > requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist
