@@ -1,10 +1,12 @@
 """Hold rows as named NumPy columns: the one shape of data everywhere."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 Batch = Mapping[str, NDArray[Any]]
 """Columns by name, the rows along the first axis. Ragged columns (pictures of many sizes, lists)
@@ -58,3 +60,13 @@ def chunks(batch: Batch, size: int) -> Iterable[dict[str, NDArray[Any]]]:
 def shuffle(count: int, *, seed: int) -> NDArray[np.int64]:
     """The numbers below `count` in an order that the seed decides."""
     return np.random.default_rng(seed).permutation(count)
+
+
+def save_arrays(arrays: Batch, path: Path) -> None:
+    """Write arrays to a safetensors file; it keeps no memory order, so they are made C-ordered."""
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+
+
+def load_arrays(path: Path) -> Arrays:
+    """Read what `save_arrays` wrote."""
+    return dict(load_file(path))

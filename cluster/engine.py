@@ -184,7 +184,10 @@ def _join(address: str) -> None:
         export(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
     import ray  # noqa: PLC0415 - takes a second, and reads the variables when imported
     from ray._private import ray_constants  # noqa: PLC0415
-    from ray._raylet import AuthenticationTokenLoader, Config  # noqa: PLC0415
+    from ray._raylet import (  # type: ignore[attr-defined]  # noqa: PLC0415 - compiled
+        AuthenticationTokenLoader,
+        Config,
+    )
 
     if ray.is_initialized():
         return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Se
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.batch import Arrays, Batch
+from cluster.batch import Arrays, Batch, load_arrays, save_arrays
 from cluster.config import Between, Config
 from cluster.rows import Rows
 from cluster.run import Run
@@ -172,20 +172,16 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
 
 
 def _save_state(state: State, folder: Path) -> None:
-    from safetensors.numpy import save_file  # noqa: PLC0415 - not where nothing is saved
-
     arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
     large = {name: value for name, value in state.items() if isinstance(value, dict | list)}
     small = {name: value for name, value in state.items() if name not in arrays | large}
-    save_file(arrays, folder / "state.safetensors")
+    save_arrays(arrays, folder / "state.safetensors")
     for name, value in large.items():
         (folder / f"{name}.json").write_text(json.dumps(value, ensure_ascii=False))
     (folder / "state.json").write_text(json.dumps({"values": small, "files": sorted(large)}))
 
 
 def _load_state(folder: Path) -> State:
-    from safetensors.numpy import load_file  # noqa: PLC0415 - not where nothing is loaded
-
     state = json.loads((folder / "state.json").read_bytes())
     large = {name: json.loads((folder / f"{name}.json").read_bytes()) for name in state["files"]}
-    return {**state["values"], **large, **load_file(folder / "state.safetensors")}
+    return {**state["values"], **large, **load_arrays(folder / "state.safetensors")}

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.errors import Conflict, Corrupt, NotFound, nearest
 
-Alias = Literal["candidate", "production"]
+Alias = Literal["candidate", "production", "serving"]
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 
 

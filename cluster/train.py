@@ -7,6 +7,7 @@ import math
 import platform
 import tempfile
 import threading
+import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -113,8 +114,10 @@ def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
             answer = json.loads(trainer.fit().return_value)
         except ray.train.TrainingFailedError as failure:
             raise _cause(failure) from failure
-    if problem := answer.get("error"):
+    if problem := answer.get("refused"):
         raise InvalidInput(problem)
+    if trace := answer.get("failed"):
+        raise RuntimeError(f"{job.task.name()} failed in its worker:\n{trace}")
     return Manifest.model_validate(answer)
 
 
@@ -141,10 +144,11 @@ def scaling(job: Job) -> ray.train.ScalingConfig:
 
 
 def work(settings: dict[str, Any]) -> str:
-    """What every worker does; rank 0 returns the manifest, or the sentence that says what is wrong.
+    """What every worker does; rank 0 returns the manifest, or what went wrong.
 
-    An error that another try would repeat is returned, not raised, so that Ray does not retry it;
-    with several workers it must be raised, or the others would wait for this one.
+    An exception is returned, not raised, so that Ray does not try again what would fail again: it
+    is there for workers that are killed. One of several workers must raise it, or the others would
+    wait.
     """
     job: Job = settings["job"]
     restored = ray.train.get_checkpoint()
@@ -152,10 +156,12 @@ def work(settings: dict[str, Any]) -> str:
         run = RayRun(job, Path(folder) if folder else None)
         try:
             manifest = learn(job, run)
-        except LeptonError as error:
+        except Exception as error:
             if job.workers > 1:
                 raise
-            return json.dumps({"error": str(error)})
+            if isinstance(error, LeptonError):
+                return json.dumps({"refused": str(error)})
+            return json.dumps({"failed": traceback.format_exc()})
     return manifest.model_dump_json() if manifest else ""
 
 

@@ -9,10 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
-from cluster.batch import Batch, length, objects
+from cluster.batch import Batch, length, load_arrays, objects, save_arrays
 from cluster.config import Between
 from cluster.config import Config as BaseConfig
 from cluster.features.interactions import interactions, items, users
@@ -84,7 +83,7 @@ class Recommend(Task[Config, Input, Output]):
     features = (items,)
     truth: ClassVar[tuple[str, ...]] = ("item_id",)
     split = PerUser(valid=0.0, test=0.25)
-    objective = Objective("max", "ndcg@10")
+    objective = Objective("max", "ndcg_at_10")
     serving = Serving(max_batch=64)
 
     def fit(self, train: Rows, valid: Rows, run: Run) -> None:
@@ -140,9 +139,9 @@ class Recommend(Task[Config, Input, Output]):
         """Ranking of all unseen items against what each user took in the held-out rows."""
         shown, taken = [o.items for o in outputs], list(batch["item_id"])
         return {
-            "ndcg@10": ndcg(shown, taken, 10),
-            "recall@10": recall(shown, taken, 10),
-            "coverage@10": len({i for o in shown for i in o[:10]}) / len(self.log.items),
+            "ndcg_at_10": ndcg(shown, taken, 10),
+            "recall_at_10": recall(shown, taken, 10),
+            "coverage_at_10": len({i for o in shown for i in o[:10]}) / len(self.log.items),
         }
 
     def questions(self, examples: Batch) -> Batch:
@@ -186,17 +185,17 @@ class Recommend(Task[Config, Input, Output]):
         ids = {"users": self.log.users, "items": self.log.items, "categories": self.categories}
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False))
         log = {"user": self.log.user, "item": self.log.item, "value": self.log.value}
-        save_file(log, folder / "log.safetensors")
-        save_file(self.model.arrays(), folder / "weights.safetensors")
+        save_arrays(log, folder / "log.safetensors")
+        save_arrays(self.model.arrays(), folder / "weights.safetensors")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         task = super().load(folder)
         ids = json.loads((folder / "ids.json").read_bytes())
-        task.log = Log(ids["users"], ids["items"], **load_file(folder / "log.safetensors"))
+        task.log = Log(ids["users"], ids["items"], **load_arrays(folder / "log.safetensors"))
         task.categories = ids["categories"]
-        arrays = load_file(folder / "weights.safetensors")
+        arrays = load_arrays(folder / "weights.safetensors")
         ials = task.config.method == "ials"
         task.model = Ials(**arrays, knobs=_knobs(task.config)) if ials else Ease.of(arrays)
         return task

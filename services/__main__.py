@@ -23,13 +23,13 @@ Reference = Annotated[str, typer.Argument(help="A version's number, candidate or
 @app.command()
 def up() -> None:
     """Start Ray and the HTTP door on this machine."""
-    show.say(verbs.up(show.say))
+    verbs.up(show.say)
 
 
 @app.command()
 def down() -> None:
     """Stop all that `up` started."""
-    show.say(verbs.down())
+    verbs.down(show.say)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cluster import engine
 from cluster.data import Plan, plan
@@ -12,10 +13,13 @@ from cluster.features.ingest import ingest as ingest_files
 from cluster.features.store import Store
 from cluster.model import AnyTask, Model
 from cluster.registry import Manifest, Registry
-from cluster.settings import settings
+from cluster.settings import Settings, settings
 from cluster.task import Evaluation
 from cluster.tracking import Tracker
+from lepton.wire import State
 from services import catalog
+from services.app import build as build_app
+from services.schemas import path_of
 
 Progress = Callable[[dict[str, float]], None]
 
@@ -75,10 +79,10 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
         return existing
     with tracker.run(wanted.task, job.run, config.model_dump()) as tracked:
         manifest = training.train(job, on_progress=on_progress)
+        registry.point("candidate", wanted.task, manifest.version)
         folder = registry.folder(wanted.task, manifest.version)
         tracked.curves(getattr(task.load(folder), "curves", []))
         tracked.version(manifest, folder)
-    registry.point("candidate", wanted.task, manifest.version)
     return manifest
 
 
@@ -137,3 +141,68 @@ def _mapping(columns: str) -> dict[str, str]:
                 f"{columns!r} does not map columns.", hint="Write --map user_id=userId,..."
             )
     return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+
+
+def up(say: Callable[[str], None]) -> None:
+    """Start Ray and the door on this machine, or find them started."""
+    here = settings()
+    engine.up(here, say=say)
+    _open_door(here)
+
+
+def down(say: Callable[[str], None]) -> None:
+    """Stop all that `up` started."""
+    engine.down(settings(), say=say)
+
+
+def deploy(task: str, reference: str) -> str:
+    """Serve a version, or let the running replicas change to it.
+
+    Returns:
+        The sentence that says where.
+    """
+    here, capability = settings(), catalog.find(task)
+    version = Registry(here.home).resolve(task, reference)
+    from cluster import serve  # noqa: PLC0415 - imports ray
+
+    engine.connect(here)
+    serve.deploy(capability, version, here, build_app)
+    Registry(here.home).point("serving", task, version)
+    return f"Version {version} of {task} answers at {here.url}{path_of(task)}."
+
+
+def undeploy(task: str) -> str:
+    """Stop serving a capability."""
+    catalog.find(task)
+    from cluster import serve  # noqa: PLC0415 - imports ray
+
+    engine.connect(settings())
+    serve.undeploy(task)
+    return f"{task} is not served any more."
+
+
+def _open_door(here: Settings) -> None:
+    from cluster import serve  # noqa: PLC0415 - imports ray
+
+    engine.connect(here)
+    serve.open_door(Door(here.home))
+
+
+@dataclass(frozen=True)
+class Door:
+    """Makes the door's application in its replica."""
+
+    home: Path
+
+    def __call__(self) -> Any:
+        """The application."""
+        from services import door  # noqa: PLC0415 - the replica's business
+
+        return door.build(self.home, states)
+
+
+def states() -> dict[str, State]:
+    """The state of each application, by its name."""
+    from cluster import serve  # noqa: PLC0415 - imports ray
+
+    return {app.name: app.state for app in serve.applications()}

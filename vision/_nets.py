@@ -11,6 +11,9 @@ from torch.nn import functional
 from cluster.backbone import image_classifier
 
 
+CHANNELS_LAST = torch.channels_last
+
+
 class Normalise(nn.Module):
     """uint8 pixels to standardised floats, so that a picture travels as bytes.
 
@@ -29,7 +32,8 @@ class Normalise(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """`[n, channels, height, width]` uint8 to float32."""
-        return (image.float() - self.mean) / self.std
+        # channels last: what convolutions on a CPU are fastest with
+        return ((image.float() - self.mean) / self.std).contiguous(memory_format=CHANNELS_LAST)
 
 
 class ConvNorm(nn.Sequential):

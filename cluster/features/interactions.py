@@ -33,9 +33,7 @@ ITEMS = Wanted(
     needed=("item_id", "title"),
     files=("items", "movies", "products", "catalog"),
 )
-USERS = Wanted(
-    names={"user_id": (*USER, "id")}, needed=("user_id",), files=("users", "customers")
-)
+USERS = Wanted(names={"user_id": (*USER, "id")}, needed=("user_id",), files=("users", "customers"))
 
 
 def read_interactions(

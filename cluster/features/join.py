@@ -23,11 +23,12 @@ def join(examples: Batch, view: View, rows: Batch | None) -> Batch:
         view: whose columns are wanted.
         rows: the view's stored rows, with key and `event_time`; None where there are none.
     """
-    rows = view.unpack(view.pack({n: objects([]) for n in view.schema})) if rows is None else rows
-    found = _newest(examples, view, rows)
-    missing = found < 0
-    joined = {name: _pick(rows[name], found, _empty(column)) for name, column in view.columns.items()}
-    return {**examples, **joined, f"{view.name}_missing": missing}
+    found = np.full(length(examples), -1) if rows is None else _newest(examples, view, rows)
+    stored = rows or {name: objects([]) for name in view.columns}
+    joined = {
+        name: _pick(stored[name], found, _empty(column)) for name, column in view.columns.items()
+    }
+    return {**examples, **joined, f"{view.name}_missing": found < 0}
 
 
 def _newest(examples: Batch, view: View, rows: Batch) -> NDArray[np.int64]:
@@ -36,7 +37,11 @@ def _newest(examples: Batch, view: View, rows: Batch) -> NDArray[np.int64]:
     left = pl.DataFrame({name: _series(examples[name]) for name in columns}).with_row_index("left")
     right = pl.DataFrame({name: _series(rows[name]) for name in columns}).with_row_index("right")
     matched = left.sort("event_time").join_asof(
-        right.sort("event_time", "right"), on="event_time", by=list(view.key), strategy="backward"
+        right.sort("event_time", "right"),
+        on="event_time",
+        by=list(view.key),
+        strategy="backward",
+        check_sortedness=False,  # both were sorted just now
     )
     found = np.full(length(examples), -1, dtype=np.int64)
     matched = matched.drop_nulls("right")
@@ -52,7 +57,10 @@ def _empty(column: Column) -> object:
 
 
 def _series(column: NDArray[Any]) -> pl.Series:
-    return pl.Series(column.tolist() if column.dtype == object else column)
+    # the type is said because a column without rows does not tell it
+    return (
+        pl.Series(column.tolist(), dtype=pl.String) if column.dtype == object else pl.Series(column)
+    )
 
 
 def _pick(column: NDArray[Any], found: NDArray[np.int64], empty: object) -> NDArray[Any]:

@@ -39,7 +39,7 @@ class Wanted:
     known: Mapping[str, tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "known", {**self.names, **ALSO})
+        object.__setattr__(self, "known", {**ALSO, **self.names})
 
 
 def is_table(name: str) -> bool:
@@ -103,16 +103,22 @@ def match(
             )
         if theirs not in names:
             raise InvalidInput(
-                f"{where} has no column {theirs!r}; it has {', '.join(names)}.",
+                f"{where} has no column {theirs!r}; it has {_listed(names)}.",
                 hint=nearest(theirs, names),
             )
     for ours in wanted.needed:
         if ours not in found:
             raise InvalidInput(
-                f"{where} has no column that is known as {ours}; it has {', '.join(names)}.",
-                hint=f"Say which one it is, as in --map {ours}={names[0]}.",
+                f"{where} has no column that is known as {ours}; it has {_listed(names)}.",
+                hint=f"Say which one it is, as in --map {ours}=NAME, or, where the first line is no "
+                f"header, by its position, as in --map {ours}=0.",
             )
     return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:40]) for name in names[:20])
+    return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown
 
 
 def _rows(

@@ -78,7 +78,9 @@ class Stage:
         name = f"{uuid4().hex}.parquet"
         make_folder(self.folder / "data")
         types = self.view.schema
-        compression = {n: types[n].compression if n in types else "zstd" for n in table.column_names}
+        compression = {
+            n: types[n].compression if n in types else "zstd" for n in table.column_names
+        }
         with new_file(self.folder / "data" / name) as file:
             pq.write_table(
                 table,

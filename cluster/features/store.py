@@ -189,7 +189,9 @@ def _merge(old: Snapshot, stage: Stage) -> tuple[tuple[DataFile, ...], Written, 
     gone = replaced.select(file="file_live", row="row_live")
     files = [
         *_without(old, old.files, gone, stage, made),
-        *_without(old, stage.files, staged.join(added, on=["file", "row"], how="anti"), stage, made),
+        *_without(
+            old, stage.files, staged.join(added, on=["file", "row"], how="anti"), stage, made
+        ),
     ]
     written = Written(new=len(added) - len(replaced), commit=old.commit + 1, **counts)
     return tuple(files), written, made
@@ -202,9 +204,7 @@ def _located(indexes: list[pl.DataFrame], key: list[str]) -> pl.DataFrame:
         for number, frame in enumerate(indexes)
     ]
     kinds = {name: pl.String for name in key} | {"event_time": pl.Datetime("us", "UTC")}
-    empty = pl.DataFrame(
-        schema={"row": pl.UInt32, **kinds, "digest": pl.Int64, "file": pl.UInt32}
-    )
+    empty = pl.DataFrame(schema={"row": pl.UInt32, **kinds, "digest": pl.Int64, "file": pl.UInt32})
     return pl.concat(frames) if frames else empty
 
 

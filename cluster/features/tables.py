@@ -56,7 +56,8 @@ def open_table(tree: Tree, name: str, file: BinaryIO, *, numbered: bool = False)
     kind = suffix(name)
     if kind == ".parquet":
         return _parquet(tree.where(name), io.BytesIO(file.read()) if name[-3:] == ".gz" else file)
-    lines = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="\n")
+    # What is no UTF-8 stays recognisable, so that its row alone is refused, with the reason.
+    lines = (line.decode("utf-8", errors="surrogateescape") for line in file)
     first = next(lines, "").removeprefix(_BOM)
     if not first.strip():
         raise InvalidInput(f"{tree.where(name)} is empty.", hint="Name a file with rows.")

@@ -183,4 +183,6 @@ def _few(names: Sequence[str]) -> str:
 def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
         return "Check the path."
-    return f"{path.parent} holds {_few(sorted(p.name for p in path.parent.iterdir())) or 'nothing'}."
+    return (
+        f"{path.parent} holds {_few(sorted(p.name for p in path.parent.iterdir())) or 'nothing'}."
+    )

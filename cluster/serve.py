@@ -1,0 +1,217 @@
+"""Serve any capability with Ray Serve: its own application, its own replicas, no torch in them."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel
+from ray import serve
+from ray.serve.config import AutoscalingConfig
+
+from cluster.batch import Batch
+from cluster.batching import Batcher
+from cluster.errors import Unavailable
+from cluster.model import AnyTask, Model
+from cluster.registry import Registry
+from cluster.settings import Settings
+
+Answer = Callable[[Sequence[BaseModel]], Awaitable[tuple[int, list[BaseModel]]]]
+Build = Callable[[type[AnyTask], Answer], Any]
+"""Makes the HTTP application of a capability, given what answers its inputs."""
+
+DOOR = "door"
+State = Literal["ready", "starting", "stopped", "failed"]
+STATES: dict[str, State] = {
+    "RUNNING": "ready",
+    "DEPLOYING": "starting",
+    "NOT_STARTED": "starting",
+    "DEPLOY_FAILED": "failed",
+    "UNHEALTHY": "failed",
+    "DELETING": "stopped",
+}
+
+
+@dataclass(frozen=True)
+class Application:
+    """What Ray Serve says of one application.
+
+    Attributes:
+        name: the capability, or the door.
+        state: ready, starting, failed or stopped.
+        version: the version that it was told to serve; 0 for the door.
+        replicas: how many there are, by their state.
+        message: why something does not run.
+    """
+
+    name: str
+    state: State
+    version: int
+    replicas: dict[str, int]
+    message: str
+
+
+class Replica:
+    """One copy of a capability's model and its HTTP application.
+
+    Args:
+        task: the capability.
+        home: where the registry is.
+        build: makes the application.
+    """
+
+    def __init__(self, task: type[AnyTask], home: Path, build: Build) -> None:
+        self.task = task
+        self.home = home
+        self.build = build
+        self.model: Model | None = None
+        self.batcher: Batcher[BaseModel, BaseModel] | None = None
+
+    async def reconfigure(self, config: dict[str, Any]) -> None:
+        """Load a version beside the one that answers, try it, then let it answer instead."""
+        folder = Registry(self.home).folder(self.task.name(), config["version"])
+        model = await asyncio.to_thread(Model.open, self.task, folder)
+        await asyncio.to_thread(probe, model)
+        batch, predict = model.task.batch, model.task.predict
+        limits = self.task.serving
+        self.batcher = Batcher(
+            lambda rows: predict(batch(rows)),
+            max_batch=limits.max_batch,
+            max_waiting=max(limits.max_waiting, limits.max_rows),
+        )
+        self.model = model
+
+    async def answer(self, inputs: Sequence[BaseModel]) -> tuple[int, list[BaseModel]]:
+        """Answer one request's inputs with one version, though another takes over meanwhile."""
+        if self.model is None or self.batcher is None:
+            raise Unavailable(f"{self.task.name()} is still loading.", retry_after_s=1.0)
+        version, batcher = self.model.manifest.version, self.batcher
+        return version, await batcher.answer(inputs)
+
+    async def check_health(self) -> None:
+        """Ask the model a real question; Ray Serve replaces the replica if it cannot answer."""
+        if self.model is not None:
+            await asyncio.to_thread(probe, self.model)
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """The application, made in the replica."""
+        return self.build(self.task, self.answer)
+
+
+class Door:
+    """The application at "/".
+
+    Args:
+        build: makes the application.
+    """
+
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self.build = build
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """The application, made in the replica."""
+        return self.build()
+
+
+def probe(model: Model) -> None:
+    """Ask a made-up question, the same every time, and need one answer."""
+    task = model.task
+    made_up: Batch = task.inputs.sample(1, np.random.default_rng(0))
+    asked = {name: made_up[name] for name in task.Input.model_fields if name in made_up}
+    if len(task.predict(task.complete(asked))) != 1:
+        raise Unavailable(f"{task.name()} does not answer one question with one answer.")
+
+
+def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) -> None:
+    """Serve a version, or let the running replicas change to it; returns when it answers.
+
+    Ray must be connected.
+
+    Args:
+        task: the capability.
+        version: which version of it.
+        settings: where the registry is.
+        build: makes the HTTP application.
+    """
+    probe(Model.open(task, Registry(settings.home).folder(task.name(), version)))
+    limits = task.serving
+    options = {
+        "name": "replica",
+        "user_config": {"version": version},
+        "max_ongoing_requests": limits.max_waiting,
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=limits.min_replicas,
+            initial_replicas=max(1, limits.min_replicas),
+            max_replicas=limits.max_replicas,
+            target_ongoing_requests=limits.target_ongoing,
+            upscale_delay_s=5,
+            downscale_delay_s=60,
+            look_back_period_s=10,
+        ),
+        "ray_actor_options": {"num_cpus": 0},
+        "health_check_period_s": 2,
+        "health_check_timeout_s": 10,
+        "graceful_shutdown_wait_loop_s": 0.1,
+        "graceful_shutdown_timeout_s": 10,
+    }
+    serve.run(
+        deployment(Replica, **options).bind(task, settings.home, build),
+        name=task.name(),
+        route_prefix="/v1/" + task.name().replace(".", "/"),
+    )
+
+
+def open_door(build: Callable[[], Any]) -> None:
+    """Serve the application at "/"."""
+    door = deployment(
+        Door, name=DOOR, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100
+    )
+    serve.run(door.bind(build), name=DOOR, route_prefix="/")
+
+
+def deployment(replica: type[Any], **options: Any) -> serve.Deployment:
+    """A class of replicas that are kept as long as the code is the same.
+
+    A new version of a model is then only a new `user_config`, which each replica loads beside the
+    old one. Ray Serve would otherwise draw a new code version, and so new replicas, at every
+    deploy; its public options do not let us name one.
+    """
+    made: Any = serve.deployment(serve.ingress()(replica))
+    named: serve.Deployment = made.options(version=code_version(), _internal=True, **options)
+    return named
+
+
+def undeploy(name: str) -> None:
+    """Stop serving an application; requests in flight are answered first."""
+    serve.delete(name)
+
+
+def applications() -> list[Application]:
+    """What Ray Serve runs, by name."""
+    found = []
+    for name, app in sorted(serve.status().applications.items()):
+        parts = list(app.deployments.values())
+        replicas = {
+            str(state).lower(): count
+            for part in parts
+            for state, count in part.replica_states.items()
+            if count
+        }
+        message = " ".join(filter(None, [app.message, *(part.message for part in parts)]))
+        state = STATES.get(str(app.status), "starting")
+        found.append(Application(name, state, 0, replicas, message))
+    return found
+
+
+def code_version() -> str:
+    """A digest of all code that a replica may import: other code needs other replicas."""
+    here = Path(__file__).resolve().parents[1]
+    files = sorted(
+        file
+        for folder in ("cluster", "services", "lepton", "vision", "nlp", "recsys")
+        for file in (here / folder).rglob("*.py")
+    )
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
