@@ -32,6 +32,7 @@ $(READY): requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(PIP) "$$(grep '^torch==' requirements.lock)" --index-url $(TORCH_INDEX))
 	$(PIP) --quiet --requirement requirements.lock
+	$(PIP) --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 # Exact versions of what the ranges in pyproject.toml allow today.

@@ -201,7 +201,7 @@ def applications() -> list[Application]:
             if count
         }
         message = " ".join(filter(None, [app.message, *(part.message for part in parts)]))
-        state = STATES.get(str(app.status), "starting")
+        state = STATES.get(app.status.value, "starting")
         found.append(Application(name, state, 0, replicas, message))
     return found
 

@@ -15,11 +15,12 @@ from starlette.routing import Route
 
 from cluster.errors import InvalidInput, Malformed, TooLarge, UnsupportedMedia
 from cluster.model import AnyTask
-from services.http import HANDLERS, LimitBody, faults_of, json_response, problem, request_id
+from services.http import HANDLERS, Edge, faults_of, json_response, problem, request_id
 
 Answer = Callable[[Sequence[BaseModel]], Awaitable[tuple[int, list[BaseModel]]]]
 """Answers validated inputs: the version that did it, and one output per input."""
 
+JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # what curl -d says
 BIG_BODY = 65_536  # bytes; reading more than that (a photograph) is left to a thread
 
 
@@ -46,7 +47,7 @@ def build(task: type[AnyTask], answer: Answer) -> Starlette:
 
     return Starlette(
         routes=[Route("/", predict, methods=["POST"])],
-        middleware=[Middleware(LimitBody, limit_bytes=task.serving.max_body_bytes)],
+        middleware=[Middleware(Edge, limit_bytes=task.serving.max_body_bytes)],
         exception_handlers=HANDLERS,  # type: ignore[arg-type]
     )
 
@@ -68,7 +69,7 @@ class InputReader:
         """
         body = await request.body()
         media = request.headers.get("content-type", "application/json").split(";")[0].strip()
-        read = self._json if media == "application/json" else self._raw
+        read = self._json if media in JSON_MEDIA else self._raw
         if len(body) > BIG_BODY:
             return await asyncio.to_thread(read, body, media, request.query_params)
         return read(body, media, request.query_params)

@@ -148,8 +148,12 @@ def faults_of(error: ValidationError) -> list[Fault]:
     return faults
 
 
-class LimitBody:
-    """Refuse a body over the limit when it is announced or, if it was not, when it gets there."""
+class Edge:
+    """Refuse a body over the limit when it is announced or, if it was not, when it gets there.
+
+    Ray Serve gives an application that stands at `/v1/vision/classify` an empty path for requests
+    to just that; Starlette would answer with a redirect, so the path is made `/`.
+    """
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self.app = app
@@ -160,6 +164,8 @@ class LimitBody:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["path"] == scope.get("root_path"):
+            scope = {**scope, "path": scope["path"] + "/"}
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isdecimal() and int(announced) > self.limit:
             answer = problem(Request(scope), self._too_large(int(announced)))

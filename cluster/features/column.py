@@ -1,6 +1,7 @@
 """Say what one column of a view holds: raw, in memory and at rest."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -43,7 +44,8 @@ class Column:
 
     def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
         """Rest to memory: Arrow `[n]` to NumPy `[n]`."""
-        return values.to_numpy(zero_copy_only=False).astype(self.dtype, copy=False)
+        plain: NDArray[Any] = values.to_numpy(zero_copy_only=False).astype(self.dtype, copy=False)
+        return plain
 
     def size_bytes(self, packed: pa.Array) -> int:
         """How much memory the values take once unpacked."""
@@ -114,8 +116,9 @@ class Number(Column):
 
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """Numbers and text that reads as one; NaN and infinity are no numbers."""
+        faults: Faults = {}
         try:
-            numbers, faults = values.astype(np.float64), {}
+            numbers = values.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
             numbers, faults = _numbers(values)
         for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
@@ -211,7 +214,7 @@ def times(values: Sequence[object]) -> NDArray[Any]:
 
 def _word(value: object) -> str | None:
     """A raw value as text: nothing as the empty text, a list or bytes as None."""
-    if value is None or value != value:  # noqa: PLR0124: NaN is not itself
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # 17850.0 is how a column of ids with gaps is often written

@@ -27,15 +27,18 @@ def digest_rows(columns: Sequence[pa.Array], rows: int) -> pa.Array:
 def _digest(column: pa.Array) -> Words:
     kind = column.type
     if pa.types.is_timestamp(kind):
-        return np.asarray(column.cast(pa.int64())).astype(np.int64).view(np.uint64)
+        column = column.cast(pa.int64())
     if pa.types.is_floating(kind):
         # Adding zero makes -0.0 and 0.0, which are equal, digest the same.
-        return (np.asarray(column, dtype=np.float64) + 0.0).view(np.uint64)
-    if pa.types.is_integer(kind):
-        return np.asarray(column, dtype=np.int64).view(np.uint64)
+        floats: NDArray[np.float64] = np.asarray(column, dtype=np.float64) + 0.0
+        return floats.view(np.uint64)
+    if pa.types.is_integer(column.type):
+        whole: NDArray[np.int64] = np.asarray(column, dtype=np.int64)
+        return whole.view(np.uint64)
     if pa.types.is_string(kind):
         coded = column.dictionary_encode()
-        return _hash(coded.dictionary, str.encode)[np.asarray(coded.indices)]
+        words: Words = _hash(coded.dictionary, str.encode)[np.asarray(coded.indices)]
+        return words
     if pa.types.is_binary(kind):
         return _hash(column, bytes)
     return _hash(column, lambda value: json.dumps(value).encode())
@@ -43,7 +46,8 @@ def _digest(column: pa.Array) -> Words:
 
 def _hash(column: pa.Array, encode: Callable[[Any], bytes]) -> Words:
     digests = (hashlib.blake2b(encode(v), digest_size=8).digest() for v in column.to_pylist())
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    words: Words = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    return words
 
 
 def _mix(words: Words) -> Words:

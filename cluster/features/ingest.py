@@ -83,14 +83,16 @@ def ingest(
     zone = mapping.pop("timezone", "")
     zone_named(zone)  # a wrong name is one mistake, not one bad row after another
     raw = view.read(paths, mapping)
-    return _take_in(view, raw, store, zone, max_reject_share, progress)
+    return _take_in(
+        view, raw, store, zone=zone, max_reject_share=max_reject_share, progress=progress
+    )
 
 
 def ingest_rows(
     view: View, rows: Batch, store: Store, *, max_reject_share: float = MAX_REJECT_SHARE
 ) -> Ingested:
     """The same for rows that are at hand, such as those that a view's `sample` draws."""
-    return _take_in(view, [rows], store, "", max_reject_share, None)
+    return _take_in(view, [rows], store, max_reject_share=max_reject_share)
 
 
 def admit(view: View, raw: Batch, *, zone: str = "") -> tuple[Arrays, list[Reject]]:
@@ -128,9 +130,10 @@ def _take_in(
     view: View,
     raw: Iterable[Batch | Reject],
     store: Store,
-    zone: str,
+    *,
+    zone: str = "",
     max_reject_share: float,
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> Ingested:
     rows = 0
     rejects: list[Reject] = []
@@ -182,7 +185,7 @@ def _too_many(
     first = "; ".join(f"{reject.where}: {reject.reason}" for reject in rejects[:3])
     return InvalidInput(
         f"{len(rejects):,} of {rows:,} rows are bad ({len(rejects) / rows:.1%}), more than the "
-        f"{max_reject_share:.1%} that may be left out, so nothing was taken in. The first: {first}.",
+        f"{max_reject_share:.1%} that may be left out: nothing was taken in. The first: {first}.",
         hint=f"All stand in {file}; mend them, or allow a larger share.",
         limit=max_reject_share,
         actual=len(rejects) / rows,

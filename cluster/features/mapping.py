@@ -3,7 +3,7 @@
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, nearest
-from cluster.features.tables import TABLES, Chunk, Table, open_table
+from cluster.features.tables import TABLES, Chunk, open_table
 from cluster.features.tree import Tree, open_tree, split_in, stem, suffix
 from cluster.features.view import Reject
 
@@ -75,7 +75,9 @@ def read_table(
             table = open_table(tree, name, file, numbered=numbered)
             ours = match(tree.where(name), table.names, columns, wanted)
             for chunk in table.chunks:
-                yield from _rows(tree, name, table, chunk, ours, wanted)
+                place = f"{tree.where(name)} {table.unit}"
+                yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())
+                yield _named(name, place, chunk, ours, wanted)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
         raise InvalidInput(
             f"{tree.where(name)} cannot be read to its end: {error}.", hint="Fetch it again."
@@ -110,8 +112,8 @@ def match(
         if ours not in found:
             raise InvalidInput(
                 f"{where} has no column that is known as {ours}; it has {_listed(names)}.",
-                hint=f"Say which one it is, as in --map {ours}=NAME, or, where the first line is no "
-                f"header, by its position, as in --map {ours}=0.",
+                hint=f"Say which one it is, as in --map {ours}=NAME, or by its position where the "
+                f"first line is no header, as in --map {ours}=0.",
             )
     return found
 
@@ -121,26 +123,21 @@ def _listed(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown
 
 
-def _rows(
-    tree: Tree, name: str, table: Table, chunk: Chunk, ours: Mapping[str, str], wanted: Wanted
-) -> Iterator[Batch | Reject]:
-    file = f"{tree.where(name)} {table.unit}"
-    for line, reason in chunk.broken.items():
-        yield Reject(f"{file} {line}", reason)
+def _named(name: str, place: str, chunk: Chunk, ours: Mapping[str, str], wanted: Wanted) -> Batch:
+    """The columns under our names, with key and split from the file's name where it has none."""
     lines = chunk.lines.tolist()
     batch = {column: chunk.columns[theirs] for column, theirs in ours.items()}
     if wanted.numbered and wanted.numbered not in batch:
         batch[wanted.numbered] = objects(f"{stem(name)}-{line:06d}" for line in lines)
     if "split" not in batch:
         batch["split"] = np.full(len(lines), split_in(name), dtype=object)
-    yield {**batch, "where": objects(f"{file} {line}" for line in lines)}
+    return {**batch, "where": objects(f"{place} {line}" for line in lines)}
 
 
 def _meant(tree: Tree, wanted: Wanted) -> str:
     if len(tree.names) == 1:
         return tree.names[0]
-    is_named: Callable[[str], bool] = lambda n: PurePosixPath(stem(n)).name.lower() in wanted.files
-    named = [name for name in tree.names if is_named(name)]
+    named = [n for n in tree.names if PurePosixPath(stem(n)).name.lower() in wanted.files]
     if len(named) == 1:
         return named[0]
     raise InvalidInput(

@@ -107,21 +107,14 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 def _decode_own(data: bytes, width: int, height: int) -> NDArray[np.uint8] | None:
     """The pixels of a PNG that `encode` wrote; None for any other picture."""
-    if not data.startswith(PNG) or len(data) < 57 or data[37:41] != b"IDAT":
-        return None
-    length = int.from_bytes(data[33:37], "big")
-    channels = _CHANNELS.get(data[25])
-    plain = data[24] == 8 and data[28] == 0 and len(data) == 57 + length
-    if not plain or channels is None or data[49 + length : 53 + length] != b"IEND":
-        return None
-    if data[29:33] != zlib.crc32(data[12:29]).to_bytes(4, "big"):
-        return None
-    if data[41 + length : 45 + length] != zlib.crc32(data[37 : 41 + length]).to_bytes(4, "big"):
+    channels = _CHANNELS.get(data[25]) if len(data) > 57 and data.startswith(PNG) else None
+    body = data[41:-16]  # after signature, IHDR and the head of IDAT; before its sum and IEND
+    if channels is None or not _is_plain(data, body):
         return None
     expected = height * (1 + width * channels)
     unpacker = zlib.decompressobj()
     try:
-        raw = unpacker.decompress(data[41 : 41 + length], expected + 1)
+        raw = unpacker.decompress(body, expected + 1)
     except zlib.error:
         return None
     if len(raw) != expected or not unpacker.eof:
@@ -130,6 +123,18 @@ def _decode_own(data: bytes, width: int, height: int) -> NDArray[np.uint8] | Non
     if lines[:, 0].any():
         return None
     return np.ascontiguousarray(lines[:, 1:]).reshape(height, width, channels)
+
+
+def _is_plain(data: bytes, body: bytes) -> bool:
+    """Whether all but the pixels is just what `encode` writes, checksums included."""
+    header = data[16:29]
+    return (
+        header[8] == 8  # bits
+        and header[10:] == b"\0\0\0"
+        and data[8:33] == _chunk(b"IHDR", header)
+        and data[33:41] == struct.pack(">I", len(body)) + b"IDAT"
+        and data[-16:] == struct.pack(">I", zlib.crc32(data[37:-16])) + _chunk(b"IEND", b"")
+    )
 
 
 def _upright(image: Image.Image) -> Image.Image:

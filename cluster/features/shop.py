@@ -84,7 +84,8 @@ def sample_texts(n: int, rng: np.random.Generator) -> Arrays:
     about = _spread(n, rng)
     praise = rng.random(n) < [0.15 + 0.7 * product(p).quality for p in about]
     written = [
-        review(product(p).category, bool(good), rng) for p, good in zip(about, praise, strict=True)
+        review(product(p).category, rng, good=bool(good))
+        for p, good in zip(about, praise, strict=True)
     ]
     return {
         "text_id": _numbered(about, "-r"),
@@ -121,7 +122,7 @@ def sample_interactions(n: int, rng: np.random.Generator) -> Arrays:
     Each customer has tastes of their own, the same in every sample; what sells well to everybody
     is bought more by everybody.
     """
-    users = int(np.clip(n // 60, min(n, 8), max(USERS, n // 150)))
+    users = int(np.clip(n // 60, min(max(n, 1), 8), max(USERS, n // 150)))
     counts = _shares(n, rng.lognormal(0, 0.5, users))
     bought = [_basket(user, int(count), rng) for user, count in enumerate(counts)]
     order = rng.permutation(n)
@@ -151,15 +152,17 @@ def _basket(user: int, count: int, rng: np.random.Generator) -> NDArray[np.intp]
     for trait, strength in enumerate((1.4, 1.0, 0.7)):
         liking += (strength * tastes.normal(size=traits[:, trait].max() + 1))[traits[:, trait]]
     # The largest of utilities with Gumbel noise are a draw by softmax without replacement.
-    return np.argsort(-(liking + rng.gumbel(size=len(liking))))[:count]
+    wishes: NDArray[np.intp] = np.argsort(-(liking + rng.gumbel(size=len(liking))))
+    return wishes[:count]
 
 
 def _shares(n: int, weights: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Whole numbers in proportion to the weights that add up to `n`, none above the catalogue."""
-    counts = np.minimum(np.floor(n * weights / weights.sum()), PRODUCTS * 0.6).astype(np.intp)
-    for user in np.argsort(counts):
-        more = min(n - int(counts.sum()), int(PRODUCTS * 0.6) - int(counts[user]))
-        counts[user] += max(0, min(more, 1 + n // len(counts)))
+    """Whole numbers about in proportion to the weights, `n` in all, none near the catalogue."""
+    most = PRODUCTS * 3 // 5
+    even: NDArray[np.float64] = np.floor(n * weights / weights.sum())
+    counts = np.minimum(even, most).astype(np.intp)
+    while (short := n - int(counts.sum())) > 0:
+        counts[np.flatnonzero(counts < most)[:short]] += 1
     return counts
 
 

@@ -28,6 +28,12 @@ def _crescent() -> Points:
     return np.concatenate([np.stack([np.cos(outer), np.sin(outer)], 1), bow])
 
 
+def _ring() -> Points:
+    """Round the outside, in, and back round the inside."""
+    circle = _round(40)[[*range(40), 0]]
+    return np.concatenate([circle, 0.52 * circle[::-1]])
+
+
 _OUTLINES: dict[str, Callable[[], Points]] = {
     "plate": lambda: _round(40),
     "cushion": lambda: np.array([[-0.8, -0.8], [0.8, -0.8], [0.8, 0.8], [-0.8, 0.8]]),
@@ -39,7 +45,7 @@ _OUTLINES: dict[str, Callable[[], Points]] = {
         [[-0.18, -1], [0.18, -1], [0.18, -0.45], [0.45, -0.2], [0.45, 1], [-0.45, 1],
          [-0.45, -0.2], [-0.18, -0.45]]
     ),
-    "wreath": lambda: np.concatenate([_round(40)[[*range(40), 0]], 0.52 * _round(40)[[0, *range(39, -1, -1)]]]),
+    "wreath": _ring,
 }  # fmt: skip
 SHAPES = tuple(_OUTLINES)
 

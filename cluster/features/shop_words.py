@@ -53,7 +53,7 @@ _ENDS = {
 _DEGREES = ("", "", "", "very ", "really ", "rather ", "truly ", "a bit ")
 
 
-def review(thing: str, good: bool, rng: np.random.Generator) -> tuple[str, str]:  # noqa: FBT001
+def review(thing: str, rng: np.random.Generator, *, good: bool) -> tuple[str, str]:
     """One review of a `thing`, good or bad, and its label, which is now and then mistaken."""
     sentences = [_sentence(thing, rng, good=good) for _ in range(rng.integers(1, 4))]
     if rng.random() < 0.12:
@@ -69,9 +69,10 @@ def _sentence(thing: str, rng: np.random.Generator, *, good: bool) -> str:
     """A statement, the denial of the opposite, or a turn from the one to the other."""
     right, wrong = (_GOOD, _BAD) if good else (_BAD, _GOOD)
     kind = rng.random()
-    forms, words = (_STATES, right) if kind < 0.68 else (_DENIES, wrong)
-    if kind > 0.87:
-        forms, words = _TURNS, right
+    forms: tuple[str, ...] = _TURNS
+    if kind < 0.87:
+        forms = _STATES if kind < 0.68 else _DENIES
+    words = wrong if forms is _DENIES else right
     return _pick(forms, rng).format(
         thing=thing,
         part=_pick(_PARTS, rng),

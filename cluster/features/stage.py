@@ -102,9 +102,7 @@ class Stage:
 
 def index(table: pa.Table, key: list[str]) -> pl.DataFrame:
     """Per row its key and event time, and its digest."""
-    frame = pl.from_arrow(table.select([*key, "digest"]))
-    assert isinstance(frame, pl.DataFrame)  # a table never becomes a series
-    return frame
+    return pl.DataFrame(pl.from_arrow(table.select([*key, "digest"])))
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from cluster.batch import Batch
-from cluster.errors import Corrupt, InvalidInput, NotFound, nearest
+from cluster.errors import InvalidInput, NotFound
 from cluster.features.durable import make_folder, publish, remove, sync_folder
 from cluster.features.snapshot import EXTRA, DataFile, Snapshot, read_file
 from cluster.features.stage import Stage, index
@@ -144,7 +144,7 @@ class Store:
         for name in head.columns:
             if name not in _columns(view):
                 raise InvalidInput(
-                    f"Rows of {view.name!r} are stored with a column {name!r}, which was not given.",
+                    f"Rows of {view.name!r} are stored with a column {name!r}; the view lacks it.",
                     hint="Write through the view that has all columns.",
                 )
         return head
@@ -203,7 +203,7 @@ def _located(indexes: list[pl.DataFrame], key: list[str]) -> pl.DataFrame:
         frame.with_row_index("row").with_columns(file=pl.lit(number, pl.UInt32))
         for number, frame in enumerate(indexes)
     ]
-    kinds = {name: pl.String for name in key} | {"event_time": pl.Datetime("us", "UTC")}
+    kinds = dict.fromkeys(key, pl.String) | {"event_time": pl.Datetime("us", "UTC")}
     empty = pl.DataFrame(schema={"row": pl.UInt32, **kinds, "digest": pl.Int64, "file": pl.UInt32})
     return pl.concat(frames) if frames else empty
 

@@ -26,9 +26,9 @@ WANTED = Wanted(
 )
 _ABOUT = frozenset(("readme", "license", "licence", "notice", "changelog", "citation"))
 _OTHER = frozenset(
-    ".md .rst .pdf .html .htm .json .xml .yaml .yml .py .zip .npz .wav .names "
-    ".png .jpg .jpeg .gif .bmp .webp".split()
-)
+    (".md", ".rst", ".pdf", ".html", ".htm", ".json", ".xml", ".yaml", ".yml", ".py", ".zip",
+     ".npz", ".wav", ".names", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
+)  # fmt: skip
 
 
 def read_texts(paths: Sequence[Path], columns: Mapping[str, str]) -> Iterator[Batch | Reject]:

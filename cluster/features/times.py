@@ -45,6 +45,9 @@ def read_times(values: NDArray[Any], zone: str) -> tuple[NDArray[Any], dict[int,
     read: dict[object, int | str] = {}
     moments, faults = np.zeros(len(values), dtype=np.int64), {}
     for row, value in enumerate(values.tolist()):
+        if isinstance(value, list | dict):  # JSON has these, and no dictionary takes them as keys
+            faults[row] = f"is a {type(value).__name__}, which is no moment"
+            continue
         found = read.get(value)
         if found is None:
             found = read[value] = _moment(value, place)
@@ -59,9 +62,9 @@ def _moment(value: object, zone: ZoneInfo | None) -> int | str:
     """Microseconds since 1970 in UTC, or why there are none."""
     if isinstance(value, str):
         return _written(value.strip(), zone)
-    if isinstance(value, bool) or value is None or value != value:  # noqa: PLR0124: NaN is not itself
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return "is missing"
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return _unix(value)
     if isinstance(value, datetime):
         return _zoned(value, zone)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from cluster.errors import InvalidInput, NotFound, NotEnough, TooLarge
+from cluster.errors import InvalidInput, NotFound, TooLarge
 from cluster.features.column import SPLITS
 
 MAX_FILE_BYTES = 100_000_000

@@ -1,0 +1,75 @@
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.batch import objects
+from cluster.errors import InvalidInput
+from cluster.features.times import read_times, zone_named
+
+NOON = np.datetime64("2024-05-01T12:00:00", "us")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        1714564800,
+        "1714564800",
+        1714564800000,
+        "1714564800000000",
+        1714564800000000000,
+        1714564800.0,
+        "2024-05-01T12:00:00Z",
+        "2024-05-01 14:00:00+02:00",
+        datetime(2024, 5, 1, 12, tzinfo=UTC),
+    ],
+)
+def test_one_moment_reads_the_same_however_it_is_written(written: object) -> None:
+    moments, faults = read_times(objects([written]), "")
+    assert not faults
+    assert moments[0] == NOON
+
+
+@given(st.datetimes(datetime(1975, 1, 1), datetime(2200, 1, 1)))
+def test_iso_and_unix_seconds_agree_to_the_microsecond(moment: datetime) -> None:
+    aware = moment.replace(tzinfo=UTC)
+    moments, faults = read_times(objects([aware.isoformat(), aware]), "")
+    assert not faults
+    assert moments[0] == moments[1] == np.datetime64(moment, "us")
+
+
+def test_a_time_without_a_zone_is_refused_and_says_how_to_name_one() -> None:
+    _, faults = read_times(objects(["2024-05-01 12:00:00"]), "")
+    assert "has no time zone" in faults[0]
+    assert "timezone=Europe/London" in faults[0]
+
+
+def test_a_time_without_a_zone_is_read_in_the_one_that_was_named() -> None:
+    moments, faults = read_times(objects(["2024-05-01 13:00:00", "2024-01-01"]), "Europe/London")
+    assert not faults
+    assert moments.tolist() == [NOON, np.datetime64("2024-01-01", "us")]
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("", "is missing"),
+        (None, "is missing"),
+        (float("nan"), "is missing"),
+        ("yesterday", "is no time"),
+        ("20240501", "could be a date or unix seconds"),
+        ("inf", "is no moment"),
+        (1e40, "too large"),
+        ([1], "is a list"),
+    ],
+)
+def test_what_is_no_moment_is_refused_with_the_reason(written: object, reason: str) -> None:
+    _, faults = read_times(objects([written]), "")
+    assert reason in faults[0]
+
+
+def test_an_unknown_zone_is_one_mistake_and_not_one_bad_row_after_another() -> None:
+    with pytest.raises(InvalidInput, match="There is no time zone 'Europe/Londn'"):
+        zone_named("Europe/Londn")
