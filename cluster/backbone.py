@@ -40,12 +40,23 @@ def image_classifier(name: str, *, shape: tuple[int, int, int], classes: int) ->
     return _model(AutoModelForImageClassification, name, wanted)
 
 
-def text_classifier(name: str, *, tokens: int, classes: int) -> "nn.Module":
-    """A transformers text classifier over a vocabulary of `tokens`; token 0 is padding."""
-    from transformers import AutoModelForSequenceClassification  # noqa: PLC0415
+def text_encoder(name: str, *, tokens: int) -> "tuple[nn.Module, int]":
+    """A transformers text encoder over `tokens` ids, of which 0 is padding, and its width.
 
-    wanted = {"num_labels": classes, "vocab_size": tokens, "pad_token_id": 0}
-    return _model(AutoModelForSequenceClassification, name, wanted)
+    One with pretrained weights keeps its own vocabulary, which `tokenizer_of` has.
+    """
+    from transformers import AutoModel  # noqa: PLC0415
+
+    own = weights_of(name) == PRETRAINED
+    model: Any = _model(AutoModel, name, {} if own else {"vocab_size": tokens, "pad_token_id": 0})
+    return model, int(model.config.hidden_size)
+
+
+def tokenizer_of(name: str) -> str:
+    """The tokenizer that belongs to pretrained weights, as JSON."""
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    return str(AutoTokenizer.from_pretrained(name, use_fast=True).backend_tokenizer.to_str())
 
 
 def _model(auto: Any, name: str, wanted: dict[str, int]) -> "nn.Module":

@@ -53,9 +53,10 @@ class Batcher(Generic[I, O]):
             self._runner = loop.create_task(self._run())
         try:
             return [await future for future in futures]
-        finally:  # a caller that hung up leaves nothing to compute
+        finally:  # a caller that hung up leaves nothing to compute, and no error unheard
             for future in futures:
-                future.cancel()
+                if not future.cancel() and not future.cancelled():
+                    future.exception()
 
     async def _run(self) -> None:
         while self._waiting:
@@ -76,12 +77,25 @@ class Batcher(Generic[I, O]):
             outputs = (
                 await asyncio.to_thread(self._predict, rows) if self._slow else self._predict(rows)
             )
-        except Exception as error:
+            answered = list(zip(batch, outputs, strict=True))
+        except BaseException as error:  # a panic of Rust code, as in tokenizers, is no Exception
+            failure = _failure(error)
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(error)
+                    future.set_exception(failure)
+            if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
+                raise
             return
         self._slow = loop.time() - began > SLOW_S
-        for (_, future), output in zip(batch, outputs, strict=True):
+        for (_, future), output in answered:
             if not future.done():
                 future.set_result(output)
+
+
+def _failure(error: BaseException) -> Exception:
+    """What callers are told; a future does not take StopIteration, and nobody else a panic."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    failure = RuntimeError(f"The model stopped with {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure

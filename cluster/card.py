@@ -32,7 +32,7 @@ def write_card(
         f"# {manifest.task}\n\n{summary}\n\nMade {manifest.created:%Y-%m-%d %H:%M} UTC by run "
         f"`{manifest.run}` with seed {manifest.seed} on {manifest.workers} worker(s).\n\n"
         f"## Data\n\nView {views}.\n\n{data}\n"
-        f"## Metrics\n\nMeasured on {evaluation.rows:,} test rows, by the files that are served.\n\n"
+        f"## Metrics\n\nMeasured on {evaluation.rows:,} questions, by the files that are served.\n\n"
         f"{scores}{picture}\n{evaluation.details}\n\n## Configuration\n\n{knobs}"
     )
 

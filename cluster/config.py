@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Self, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,7 +40,7 @@ class Config(BaseModel):
 
     @classmethod
     def parse(cls, settings: Mapping[str, object] | Sequence[str] = ()) -> Self:
-        """Build it from `{"epochs": 3}` or from `["epochs=3"]`.
+        """Build it from `{"epochs": 3}` or from `["epochs=3", "widths=16,32"]`.
 
         Raises:
             InvalidInput: a name is unknown or a value breaks its bound; the sentence says which.
@@ -52,14 +52,9 @@ class Config(BaseModel):
                     f"There is no knob {name!r}.", hint=nearest(name, cls.model_fields)
                 )
         try:
-            return cls.model_validate(pairs)
+            return cls.model_validate({n: _listed(cls.model_fields[n], v) for n, v in pairs.items()})
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InvalidInput(
-                f"{where} = {first['input']!r} is not allowed: {first['msg']}.",
-                hint=describe(where.split(".")[0], cls.model_fields),
-            ) from None
+            raise _refusal(error, cls.model_fields) from None
 
 
 def describe(name: str, fields: Mapping[str, FieldInfo]) -> str:
@@ -68,6 +63,23 @@ def describe(name: str, fields: Mapping[str, FieldInfo]) -> str:
     bound = next((m for m in field.metadata if isinstance(m, Between)), None)
     span = f" and it lies between {bound.low:g} and {bound.high:g}" if bound else ""
     return f"Its default is {field.default!r}{span}."
+
+
+def _refusal(error: ValidationError, fields: Mapping[str, FieldInfo]) -> InvalidInput:
+    first = error.errors()[0]
+    if not first["loc"]:  # knobs that do not fit together
+        return InvalidInput(first["msg"])
+    where = ".".join(map(str, first["loc"]))
+    return InvalidInput(
+        f"{where} = {first['input']!r} is not allowed: {first['msg']}.",
+        hint=describe(str(first["loc"][0]), fields),
+    )
+
+
+def _listed(field: FieldInfo, value: object) -> object:
+    """The words of a text between commas where the knob takes several values."""
+    several = get_origin(field.annotation) in (tuple, list)
+    return value.split(",") if several and isinstance(value, str) else value
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -229,6 +229,7 @@ def _launch(settings: Settings, folder: Path, store_bytes: int) -> Engine:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # outlives the terminal, and its family carries its number
         )
+    head.returncode = 0  # it is meant to outlive this handle, which would warn about that
     engine = Engine(
         pid=head.pid,
         born=host.born(head.pid) or 0,
@@ -277,11 +278,12 @@ def _wait(engine: Engine, deadline: float, done: Callable[[], bool]) -> None:
 def _drain(engine: Engine) -> None:
     """Delete every application: Serve answers what it has begun, within 15 s."""
     deadline = time.monotonic() + 15
-    _ask(engine, "DELETE", "/api/serve/applications/", timeout_s=15)
     while time.monotonic() < deadline:
         state = _ask(engine, "GET", "/api/serve/applications/")
         if not state or not state.get("applications"):
             return
+        if all(app["status"] != "DELETING" for app in state["applications"].values()):
+            _ask(engine, "DELETE", "/api/serve/applications/", timeout_s=15)
         time.sleep(0.1)
 
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,13 +53,16 @@ def family(pid: int, born_at: int, mark: str) -> list[psutil.Process]:
 
 
 def end(processes: list[psutil.Process], *, grace_s: float) -> list[psutil.Process]:
-    """Ask processes to end, kill those that do not, and return what is left."""
+    """Ask processes to end, kill those that have not after `grace_s`, return what is left."""
     for ask in (signal.SIGTERM, signal.SIGKILL):
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(ask)
-        _, processes = psutil.wait_procs(processes, timeout=grace_s)
-        processes = [process for process in processes if born(process.pid) is not None]
+        deadline = time.monotonic() + grace_s
+        while processes and time.monotonic() < deadline:
+            time.sleep(0.05)
+            # a zombie has ended, whenever its parent cares to notice
+            processes = [p for p in processes if born(p.pid) is not None and p.is_running()]
     return processes
 
 

@@ -1,9 +1,10 @@
 """Open one version of a model and ask it: the same way in a notebook, a test and a replica."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from cluster.batch import Batch, chunks, length
@@ -71,12 +72,21 @@ def validated(task: AnyTask, rows: Sequence[object]) -> list[BaseModel]:
 
 
 def as_rows(rows: Any) -> list[object]:
-    """Dicts out of whatever holds rows: a list, a DataFrame, a Batch."""
+    """Dicts out of whatever holds rows: a list, a DataFrame, a Batch.
+
+    Raises:
+        InvalidInput: it holds no rows.
+    """
     if hasattr(rows, "to_dicts"):  # Polars
         return list(rows.to_dicts())
     if hasattr(rows, "to_dict"):  # pandas
         return list(rows.to_dict(orient="records"))
-    if isinstance(rows, Mapping):
+    if isinstance(rows, Mapping) and all(isinstance(c, np.ndarray) for c in rows.values()):
         columns: Batch = rows
         return [{name: columns[name][row] for name in columns} for row in range(length(columns))]
+    if isinstance(rows, Mapping | str | bytes) or not isinstance(rows, Iterable):
+        raise InvalidInput(
+            f"A {type(rows).__name__} does not hold rows.",
+            hint="Give a list of dicts, a DataFrame, or a dict of NumPy columns.",
+        )
     return list(rows)

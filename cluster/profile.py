@@ -105,6 +105,21 @@ def without_ray_client(params: Any, _head: bool) -> None:  # noqa: FBT001 - Ray 
     params.ray_client_server_port = None
 
 
+def keep_replica_private() -> None:
+    """Let this replica's gRPC port listen on loopback; called in a deployment's constructor.
+
+    Ray binds it to all interfaces, whatever the address of the node, when the constructor is
+    done. On a cluster of several nodes that is needed, and only the token guards it.
+    """
+    from ray._private import ray_constants  # noqa: PLC0415 - replicas alone need it
+    from ray.serve._private import replica  # noqa: PLC0415
+
+    replicas: Any = replica  # Ray has no option for it; the name is private
+    bind = replicas.add_port_to_grpc_server
+    if not ray_constants.ENABLE_RAY_CLUSTER:
+        replicas.add_port_to_grpc_server = lambda server, _: bind(server, "127.0.0.1:0")
+
+
 def _write_problems(folder: Path) -> None:
     for status, (code, title) in PROBLEMS.items():
         problem = json.dumps(

@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -81,6 +81,7 @@ class Registry:
                 _seal(staging, manifest)
                 staging.rename(self.root / task / str(version))
                 _flush(self.root / task)
+                _flush(self.root)  # where the task's own name stands
             return manifest
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -91,12 +92,16 @@ class Registry:
 
     def versions(self, task: str) -> list[int]:
         """The versions of a task, oldest first."""
-        return sorted(int(path.name) for path in (self.root / task).glob("*") if path.is_dir())
+        folders = (path for path in (self.root / task).glob("*") if path.is_dir())
+        return sorted(int(folder.name) for folder in folders if folder.name.isdecimal())
 
     def of_run(self, task: str, run: str) -> Manifest | None:
-        """The version that a run made, if it did."""
-        manifests = (self.manifest(task, version) for version in reversed(self.versions(task)))
-        return next((manifest for manifest in manifests if manifest.run == run), None)
+        """The version that a run made, if it did and its manifest is not damaged."""
+        for version in reversed(self.versions(task)):
+            with suppress(Corrupt):  # training again is the way out, so it must not stop here
+                if (manifest := self.manifest(task, version)).run == run:
+                    return manifest
+        return None
 
     def aliases(self, task: str) -> dict[str, int]:
         """What each alias of a task names."""
@@ -169,7 +174,13 @@ class Registry:
 
     def _histories(self, task: str) -> dict[str, list[int]]:
         path = self.root / task / "aliases.json"
-        return json.loads(path.read_bytes()) if path.exists() else {}
+        try:
+            return json.loads(path.read_bytes()) if path.exists() else {}
+        except ValueError:
+            raise Corrupt(
+                f"aliases.json of {task} is not what was written.",
+                hint=f"Remove {path}, then promote one of the versions {self.versions(task)}.",
+            ) from None
 
     def _write_histories(self, task: str, histories: dict[str, list[int]]) -> None:
         path = self.root / task / "aliases.json"
@@ -194,13 +205,12 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         Corrupt: it is not what was written.
     """
-    try:
-        written = (folder / MANIFEST).read_bytes()
-        sealed = (folder / SEAL).read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        raise _damaged(folder, MANIFEST, "is missing or cannot be read") from None
-    if hashlib.sha256(written).hexdigest() != sealed:
-        raise _damaged(folder, MANIFEST, "is not what was written")
+    for name in (MANIFEST, SEAL):
+        if not (folder / name).is_file():
+            raise _damaged(folder, name, "is missing")
+    written, sealed = (folder / MANIFEST).read_bytes(), (folder / SEAL).read_bytes()
+    if hashlib.sha256(written).hexdigest().encode() != sealed:
+        raise _damaged(folder, MANIFEST, f"does not fit {SEAL}")
     try:
         return Manifest.model_validate_json(written)
     except ValidationError:

@@ -151,7 +151,7 @@ class Task(ABC, Generic[C, I, O]):
         return cls(cls.Config.model_validate_json((folder / "config.json").read_bytes()))  # type: ignore[arg-type]
 
     def questions(self, examples: Batch) -> Batch:
-        """The rows to ask when measuring: each example is one, unless a capability regroups them."""
+        """The rows to ask when measuring: the examples, unless a capability regroups them."""
         return examples
 
     def details(self, batch: Batch, outputs: Sequence[O]) -> str:

@@ -111,9 +111,14 @@ def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
             datasets=job.plan.datasets(),
         )
         try:
-            answer = json.loads(trainer.fit().return_value)
+            returned = trainer.fit().return_value
         except ray.train.TrainingFailedError as failure:
             raise _cause(failure) from failure
+    return _manifest(job, json.loads(returned))
+
+
+def _manifest(job: Job, answer: dict[str, Any]) -> Manifest:
+    """What `work` returned: the manifest, or why there is none."""
     if problem := answer.get("refused"):
         raise InvalidInput(problem)
     if trace := answer.get("failed"):

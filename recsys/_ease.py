@@ -10,7 +10,7 @@ from scipy import sparse
 
 from cluster.errors import NotEnough
 
-MOST_SIDE = 20_000  # the solve of a 20,000 square matrix in float64 takes about 10 GB
+MOST_SIDE = 10_000  # the solve of a 10,000 square matrix in float64 takes about 4 GB
 MOST_BYTES = 2 * 2**30
 
 
@@ -18,8 +18,8 @@ MOST_BYTES = 2 * 2**30
 class Ease:
     """Item-to-item weights, dense where users outnumber items, factored where items do.
 
-    Factored (Woodbury): with A = W^½X and M = (I + AA'/ridge)^-1, P = (I - A'MA/ridge)/ridge, so that
-    xB = x - xP/diag(P) needs A, which is sparse, and MA, which is users by items.
+    Factored (Woodbury): with A = W^½X and M = (I + AA'/ridge)^-1, P = (I - A'MA/ridge)/ridge, so
+    that xB = x - xP/diag(P) needs A, which is sparse, and MA, which is users by items.
 
     Attributes:
         dense: B `[items, items]`, or None.
@@ -37,9 +37,10 @@ class Ease:
     def fit(
         cls, x: sparse.csr_matrix, *, ridge: float, user_power: float, item_power: float
     ) -> Self:
-        """Minimise ||W^½(X - XB)||² + ridge ||B||² with diag(B) = 0; columns then scaled by n^-power.
+        """Minimise ||W^½(X - XB)||² + ridge ||B||² with diag(B) = 0, then scale columns.
 
-        W weighs users by their number of items (DAN: arXiv:2504.05805); both powers 0 is plain EASE.
+        W weighs users by their number of items to the power -user_power (DAN, arXiv:2504.05805),
+        a column is multiplied by its number of users to the power -item_power; both 0 is plain EASE.
 
         Args:
             x: weights of pairs `[users, items]`.

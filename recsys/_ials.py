@@ -84,7 +84,7 @@ class Ials:
         return {"users": self.users, "items": self.items}
 
     def fold_in(self, x: sparse.csr_matrix) -> NDArray[np.float64]:
-        """Factors of histories `[rows, items]`: one user half-step against the items as they are."""
+        """Factors of histories `[rows, items]`: one user half-step against the fitted items."""
         rows = sparse.csr_matrix(x, dtype=np.float64)
         return _solve(rows, self.items, self.knobs, np.arange(rows.shape[0]))
 
@@ -131,7 +131,7 @@ def _solve(
 
 
 def _similar(length: NDArray[Any], dim: int) -> list[tuple[NDArray[np.int64], int]]:
-    """Rows in batches of similar length, each with its longest; rows without entries are left out."""
+    """Rows in batches of similar length, each with its longest; empty rows are left out."""
     order = np.argsort(length, kind="stable")
     ordered = length[order]
     batches = []
@@ -149,7 +149,7 @@ def _similar(length: NDArray[Any], dim: int) -> list[tuple[NDArray[np.int64], in
 def _by_entries(
     factors: NDArray[Any], confidence: NDArray[Any], real: NDArray[Any], base: NDArray[Any]
 ) -> NDArray[Any]:
-    """The solve as a system over entries (Woodbury): for rows with fewer entries than dimensions."""
+    """The solve as a system over entries (Woodbury), for rows with few of them."""
     scaled = factors / base[:, None, :]
     system = scaled @ factors.transpose(0, 2, 1)
     diagonal = np.arange(system.shape[1])

@@ -1,6 +1,6 @@
 """Rank items by score, and measure rankings against what people then took."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,22 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 Floats = NDArray[np.floating[Any]]
+BLOCK = 16
+
+
+def by_blocks(score: Callable[[Any], Floats], rows: Any) -> Floats:
+    """Score rows in blocks of one size, so that a row does not depend on those beside it.
+
+    BLAS rounds products of other shapes otherwise, and items with equal scores would swap places.
+
+    Args:
+        score: scores of all items `[n, items]` for `n` rows.
+        rows: at least one, dense or sparse.
+    """
+    last = rows.shape[0] - 1
+    starts = range(0, last + 1, BLOCK)
+    blocks = [score(rows[np.minimum(np.arange(at, at + BLOCK), last)]) for at in starts]
+    return np.concatenate(blocks)[: last + 1]
 
 
 def top_k(scores: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:

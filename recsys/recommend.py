@@ -22,13 +22,13 @@ from cluster.task import Objective, Serving, Task
 from recsys._ease import Ease
 from recsys._ials import Ials, Knobs, OnEpoch
 from recsys._interactions import Log, held_out, read
-from recsys._ranking import ndcg, ndcg_of_scores, recall, top_k
+from recsys._ranking import by_blocks, ndcg, ndcg_of_scores, recall, top_k
 
 Id = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class Config(BaseConfig):
-    """The method and its knobs; with `choose` those of `GRIDS` are chosen inside the training part."""
+    """The method and its knobs; with `choose`, those of `GRIDS` are chosen on training rows."""
 
     method: Literal["ease", "ials"] = "ease"
     choose: bool = True
@@ -36,7 +36,7 @@ class Config(BaseConfig):
     ridge: Annotated[float, Between(0.1, 1e5, log=True)] = 200.0
     user_power: Annotated[float, Between(0.0, 1.0)] = 0.4
     item_power: Annotated[float, Between(0.0, 1.0)] = 0.1
-    dim: Annotated[int, Between(1, 1_024)] = 64
+    dim: Annotated[int, Between(1, 1_024)] = 128
     penalty: Annotated[float, Between(1e-5, 10.0, log=True)] = 0.01
     alpha0: Annotated[float, Between(1e-4, 10.0, log=True)] = 0.3
     nu: Annotated[float, Between(0.0, 2.0)] = 1.0
@@ -57,7 +57,7 @@ class Input(BaseModel):
     user_id: str = Field("", max_length=256, description="A user of the training data, if known.")
     items: list[Id] = Field([], max_length=10_000, description="What a newcomer took so far.")
     k: int = Field(10, ge=1, le=1_000, description="How many items to show.")
-    exclude_seen: bool = Field(False, description="Leave out what the user took before.")
+    exclude_seen: bool = Field(default=False, description="Leave out what the user took before.")
     exclude: list[Id] = Field([], max_length=10_000, description="Items never to show.")
     categories: list[str] = Field(
         [], max_length=100, description="Show only items of any of these."
@@ -221,13 +221,13 @@ class Recommend(Task[Config, Input, Output]):
 
     def _score(self, histories: sparse.csr_matrix, batch: Batch, basis: list[str]) -> Any:
         if isinstance(self.model, Ease):
-            return self.model.scores(histories)
+            return by_blocks(self.model.scores, histories)
         factors = np.zeros((histories.shape[0], self.model.knobs.dim))
         folded = [row for row, kind in enumerate(basis) if kind == "items"]
         stored = [row for row, kind in enumerate(basis) if kind == "user"]
         factors[folded] = self.model.fold_in(histories[folded])
         factors[stored] = self.model.users[[self._users[batch["user_id"][row]] for row in stored]]
-        return self.model.scores(factors)
+        return by_blocks(self.model.scores, factors)
 
     def _struck_out(self, batch: Batch, row: int) -> NDArray[np.bool_]:
         """Items that this row may not be shown."""

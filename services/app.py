@@ -1,4 +1,4 @@
-"""Answer HTTP for one capability: read the request, validate, batch, answer or say what is wrong."""
+"""Answer HTTP for one capability: read, validate, answer, or say what is wrong."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -67,8 +67,14 @@ class InputReader:
             LeptonError: the body is of another type, too long, or cannot be read.
             ValidationError: an input breaks a type, a bound or a limit.
         """
+        if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+            raise UnsupportedMedia(
+                f"The content encoding {coding[:80]!r} is not read here.",
+                hint="Send the body as it is.",
+            )
         body = await request.body()
-        media = request.headers.get("content-type", "application/json").split(";")[0].strip()
+        media = request.headers.get("content-type", "application/json").split(";")[0]
+        media = media.strip().lower()
         read = self._json if media in JSON_MEDIA else self._raw
         if len(body) > BIG_BODY:
             return await asyncio.to_thread(read, body, media, request.query_params)

@@ -45,13 +45,17 @@ def capabilities() -> dict[str, type[AnyTask]]:
 
 
 def views() -> dict[str, View]:
-    """Every view that can be ingested, by its name: those that the capabilities learn from."""
-    return {
-        view.name: view
+    """Every view that can be ingested, by its name: those that the capabilities learn from.
+
+    Where capabilities look at one view through different columns, it is the one with most of them.
+    """
+    used = (
+        view
         for task in capabilities().values()
         for view in (task.inputs, *task.features, task.examples)
         if view.read is not None
-    }
+    )
+    return {view.name: view for view in sorted(used, key=lambda view: len(view.columns))}
 
 
 def find_view(name: str) -> View:

@@ -3,19 +3,21 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cluster.errors import NotFound, Unavailable, nearest
-from cluster.registry import Registry
+from cluster.errors import Corrupt, NotFound, Unavailable, nearest
+from cluster.registry import Manifest, Registry
 from lepton import __version__
 from lepton.wire import State, TaskInfo, TaskList
 from services import catalog
-from services.http import HANDLERS, json_response
+from services.http import HANDLERS, json_response, problem
 from services.schemas import openapi, path_of, task_info
 
 FRESH_S = 1.0  # how old an answer about what runs may be
@@ -31,48 +33,68 @@ def build(home: Path, states: States) -> Starlette:
         home: where the registry is.
         states: asks Ray Serve what runs.
     """
-    view = Overview(Registry(home), states)
+    door = Door(Overview(Registry(home), states))
+    routes = [
+        Route("/", door.root),
+        Route("/healthz", door.healthz),
+        Route("/readyz", door.readyz),
+        Route("/v1/tasks", door.tasks),
+        Route("/v1/tasks/{name}", door.task),
+        Route("/openapi.json", door.schema),
+    ]
+    handlers: dict[Any, Any] = {**HANDLERS, 404: door.nothing}
+    return Starlette(routes=routes, exception_handlers=handlers)
 
-    async def root(request: Request) -> Response:
+
+class Door:
+    """What stands at each path.
+
+    Args:
+        view: knows what is served.
+    """
+
+    def __init__(self, view: "Overview") -> None:
+        self.view = view
+
+    async def root(self, request: Request) -> Response:
+        """Where to go from here."""
         links = {"tasks": "/v1/tasks", "openapi": "/openapi.json", "ready": "/readyz"}
         return json_response({"name": "lepton", "version": __version__, "links": links}, request)
 
-    async def healthz(request: Request) -> Response:
+    async def healthz(self, request: Request) -> Response:
+        """This process answers."""
         return json_response({"status": "ok"}, request)
 
-    async def readyz(request: Request) -> Response:
-        tasks = {task.name: task.state for task in await view.tasks() if task.state != "stopped"}
+    async def readyz(self, request: Request) -> Response:
+        """Whether all that was deployed answers."""
+        found = await self.view.tasks()
+        tasks = {task.name: task.state for task in found if task.state != "stopped"}
         ready = all(state == "ready" for state in tasks.values())
         content = {"status": "ready" if ready else "starting", "tasks": tasks}
         return json_response(content, request, status=200 if ready else 503)
 
-    async def tasks(request: Request) -> Response:
-        found = TaskList(tasks=await view.tasks())
+    async def tasks(self, request: Request) -> Response:
+        """Every capability."""
+        found = TaskList(tasks=await self.view.tasks())
         return json_response(found.model_dump_json().encode(), request)
 
-    async def task(request: Request) -> Response:
+    async def task(self, request: Request) -> Response:
+        """One capability."""
         name = request.path_params["name"]
-        for found in await view.tasks():
+        for found in await self.view.tasks():
             if found.name == name:
                 return json_response(found.model_dump_json().encode(), request)
-        raise NotFound(f"There is no capability {name!r}.", hint=nearest(name, catalog.names()))
+        hint = nearest(name, catalog.names())
+        raise NotFound(f"There is no capability {name[:200]!r}.", hint=hint)
 
-    async def schema(request: Request) -> Response:
+    async def schema(self, request: Request) -> Response:
+        """The OpenAPI document."""
         return json_response(openapi(list(catalog.capabilities().values())), request)
 
-    async def nothing(request: Request) -> Response:
-        raise absent(request.url.path)
-
-    routes = [
-        Route("/", root),
-        Route("/healthz", healthz),
-        Route("/readyz", readyz),
-        Route("/v1/tasks", tasks),
-        Route("/v1/tasks/{name}", task),
-        Route("/openapi.json", schema),
-        Route("/{path:path}", nothing, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
-    ]
-    return Starlette(routes=routes, exception_handlers=HANDLERS)  # type: ignore[arg-type]
+    async def nothing(self, request: Request, error: Exception) -> Response:
+        """No route fits the path."""
+        del error
+        return problem(request, absent(request.url.path))
 
 
 def absent(path: str) -> NotFound | Unavailable:
@@ -110,8 +132,12 @@ class Overview:
         infos = []
         for name, task in catalog.capabilities().items():
             state = states.get(name, "stopped")
-            served = self._registry.aliases(name).get("serving")
-            shown = served if state != "stopped" else None
-            manifest = self._registry.manifest(name, shown) if shown else None
-            infos.append(task_info(task, state, manifest))
+            infos.append(task_info(task, state, None if state == "stopped" else self._served(name)))
         return infos
+
+    def _served(self, name: str) -> Manifest | None:
+        """The manifest of the version that is served; discovery outlives one that is damaged."""
+        with suppress(Corrupt, NotFound):
+            if served := self._registry.aliases(name).get("serving"):
+                return self._registry.manifest(name, served)
+        return None

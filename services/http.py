@@ -1,4 +1,4 @@
-"""What every HTTP answer of Lepton shares: request ids, limits, and problems as RFC 9457 has them."""
+"""Share what every HTTP answer has: request ids, limits, problems as RFC 9457 writes them."""
 
 import logging
 import re
@@ -139,13 +139,19 @@ def faults_of(error: ValidationError) -> list[Fault]:
         own = cause if isinstance(cause, InvalidInput) else None
         faults.append(
             Fault(
-                pointer="/inputs/" + "/".join(map(str, found["loc"])),
+                pointer=_pointer(found["loc"]),
                 message=str(own or found["msg"]),
                 limit=own.limit if own else None,
                 actual=own.actual if own else None,
             )
         )
     return faults
+
+
+def _pointer(place: tuple[str | int, ...]) -> str:
+    """Where a fault stands as a JSON pointer (RFC 6901); names that callers made up are cut."""
+    parts = (str(part)[:64].replace("~", "~0").replace("/", "~1") for part in place)
+    return "/".join(("/inputs", *parts))
 
 
 class Edge:

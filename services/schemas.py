@@ -1,9 +1,10 @@
 """Describe capabilities to people and programs: discovery entries and OpenAPI."""
 
 import base64
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from cluster.features.pictures import encode
@@ -79,35 +80,17 @@ def _get(summary: str) -> dict[str, Any]:
 
 def _post(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
     name = task.name()
-    refs: dict[str, Any] = {}
-    for kind, model in (("Input", task.Input), ("Output", task.Output)):
-        schema = model.model_json_schema(ref_template=f"#/components/schemas/{name}.{{model}}")
-        for inner, definition in schema.pop("$defs", {}).items():
-            schemas[f"{name}.{inner}"] = definition
-        schemas[f"{name}.{kind}"] = schema
-        refs[kind] = {"$ref": f"#/components/schemas/{name}.{kind}"}
-    inputs = {
-        "type": "array", "items": refs["Input"], "minItems": 1, "maxItems": task.serving.max_rows,
-    }  # fmt: skip
-    body: dict[str, Any] = {
-        "application/json": {
-            "schema": {"type": "object", "properties": {"inputs": inputs}, "required": ["inputs"]},
-            "example": {"inputs": [example(task)]},
-        }
-    }
-    if media := raw_input(task)[1]:
-        body[media] = {"schema": {"type": "string"}}
+    problem = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     answer = {
         "type": "object",
         "properties": {
             "model": {"const": name},
             "version": {"type": "string"},
-            "outputs": {"type": "array", "items": refs["Output"]},
+            "outputs": {"type": "array", "items": _placed(task, "Output", schemas)},
             "request_id": {"type": "string"},
         },
         "required": ["model", "version", "outputs", "request_id"],
     }
-    problem = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     responses: dict[str, Any] = {
         "200": {
             "description": "One output per input, in order",
@@ -119,6 +102,35 @@ def _post(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
     return {
         "operationId": name,
         "summary": task.summary(),
-        "requestBody": {"required": True, "content": body},
+        "requestBody": {"required": True, "content": _bodies(task, schemas)},
         "responses": responses,
     }
+
+
+def _bodies(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
+    """Each form that a request may have, by its media type."""
+    item = _placed(task, "Input", schemas)
+    most = task.serving.max_rows
+    inputs = {"type": "array", "items": item, "minItems": 1, "maxItems": most}
+    bodies: dict[str, Any] = {
+        "application/json": {
+            "schema": {"type": "object", "properties": {"inputs": inputs}, "required": ["inputs"]},
+            "example": {"inputs": [example(task)]},
+        }
+    }
+    if media := raw_input(task)[1]:
+        bodies[media] = {"schema": {"type": "string"}}
+    return bodies
+
+
+def _placed(
+    task: type[AnyTask], kind: Literal["Input", "Output"], schemas: dict[str, Any]
+) -> dict[str, str]:
+    """Put the schema of a type, and of the types in it, among `schemas`; the reference to it."""
+    template = f"#/components/schemas/{task.name()}.{{model}}"
+    model: type[BaseModel] = getattr(task, kind)
+    schema = model.model_json_schema(ref_template=template)
+    for inner, definition in schema.pop("$defs", {}).items():
+        schemas[f"{task.name()}.{inner}"] = definition
+    schemas[f"{task.name()}.{kind}"] = schema
+    return {"$ref": template.format(model=kind)}

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from cluster.features.ingest import Ingested
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cluster.features.ingest import Ingested
 from cluster.registry import Manifest
 from cluster.task import Evaluation
 
@@ -25,7 +25,8 @@ def say(sentence: str) -> None:
 
 def fail(sentence: str) -> None:
     """Print what went wrong, where errors go."""
-    err.print(f"[red]Error:[/red] {sentence}" if err.is_terminal else f"Error: {sentence}")
+    err.print("Error:", style="red", end=" ")
+    err.print(sentence, markup=False)
 
 
 @contextmanager

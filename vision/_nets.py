@@ -1,4 +1,4 @@
-"""Networks that look at pictures: a small residual net and LeNet, for grey or colour of any size."""
+"""Networks that look at pictures: a small residual net, LeNet, any backbone."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cluster.backbone import image_classifier
-
 
 CHANNELS_LAST = torch.channels_last
 
@@ -46,7 +45,7 @@ class ConvNorm(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """relu(x + f(x)) (He et al. 2015, arXiv:1512.03385), at first the identity (arXiv:1706.02677)."""
+    """relu(x + f(x)) (He et al. 2015, arXiv:1512.03385), at first the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -53,6 +53,8 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             _check_size(*image.size, max_pixels)  # a GIF's frame may pass its stated size
             return _pixels(_upright(image))
+    except InvalidInput:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooLarge(
             f"The picture has more pixels than its header states; the limit is {max_pixels:,}.",
@@ -61,7 +63,8 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         ) from None
     except _BROKEN as error:
         raise InvalidInput(
-            f"The {kind} picture of {len(data)} bytes is truncated or broken: {error}.",
+            f"The {kind} picture of {len(data)} bytes is truncated or broken: "
+            f"{str(error).rstrip('.')}.",
             hint="Send the whole file, or save it again.",
         ) from None
 

@@ -1,5 +1,6 @@
 """See the rows of a view as one commit left them, however many are written after."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +29,14 @@ class DataFile:
         rows: how many it holds.
         size_bytes: the memory they take once read.
         newest: the latest event time among them.
+        sha256: of its bytes, in hexadecimal.
     """
 
     name: str
     rows: int
     size_bytes: int
     newest: np.datetime64
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,44 @@ class Snapshot:
         return view.unpack(self.table(names))
 
     def table(self, names: Sequence[str]) -> pa.Table:
-        """Stored columns of all files as Arrow."""
-        return pa.concat_tables([read_file(path, names) for path in self.paths])
+        """Stored columns of all files as Arrow, every byte of them checked.
+
+        Raises:
+            Corrupt: a file is damaged or gone.
+        """
+        return pa.concat_tables([self.table_of(file, names) for file in self.files])
+
+    def table_of(self, file: DataFile, names: Sequence[str]) -> pa.Table:
+        """Stored columns of one file as Arrow, every byte of the file checked.
+
+        Raises:
+            Corrupt: it is damaged or gone.
+        """
+        path = self.path(file)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise _damaged(path, str(error)) from None
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise _damaged(path, "its bytes are not those that were written")
+        with pq.ParquetFile(pa.BufferReader(data)) as source:
+            return source.read(columns=list(names))
+
+    def index_of(self, file: DataFile, names: Sequence[str]) -> pa.Table:
+        """The same for small columns of a large file, of which nothing else is read or checked.
+
+        Raises:
+            Corrupt: a page of them is damaged, or the file gone.
+        """
+        path = self.path(file)
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as source:
+                table = source.read(columns=list(names))
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise _damaged(path, str(error)) from None
+        if table.num_rows != file.rows:
+            raise _damaged(path, f"it holds {table.num_rows} rows and not {file.rows}")
+        return table
 
     def check(self, wanted: Mapping[str, pa.DataType]) -> None:
         """Refuses a view whose columns are not those that are stored.
@@ -127,6 +166,7 @@ class Snapshot:
                 "rows": file.rows,
                 "size_bytes": file.size_bytes,
                 "newest": str(file.newest),
+                "sha256": file.sha256,
             }
             for file in self.files
         ]
@@ -143,8 +183,8 @@ class Snapshot:
         try:
             held: dict[str, Any] = json.loads(path.read_bytes())
             files = tuple(
-                DataFile(f["name"], f["rows"], f["size_bytes"], np.datetime64(f["newest"], "us"))
-                for f in held["files"]
+                DataFile(**{**file, "newest": np.datetime64(file["newest"], "us")})
+                for file in held["files"]
             )
             return cls(held["view"], path.parent.parent, held["commit"], held["columns"], files)
         except (ValueError, KeyError, TypeError) as error:
@@ -153,17 +193,8 @@ class Snapshot:
             ) from None
 
 
-def read_file(path: Path, names: Sequence[str]) -> pa.Table:
-    """Columns of one data file, each page against its checksum.
-
-    Raises:
-        Corrupt: it is damaged or gone.
-    """
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read(columns=list(names))
-    except (OSError, pa.ArrowException) as error:
-        raise Corrupt(
-            f"The data file {path} is damaged or gone: {error}.",
-            hint="Restore it from a backup, or move the view's folder away and ingest again.",
-        ) from None
+def _damaged(path: Path, why: str) -> Corrupt:
+    return Corrupt(
+        f"The data file {path} is damaged or gone: {why}.",
+        hint="Restore it from a backup, or move the view's folder away and ingest again.",
+    )

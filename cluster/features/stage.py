@@ -1,5 +1,6 @@
 """Put rows on the disk before they count: files that no commit names yet."""
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -81,18 +82,22 @@ class Stage:
         compression = {
             n: types[n].compression if n in types else "zstd" for n in table.column_names
         }
+        parquet = pa.BufferOutputStream()
+        pq.write_table(
+            table,
+            parquet,
+            row_group_size=GROUP_ROWS,
+            compression=compression,
+            use_dictionary=[n for n, column in types.items() if column.arrow == pa.string()],
+            write_page_checksum=True,
+        )
+        data = parquet.getvalue()
         with new_file(self.folder / "data" / name) as file:
-            pq.write_table(
-                table,
-                file,
-                row_group_size=GROUP_ROWS,
-                compression=compression,
-                use_dictionary=[n for n, column in types.items() if column.arrow == pa.string()],
-                write_page_checksum=True,
-            )
+            file.write(data)
         size = sum(types[n].size_bytes(_whole(table[n])) for n in types)
         newest = types["event_time"].unpack(table["event_time"]).max()
-        return DataFile(name, table.num_rows, size, newest)
+        digest = hashlib.sha256(data).hexdigest()
+        return DataFile(name, table.num_rows, size, newest, digest)
 
     def discard(self) -> None:
         """Removes what was staged: no commit will name it."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 from cluster.batch import Batch
 from cluster.errors import InvalidInput, NotFound
 from cluster.features.durable import make_folder, publish, remove, sync_folder
-from cluster.features.snapshot import EXTRA, DataFile, Snapshot, read_file
+from cluster.features.snapshot import EXTRA, DataFile, Snapshot
 from cluster.features.stage import Stage, index
 from cluster.features.view import View
 
@@ -177,7 +177,7 @@ def _merge(old: Snapshot, stage: Stage) -> tuple[tuple[DataFile, ...], Written, 
     staged = _located(stage.indexes, key)
     fresh = staged.unique(key, keep="last", maintain_order=True)
     doubled = len(staged) - len(fresh)
-    live = _located([index(read_file(old.path(f), [*key, "digest"]), key) for f in old.files], key)
+    live = _located([index(old.index_of(f, [*key, "digest"]), key) for f in old.files], key)
     both = fresh.join(live, on=key, how="left", suffix="_live", maintain_order="left")
     same = both["digest"].eq_missing(both["digest_live"])
     added = both.filter(~same)
@@ -224,6 +224,6 @@ def _without(
         keep = np.ones(file.rows, dtype=bool)
         keep[rows[number]] = False
         if keep.any():
-            table = read_file(old.path(file), [*_columns(stage.view)])
+            table = old.table_of(file, [*_columns(stage.view)])
             made.append(stage.write(table.filter(pa.array(keep))))
             yield made[-1]

@@ -1,0 +1,207 @@
+"""Say what a text is about, or how it is meant."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cluster import backbone
+from cluster.batch import Arrays, Batch
+from cluster.card import confusion
+from cluster.config import Between
+from cluster.features.texts import labelled_texts, texts
+from cluster.labels import as_numbers, guesses, labels_of, macro_f1
+from cluster.neural import NeuralConfig, NeuralTask, State
+from cluster.rows import Rows
+from cluster.run import Run
+from cluster.split import ByKey
+from cluster.task import Objective, Serving
+from nlp._grams import Grams, bayes_ratios, count_by_class
+from nlp._tokens import Tokens, learn
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MOST_CHARACTERS = 100_000
+LEARNT_FROM = 200_000  # texts that a tokenizer is learnt from; more change little
+ROWS = 1_024
+OWN: Mapping[str, Mapping[str, Any]] = {
+    "rnn": {"epochs": 8, "batch_size": 64, "lr": 2e-3, "clip_norm": 1.0, "weight_decay": 0.01,
+            "label_smoothing": 0.1},
+    "transformer": {"epochs": 8, "batch_size": 64, "lr": 1e-3, "clip_norm": 1.0,
+                    "weight_decay": 0.01, "label_smoothing": 0.1, "dropout": 0.2},
+    "backbone": {"epochs": 3, "batch_size": 32, "lr": 5e-5, "clip_norm": 1.0,
+                 "weight_decay": 0.01, "dropout": 0.1},
+}  # fmt: skip
+"""What an encoder's knobs are where they are not given; `bag` has those of Config."""
+
+
+class Config(NeuralConfig):
+    """The encoder (`bag`, `rnn`, `transformer`, or a transformers text model by name)."""
+
+    encoder: str = "bag"
+    longest: Annotated[int, Between(8, 8_192)] = 1_024
+    words: Annotated[int, Between(0, 5)] = 2
+    chars: Annotated[int, Between(0, 8)] = 5
+    least: Annotated[int, Between(1, 100)] = 2
+    vocabulary: Annotated[int, Between(300, 1_000_000)] = 200_000
+    dim: Annotated[int, Between(0, 1_024)] = 0
+    lean: Annotated[float, Between(0.0, 2.0)] = 0.4
+    gain: Annotated[float, Between(0.01, 20.0, log=True)] = 2.0
+    width: Annotated[int, Between(8, 2_048)] = 128
+    depth: Annotated[int, Between(1, 24)] = 2
+    epochs: Annotated[int, Between(1, 1_000)] = 4
+    lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 2e-2
+    warmup: Annotated[float, Between(0.0, 0.9)] = 0.1
+    weight_decay: Annotated[float, Between(0.0, 1.0)] = 0.0
+    dropout: Annotated[float, Between(0.0, 0.9)] = 0.5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_defaults(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        encoder = given.get("encoder", "bag")
+        own = {} if encoder == "bag" else OWN.get(encoder, OWN["backbone"])
+        tokens = {} if encoder == "bag" else {"longest": 128, "vocabulary": 8_000}
+        return {**tokens, **own, **given}
+
+
+class Input(BaseModel):
+    """A text in any language."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(min_length=1, max_length=MOST_CHARACTERS)
+    top_k: int = Field(5, ge=1, le=1_000, description="How many labels to name.")
+
+
+class Guess(BaseModel):
+    """A label and how likely it is."""
+
+    label: str
+    probability: float
+
+
+class Output(BaseModel):
+    """The likeliest label, and the `top_k` likeliest with their probabilities."""
+
+    label: str
+    probability: float
+    top: list[Guess]
+
+
+class Classify(NeuralTask[Config, Input, Output]):
+    """Say what a text is about, or how it is meant."""
+
+    inputs = texts
+    examples = labelled_texts
+    truth: ClassVar[tuple[str, ...]] = ("label",)
+    split = ByKey(valid=0.05, test=0.15)
+    objective = Objective("max", "accuracy")
+    serving = Serving(max_batch=64)
+    varying: ClassVar[Mapping[str, tuple[int, ...]]] = {"ids": (1,)}
+
+    def study(self, train: Rows, run: Run) -> State:
+        """Labels, and the n-grams or the tokenizer that the training texts suggest."""
+        seen = {label for batch in train.batches(ROWS) for label in batch["label"]}
+        self.state = {"labels": labels_of(set().union(*run.all_gather(seen)))}
+        if self.config.encoder == "bag":
+            return self.state | self._study_grams(train, run)
+        return self.state | self._study_tokens(train, run)
+
+    def _study_grams(self, train: Rows, run: Run) -> State:
+        """The n-grams that enough texts hold, and how much each speaks for each label."""
+        counts = np.zeros(1 << self._grams.bits, np.int64)
+        for batch in train.batches(ROWS):
+            counts += self._grams.count(batch["text"].tolist())
+        counts = run.all_reduce(counts)
+        kept = np.flatnonzero(counts >= self.config.least)
+        kept = np.sort(kept[np.argsort(-counts[kept], kind="stable")[: self.config.vocabulary]])
+        self.state |= {"buckets": kept}
+        encoded = (
+            (self.encode(batch)["ids"], self.encode_truth(batch)["label"])
+            for batch in train.batches(ROWS)
+        )
+        held = count_by_class(encoded, len(kept) + 1, len(self.state["labels"]))
+        return {"buckets": kept, "ratios": bayes_ratios(run.all_reduce(held))}
+
+    def _study_tokens(self, train: Rows, run: Run) -> State:
+        """A tokenizer learnt from the texts, or the one that comes with pretrained weights."""
+        name, longest = self.config.encoder, self.config.longest
+        if name not in OWN:
+            weights = backbone.weights_of(name)
+            run.say(f"{name} starts from {weights} weights.")
+            if weights == backbone.PRETRAINED:
+                return {"tokenizer": backbone.tokenizer_of(name), "longest": longest, "shift": 1}
+        most = -(-LEARNT_FROM // run.workers)
+        mine = [text for batch in train.batches(ROWS) for text in batch["text"]][:most]
+        corpus = sorted(text for texts in run.all_gather(mine) for text in texts)
+        return {"tokenizer": learn(corpus, self.config.vocabulary), "longest": longest, "shift": 0}
+
+    def network(self, state: State) -> "nn.Module":
+        """The network that the config names."""
+        from nlp import _nets as nets  # noqa: PLC0415 - torch
+
+        c, classes = self.config, len(state["labels"])
+        if c.encoder == "bag":
+            ratios = state["ratios"]
+            return nets.Bag(ratios, dim=c.dim, dropout=c.dropout, lean=c.lean, gain=c.gain)
+        size = self._tokens.size
+        match c.encoder:
+            case "rnn":
+                return nets.Recurrent(size, classes, width=c.width, dropout=c.dropout)
+            case "transformer":
+                shape = {"longest": c.longest, "width": c.width, "depth": c.depth}
+                return nets.Transformer(size, classes, **shape, dropout=c.dropout)
+            case name:
+                shift = state["shift"]
+                return nets.Backbone(name, size, classes, shift=shift, dropout=c.dropout)
+
+    def encode(self, batch: Batch) -> Arrays:
+        """Ids `[n, length]` int32, zeros after them."""
+        words = batch["text"].tolist()
+        if self.config.encoder == "bag":
+            return {"ids": self._grams.encode(words, self._table, self.config.longest)}
+        return {"ids": self._tokens.encode(words)}
+
+    def encode_truth(self, batch: Batch) -> Arrays:
+        """Labels as numbers `[n]`."""
+        return {"label": as_numbers(batch["label"], self.state["labels"])}
+
+    def decode(self, outputs: Arrays, batch: Batch) -> list[Output]:
+        """Logits as the likeliest labels."""
+        return [
+            Output(
+                label=top[0][0],
+                probability=top[0][1],
+                top=[Guess(label=label, probability=chance) for label, chance in top],
+            )
+            for top in guesses(outputs["output"], self.state["labels"], batch["top_k"])
+        ]
+
+    def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
+        """Accuracy, and F1 averaged over labels."""
+        truth, answers = list(batch["label"]), [output.label for output in outputs]
+        right = [a == b for a, b in zip(truth, answers, strict=True)]
+        return {"accuracy": float(np.mean(right)), "macro_f1": macro_f1(truth, answers)}
+
+    def details(self, batch: Batch, outputs: Sequence[Any]) -> str:
+        """The confusion matrix."""
+        return confusion(list(batch["label"]), [output.label for output in outputs])
+
+    @cached_property
+    def _grams(self) -> Grams:
+        return Grams((1, self.config.words), (min(2, self.config.chars), self.config.chars))
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        buckets = self.state["buckets"]
+        table = np.zeros(1 << self._grams.bits, np.int32)
+        table[buckets] = np.arange(1, len(buckets) + 1)
+        return table
+
+    @cached_property
+    def _tokens(self) -> Tokens:
+        return Tokens(self.state["tokenizer"], self.state["longest"], self.state["shift"])

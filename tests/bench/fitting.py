@@ -1,0 +1,68 @@
+"""Train a capability in this process and measure what it exports."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.config import Config
+from cluster.data import Plan
+from cluster.model import AnyTask
+from cluster.run import Run
+from services.show import PlainProgress
+from tests.bench.machine import CORES
+from tests.bench.report import say
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained capability.
+
+    Attributes:
+        task: loaded from what was exported.
+        seconds: from reading the stored rows to the trained model; the export is not counted.
+        export_s: what the export took.
+        metrics: what the export scored on the test part.
+    """
+
+    task: AnyTask
+    seconds: float
+    export_s: float
+    metrics: dict[str, float]
+
+
+class TalkingRun(Run):
+    """A run of one worker that prints a line every few seconds."""
+
+    def __init__(self, name: str, *, seed: int = 0) -> None:
+        super().__init__(seed=seed)
+        self._progress = PlainProgress(name)
+
+    def report(self, **metrics: float) -> None:
+        """Print how far it is."""
+        self._progress(metrics)
+
+    def say(self, sentence: str) -> None:
+        """Print the sentence."""
+        say(sentence)
+
+
+def fitted(task: type[AnyTask], config: Config, plan: Plan, run: Run) -> Fitted:
+    """Train on the training part, export, and ask the export about the test part."""
+    began = time.perf_counter()
+    learner = task(config)
+    learner.fit(plan.rows("train"), plan.rows("valid"), run)
+    seconds = time.perf_counter() - began
+    with tempfile.TemporaryDirectory(prefix="lepton-bench-") as place:
+        learner.save(Path(place))
+        artefact = task.load(Path(place))
+        exported = time.perf_counter() - began - seconds
+        metrics = artefact.evaluate(plan.rows("test").whole()).metrics
+    return Fitted(artefact, seconds, exported, metrics)
+
+
+def hold_threads() -> None:
+    """Let torch use as many threads as cores are measured with."""
+    import torch
+
+    torch.set_num_threads(CORES)

@@ -1,0 +1,334 @@
+"""The engine starts once, says what is in its way, listens on loopback, and leaves nothing."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from cluster import engine, host, profile
+from cluster.errors import Conflict, InvalidInput, NotEnough, Unavailable
+from cluster.settings import Settings, settings
+
+GIB = 2**30
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+ROOT = Path(__file__).parents[2]
+
+
+def here(home: Path, **more: object) -> Settings:
+    ports = {"port": host.free_port(), "dashboard_port": host.free_port()}
+    return Settings.model_validate({"home": home, **ports, **more})
+
+
+def record_of_a_dead_engine(home: Path) -> engine.Engine:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    return engine.Engine.model_validate(
+        {
+            "pid": dead.pid,
+            "born": 1,
+            "boot": host.boot(),
+            "mark": "none",
+            "folder": home / "run",
+            "token_file": home / "token",
+            "address": "127.0.0.1:1",
+            "url": "http://127.0.0.1:1",
+            "dashboard_url": "http://127.0.0.1:1",
+            "proxy": "ray",
+            "started_at": "2026-01-01T00:00:00Z",
+        }
+    )
+
+
+# settings
+
+
+def test_settings_have_defaults_and_the_environment_overrides_them() -> None:
+    assert settings({}).port == 8000
+    assert settings({"LEPTON_PORT": "9000"}).url == "http://127.0.0.1:9000"
+    assert settings({"LEPTON_HOME": "~/elsewhere"}).home == Path.home() / "elsewhere"
+
+
+def test_lepton_s_own_tracking_variable_wins_over_mlflow_s() -> None:
+    both = {"LEPTON_TRACKING_URI": "http://ours", "MLFLOW_TRACKING_URI": "http://theirs"}
+    assert settings(both).tracking == "http://ours"
+    assert settings({"MLFLOW_TRACKING_URI": "http://theirs"}).tracking == "http://theirs"
+    assert settings({"LEPTON_HOME": "/h"}).tracking == "sqlite:////h/tracking.db"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("LEPTON_PORT", "80"), ("LEPTON_DASHBOARD_PORT", "x"), ("LEPTON_MEMORY_SHARE", "2")],
+)
+def test_a_bad_value_is_answered_with_the_name_of_its_variable(variable: str, value: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"{variable} is '{value}': .*Set {variable} anew"):
+        settings({variable: value})
+
+
+def test_an_empty_variable_counts_as_none() -> None:
+    assert settings({"RAY_ADDRESS": "", "LEPTON_PORT": ""}).ray_address is None
+
+
+# what stands in the way
+
+
+def test_a_taken_port_is_named_with_its_process(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Conflict, match=rf"Port {port} is taken by process {os.getpid()} "):
+            engine.up(here(tmp_path, port=port))
+
+
+def test_a_full_disk_is_told_with_what_is_needed_and_what_is_there(tmp_path: Path) -> None:
+    with pytest.raises(NotEnough, match=r"has 3 MiB free; models and features need 512 MiB"):
+        engine.up(here(tmp_path), free_bytes=lambda _: 3 * 2**20)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Ray uses its temporary folder")
+def test_small_shared_memory_is_told_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(NotEnough, match=r"shm has 60 MiB free.* 80 MiB\. .*--shm-size"):
+        engine.up(
+            here(tmp_path),
+            free_bytes=lambda folder: 64 * 2**20 if folder.name == "shm" else GIB,
+        )
+
+
+def test_an_address_of_another_cluster_is_not_started_over(tmp_path: Path) -> None:
+    with pytest.raises(Conflict, match=r"RAY_ADDRESS names a cluster that runs already"):
+        engine.up(here(tmp_path, ray_address="ray://there:10001"))
+
+
+def test_connecting_to_nothing_says_how_to_start_it(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"No Ray runs here\. Start it with `python -m services"):
+        engine.connect(here(tmp_path))
+    with pytest.raises(Unavailable, match=r"No Ray answers at 127\.0\.0\.1:1"):
+        engine.connect(here(tmp_path, ray_address="127.0.0.1:1"))
+
+
+# records and processes
+
+
+def test_a_dead_engine_is_not_running_and_down_forgets_it(tmp_path: Path) -> None:
+    chosen = here(tmp_path)
+    host.write(tmp_path / "engine.json", record_of_a_dead_engine(tmp_path).model_dump_json())
+    assert engine.status(chosen).engine is None
+    assert engine.down(chosen)
+    assert not engine.down(chosen)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_number_of_a_dead_engine_may_belong_to_somebody_else(tmp_path: Path) -> None:
+    chosen, bystander = here(tmp_path), subprocess.Popen(SLEEP, start_new_session=True)
+    try:
+        stale = record_of_a_dead_engine(tmp_path).model_copy(update={"pid": bystander.pid})
+        host.write(tmp_path / "engine.json", stale.model_dump_json())
+        engine.down(chosen)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_family_is_found_when_its_head_is_gone() -> None:
+    program = "import subprocess as s; s.Popen(['sleep', '60'], start_new_session={}); s.sys"
+    for own_session in (False, True):
+        head = subprocess.Popen(
+            [sys.executable, "-c", program.format(own_session) + ".stdin.read()"],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            env={"LEPTON_ENGINE": f"mark-{own_session}", "PATH": "/usr/bin:/bin"},
+        )
+        born = host.born(head.pid)
+        assert born
+        deadline = time.monotonic() + 10
+        while len(host.family(head.pid, born, f"mark-{own_session}")) < 2:
+            assert time.monotonic() < deadline
+        head.kill()
+        head.communicate()
+        left = host.family(head.pid, born, f"mark-{own_session}")
+        assert [process.name() for process in left] == ["sleep"]
+        assert host.end(left, grace_s=2) == []
+
+
+def test_a_lock_that_its_holder_removed_still_excludes(tmp_path: Path) -> None:
+    path = tmp_path / "engine.lock"
+    with host.lock(path):
+        path.unlink()
+    with host.lock(path):
+        assert path.exists()
+
+
+def test_replacing_a_file_leaves_no_draft(tmp_path: Path) -> None:
+    host.write(tmp_path / "a", "old")
+    host.write(tmp_path / "a", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "new"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(not profile.has_haproxy(), reason="HAProxy's wheel is for Linux")
+def test_haproxy_gets_no_public_port_and_a_limit_for_bodies(tmp_path: Path) -> None:
+    named = profile.variables(here(tmp_path, body_limit_mb=2), tmp_path)
+    wrapper = Path(named["RAY_SERVE_HAPROXY_BINARY_PATH"])
+    (tmp_path / "cfg").write_text(
+        "global\n    log 127.0.0.1:514 local0 info\ndefaults\n    mode http\n"
+        "    option httplog\n    errorfile 503 /ray/500.http\n"
+        "frontend prometheus\n    bind :9101\n    mode http\n    no log\n"
+        "frontend http_frontend\n    bind 127.0.0.1:8000\n    default_backend none\n"
+        "backend none\n    http-request return status 404\n"
+        "listen stats\n  bind *:8404\n  stats enable\n"
+    )
+    checked = subprocess.run(
+        [wrapper, "-c", "-f", tmp_path / "cfg"], capture_output=True, check=False
+    )
+    made = (tmp_path / "cfg").read_text()
+    assert checked.returncode == 0, checked.stderr
+    assert [line.split()[1] for line in made.splitlines() if "bind" in line] == ["127.0.0.1:8000"]
+    assert f"req.body_size gt {2 * 2**20}" in made
+    assert "514" not in made
+    assert f"errorfile 503 {tmp_path}/503.http" in made
+
+
+# with Ray
+
+# Every port that may listen, by the process that opens it, and why it must.
+PORTS = {
+    "haproxy": "the services",
+    "gcs_server": "Ray's head: the cluster's state",
+    "raylet": "the node: tasks and objects",
+    "python": "the dashboard (console, jobs, Serve's REST) and the autoscaler's metrics",
+    "ray-dashboard": "the parts of the dashboard",
+    "ray::Dashboard": "the agent of the node: jobs, metrics",
+    "ray::RuntimeEnv": "the agent of the node: packages of jobs",
+    "ray::ServeContr": "a worker's RPC",
+    "ray::ProxyActor": "a worker's RPC; HTTP, to wake what sleeps",
+    "ray::HAProxyMan": "a worker's RPC",
+    "ray::ServeRepli": "a worker's RPC; HTTP, from HAProxy; gRPC, from other replicas",
+}
+DEPLOY = """
+import sys
+from pathlib import Path
+from cluster import engine, profile
+from cluster.settings import Settings
+engine.connect(Settings(home=Path(sys.argv[1])))
+import ray
+from ray import serve
+
+@serve.deployment(ray_actor_options={"num_cpus": 0})
+class Echo:
+    def __init__(self):
+        profile.keep_replica_private()
+
+    async def __call__(self, request):
+        return len(await request.body())
+
+serve.run(Echo.bind(), name="echo", route_prefix="/echo")
+print(ray.get_runtime_context().namespace, ray.cluster_resources()["CPU"])
+"""
+
+
+def listening(running: engine.Engine) -> list[tuple[str, str]]:
+    """The name and the address of every listening socket of an engine."""
+    return [
+        (process.name(), connection.laddr.ip.removeprefix("::ffff:"))
+        for process in host.family(running.pid, running.born, running.mark)
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    chosen = here(tmp_path_factory.mktemp("home"), num_cpus=2, object_store_mb=80, body_limit_mb=1)
+    yield chosen
+    engine.down(chosen)
+
+
+@pytest.fixture(scope="module")
+def running(chosen: Settings) -> engine.Engine:
+    steps: list[str] = []
+    running = engine.up(chosen, say=steps.append)
+    assert steps[0] == "Starting Ray."
+    assert steps[-1].startswith(f"Lepton is up at {chosen.url}")
+    return running
+
+
+@pytest.mark.ray
+def test_a_second_up_finds_the_first(chosen: Settings, running: engine.Engine) -> None:
+    steps: list[str] = []
+    assert engine.up(chosen, say=steps.append) == running
+    assert steps == [f"Lepton is already up at {chosen.url}."]
+
+
+@pytest.mark.ray
+def test_a_driver_joins_and_serves(chosen: Settings, running: engine.Engine) -> None:
+    joined = subprocess.run(
+        [sys.executable, "-c", DEPLOY, chosen.home],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert joined.stdout.split()[-2:] == ["lepton", "2.0"], joined.stderr
+    assert httpx.post(f"{running.url}/echo", content=b"12345").text == "5"
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not profile.has_haproxy(), reason="the limit is HAProxy's")
+def test_a_body_over_the_limit_is_refused_as_a_problem(running: engine.Engine) -> None:
+    refused = httpx.post(f"{running.url}/echo", content=bytes(2**20 + 1))
+    assert refused.status_code == 413
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["code"] == "too-large"
+
+
+@pytest.mark.ray
+def test_every_port_has_its_reason_and_listens_on_loopback(running: engine.Engine) -> None:
+    found = listening(running)
+    assert {ip for _, ip in found} == {"127.0.0.1"}, found
+    unknown = [name for name, _ in found if not name.startswith(tuple(PORTS))]
+    assert not unknown
+
+
+@pytest.mark.ray
+def test_ray_answers_only_who_has_the_token(running: engine.Engine) -> None:
+    assert httpx.get(f"{running.dashboard_url}/api/jobs/").status_code == 401
+    assert running.token_file.stat().st_mode & 0o777 == 0o600
+    token = {"Authorization": f"Bearer {running.token_file.read_text()}"}
+    assert httpx.get(f"{running.dashboard_url}/api/jobs/", headers=token).status_code == 200
+
+
+@pytest.mark.ray
+def test_status_tells_what_runs_and_what_room_is_left(
+    chosen: Settings, running: engine.Engine
+) -> None:
+    seen = engine.status(chosen)
+    assert seen.engine == running
+    assert seen.ready
+    assert seen.cpus == 2
+    assert seen.memory_bytes > 0
+    assert seen.disk_free_bytes > 0
+
+
+@pytest.mark.ray
+def test_a_killed_ray_is_cleaned_up_by_the_next_up_and_down_leaves_nothing(
+    chosen: Settings, running: engine.Engine
+) -> None:
+    os.kill(running.pid, signal.SIGKILL)
+    while host.born(running.pid):
+        time.sleep(0.01)
+    steps: list[str] = []
+    again = engine.up(chosen, say=steps.append)
+    assert steps[0] == "Ray died here. Cleaning up and starting anew."
+    assert host.family(running.pid, running.born, running.mark) == []
+    assert engine.down(chosen)
+    assert host.family(again.pid, again.born, again.mark) == []
+    assert not again.folder.exists()
+    assert {path.name for path in chosen.home.iterdir()} == {"logs", "token"}

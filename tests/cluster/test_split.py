@@ -1,0 +1,136 @@
+"""The laws of splits: which rows are learnt from and which are kept to measure."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.batch import Batch, concat, objects, take
+from cluster.errors import InvalidInput
+from cluster.split import ByKey, ByTime, Folds, Given, PerUser, Split, draw
+
+KEY = ("row_id",)
+ALL: list[Split] = [ByKey(), ByTime(), PerUser(), Folds()]
+counts = st.integers(1, 120)
+seeds = st.integers(0, 1_000)
+
+
+def rows(count: int, seed: int = 0, *, given: str = "") -> Batch:
+    rng = np.random.default_rng(seed)
+    return {
+        "row_id": objects(f"r{number}" for number in range(count)),
+        "user_id": objects(f"u{number}" for number in rng.integers(0, 7, count)),
+        "event_time": rng.integers(0, 10**15, count).astype("datetime64[us]"),
+        "split": objects([given] * count),
+    }
+
+
+@given(count=counts, more=counts)
+def test_by_key_a_row_keeps_its_part_when_others_are_added(count: int, more: int) -> None:
+    before, after = rows(count), rows(count + more)
+    assert ByKey().parts(before, KEY).tolist() == ByKey().parts(after, KEY)[:count].tolist()
+
+
+def test_by_key_the_shares_are_about_those_asked_for() -> None:
+    parts = Counter(ByKey(valid=0.1, test=0.2).parts(rows(4_000), KEY).tolist())
+    assert parts["valid"] / 4_000 == pytest.approx(0.1, abs=0.02)
+    assert parts["test"] / 4_000 == pytest.approx(0.2, abs=0.02)
+
+
+@given(count=counts, seed=seeds, test=st.floats(0, 1), valid=st.floats(0, 1))
+def test_per_user_every_user_gives_the_rounded_share(
+    count: int, seed: int, test: float, valid: float
+) -> None:
+    batch = rows(count, seed)
+    parts = PerUser(valid=valid, test=test, seed=seed).assign(batch, KEY)
+    for user in set(batch["user_id"]):
+        mine = parts[batch["user_id"] == user]
+        assert (mine == "test").sum() == np.round(test * len(mine))
+        assert (mine == "valid").sum() == min(
+            np.round(valid * len(mine)), len(mine) - (mine == "test").sum()
+        )
+
+
+@given(count=counts, folds=st.integers(2, 12), seed=seeds)
+def test_folds_hold_each_row_once_and_differ_by_one_row_at_most(
+    count: int, folds: int, seed: int
+) -> None:
+    batch = rows(count)
+    tests = np.array([
+        Folds(count=folds, fold=fold, seed=seed).assign(batch, KEY) == "test"
+        for fold in range(folds)
+    ])
+    assert (tests.sum(axis=0) == 1).all()
+    sizes = tests.sum(axis=1)
+    assert sizes.max() - sizes.min() <= 1
+
+
+@given(count=counts, seed=seeds, test=st.floats(0, 0.5), valid=st.floats(0, 0.4))
+def test_by_time_what_is_measured_is_newer_than_what_is_learnt(
+    count: int, seed: int, test: float, valid: float
+) -> None:
+    batch = rows(count, seed)
+    parts = ByTime(valid=valid, test=test).assign(batch, KEY)
+    ordered = parts[np.argsort(batch["event_time"], kind="stable")].tolist()
+    assert ordered == sorted(ordered, key=["train", "valid", "test"].index)
+    assert abs(ordered.count("test") - test * count) <= 1
+    assert abs(ordered.count("valid") - valid * count) <= 1
+
+
+@pytest.mark.parametrize("split", [*ALL, Given()], ids=repr)
+def test_what_the_source_says_is_kept(split: Split) -> None:
+    batch = concat([rows(30, given=part) for part in ("train", "valid", "test")])
+    assert split.parts(batch, KEY).tolist() == batch["split"].tolist()
+
+
+@pytest.mark.parametrize("split", ALL, ids=repr)
+def test_rows_of_which_the_source_says_nothing_are_learnt_where_it_names_the_test(
+    split: Split,
+) -> None:
+    batch = concat([rows(40), rows(40, given="test")])
+    parts = split.parts(batch, KEY)
+    assert (parts[40:] == "test").all()
+    assert (parts[:40] != "test").all()
+
+
+def test_rows_to_watch_come_out_of_the_training_rows_where_the_source_names_none() -> None:
+    batch = concat([rows(1_000, given="train"), rows(10, given="test")])
+    parts = Counter(ByKey(valid=0.1).parts(batch, KEY).tolist())
+    assert parts["test"] == 10
+    assert 60 < parts["valid"] < 140
+
+
+@pytest.mark.parametrize("split", ALL, ids=repr)
+@given(count=counts, seed=seeds)
+def test_the_order_of_the_rows_does_not_matter(split: Split, count: int, seed: int) -> None:
+    batch = rows(count, seed)
+    order = np.random.default_rng(seed).permutation(count)
+    turned = split.assign(take(batch, order), KEY)
+    distinct = len(set(batch["event_time"].tolist())) == count
+    assert not distinct or turned.tolist() == split.assign(batch, KEY)[order].tolist()
+
+
+@pytest.mark.parametrize("split", ALL, ids=repr)
+def test_no_rows_are_no_parts(split: Split) -> None:
+    assert split.parts(take(rows(1), slice(0)), KEY).tolist() == []
+
+
+def test_given_refuses_rows_that_do_not_say() -> None:
+    with pytest.raises(InvalidInput, match="3 rows do not say which part they belong to. Give"):
+        Given().parts(rows(3), KEY)
+
+
+def test_a_draw_depends_on_the_named_columns_and_the_seed() -> None:
+    batch = rows(200)
+    drawn = draw(batch, KEY)
+    assert ((0 <= drawn) & (drawn < 1)).all()
+    assert len(set(drawn)) == 200
+    assert draw(take(batch, slice(3, 9)), KEY).tolist() == drawn[3:9].tolist()
+    assert draw(batch, KEY, seed=1).tolist() != drawn.tolist()
+
+
+def test_where_one_name_ends_and_the_next_begins_matters() -> None:
+    batch = {"a": objects(["x", "xy"]), "b": objects(["yz", "z"])}
+    assert len(set(draw(batch, ("a", "b")))) == 2

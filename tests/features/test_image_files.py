@@ -1,0 +1,174 @@
+import gzip
+import struct
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.batch import Arrays, concat
+from cluster.errors import InvalidInput, NotFound
+from cluster.features.image_files import read_images
+from cluster.features.images import labelled_images
+from cluster.features.ingest import admit
+from cluster.features.pictures import encode
+from cluster.features.view import Reject
+
+GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
+
+
+def read(*paths: Path, **columns: str) -> tuple[Arrays, list[Reject]]:
+    good, bad = [], []
+    for piece in read_images(paths, columns):
+        if isinstance(piece, Reject):
+            bad.append(piece)
+        else:
+            rows, rejects = admit(labelled_images, piece)
+            good.append(rows)
+            bad += rejects
+    return concat(good), bad
+
+
+def lay(folder: Path, *names: str) -> None:
+    for shade, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(GREY + np.uint8(shade)))
+
+
+def labels(rows: Arrays) -> dict[str, tuple[str, str]]:
+    whole = zip(rows["image_id"], rows["label"], rows["split"], strict=True)
+    return {key: (label, split) for key, label, split in whole}
+
+
+def test_a_folder_names_the_class_of_its_pictures(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/1.png", "cat/deep/2.png", "dog/1.png")
+    (tmp_path / "dog" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "README.md").write_text("about")
+    rows, bad = read(tmp_path)
+    assert not bad
+    assert labels(rows) == {
+        "cat/1.png": ("cat", ""),
+        "cat/deep/2.png": ("cat", ""),
+        "dog/1.png": ("dog", ""),
+    }
+
+
+def test_folders_above_the_classes_name_the_part(tmp_path: Path) -> None:
+    lay(tmp_path, "pets/train/cat/1.png", "pets/val/cat/1.png", "pets/test/dog/1.png")
+    rows, _ = read(tmp_path)
+    assert labels(rows) == {
+        "pets/train/cat/1.png": ("cat", "train"),
+        "pets/val/cat/1.png": ("cat", "valid"),
+        "pets/test/dog/1.png": ("dog", "test"),
+    }
+
+
+def test_a_class_called_train_is_a_class_beside_others(tmp_path: Path) -> None:
+    lay(tmp_path, "train/1.png", "car/1.png", "bus/1.png")
+    rows, _ = read(tmp_path)
+    assert set(rows["label"]) == {"train", "car", "bus"}
+    assert set(rows["split"]) == {""}
+
+
+def test_a_zip_reads_as_its_folders_would(tmp_path: Path) -> None:
+    lay(tmp_path / "raw", "cat/1.png", "dog/1.png")
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for file in sorted((tmp_path / "raw").rglob("*.png")):
+            archive.write(file, file.relative_to(tmp_path / "raw"))
+        archive.writestr("__MACOSX/cat/._1.png", b"x")
+    rows, bad = read(tmp_path / "pets.zip")
+    assert not bad
+    assert labels(rows) == labels(read(tmp_path / "raw")[0])
+
+
+def test_pictures_that_cannot_be_used_are_rejected_with_place_and_reason(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "stray.png")
+    (tmp_path / "cat" / "2.png").write_bytes(encode(GREY)[:-30])
+    rows, bad = read(tmp_path)
+    assert sorted(rows["image_id"]) == ["cat/1.png", "dog/1.png"]
+    reasons = {reject.where: reject.reason for reject in bad}
+    assert reasons["stray.png"] == "the picture lies in no folder of a class"
+    assert "truncated or broken" in reasons["cat/2.png"]
+
+
+def test_a_table_gives_paths_within_its_folder_or_the_bytes(tmp_path: Path) -> None:
+    lay(tmp_path, "pix/a.png", "pix/b.png")
+    (tmp_path / "labels.csv").write_text("file,label,split\npix/a.png,x,train\npix/b.png,y,dev\n")
+    rows, bad = read(tmp_path / "labels.csv")
+    assert not bad
+    assert labels(rows) == {
+        "labels-000002": ("x", "train"),
+        "labels-000003": ("y", "valid"),
+    }
+    table = pa.table({"id": ["7"], "png": [{"bytes": encode(GREY), "path": None}], "label": [3]})
+    pq.write_table(table, tmp_path / "hub.parquet")
+    rows, _ = read(tmp_path / "hub.parquet", image="png")
+    assert labels(rows) == {"7": ("3", "")}
+    assert rows["image"][0] == encode(GREY)
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "a/../../secret.png"])
+def test_a_table_cannot_reach_files_outside_its_folder(tmp_path: Path, path: str) -> None:
+    lay(tmp_path, "secret.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "t.csv").write_text(f"file,label\n{path},x\n")
+    rows, bad = read(tmp_path / "in" / "t.csv")
+    assert not len(rows["image"])
+    assert "lies outside the table's folder" in bad[0].reason
+
+
+def idx(array: np.ndarray) -> bytes:
+    sizes = struct.pack(f">{array.ndim}I", *array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+def test_idx_pairs_give_pixels_labels_and_parts(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    for part in ("train", "t10k"):
+        with gzip.open(tmp_path / f"{part}-images-idx3-ubyte.gz", "wb") as file:
+            file.write(idx(pixels))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(5, dtype=np.uint8)))
+    rows, bad = read(tmp_path)
+    assert not bad
+    assert rows["image_id"][[0, 9]].tolist() == ["train-000000", "test-000004"]
+    assert Counter(rows["split"]) == {"train": 5, "test": 5}
+    assert rows["label"][:5].tolist() == ["0", "1", "2", "3", "4"]
+    stored = labelled_images.columns["image"]
+    assert (stored.unpack(stored.pack(rows["image"]))[1][..., 0] == pixels[1]).all()
+
+
+def test_a_broken_idx_pair_is_refused_with_what_it_states(tmp_path: Path) -> None:
+    images = tmp_path / "train-images-idx3-ubyte"
+    images.write_bytes(idx(np.zeros((5, 4, 3), np.uint8))[:-1])
+    with pytest.raises(InvalidInput, match="stands alone"):
+        read(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(4, np.uint8)))
+    with pytest.raises(InvalidInput, match="states 60 values and holds 59"):
+        read(tmp_path)
+    images.write_bytes(idx(np.zeros((5, 4, 3), np.uint8)))
+    with pytest.raises(InvalidInput, match="these are no pair"):
+        read(tmp_path)
+
+
+def test_paths_without_pictures_say_what_is_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="There is no file or folder"):
+        read(tmp_path / "nothing")
+    with pytest.raises(InvalidInput, match="it is empty"):
+        read(tmp_path)
+    (tmp_path / "song.wav").write_bytes(b"x")
+    with pytest.raises(InvalidInput, match=r"it holds song\.wav"):
+        read(tmp_path)
+    (tmp_path / "a.zip").write_bytes(b"no zip")
+    with pytest.raises(InvalidInput, match="is not a sound zip"):
+        read(tmp_path / "a.zip")
+
+
+def test_sign_digits_are_a_thousand_colour_pictures_of_ten_classes(data: Path) -> None:
+    rows, bad = read(data / "sign-digits")
+    assert not bad
+    assert Counter(Counter(rows["label"]).values()) == {100: 10}
+    assert rows["image"][0][:2] == b"\xff\xd8"

@@ -1,0 +1,130 @@
+"""Small real things that several tests need: versions, stored rows, a way to ask an application."""
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from starlette.applications import Starlette
+
+from cluster.batch import Batch, take
+from cluster.data import plan
+from cluster.features.ingest import ingest_rows
+from cluster.features.store import Store
+from cluster.model import AnyTask
+from cluster.registry import Manifest
+from cluster.rows import Rows
+from cluster.run import Run
+from cluster.split import TEST, TRAIN, VALID
+from lepton.wire import PROBLEM_MEDIA_TYPE, REQUEST_ID_HEADER, Problem
+from tests.toy import Side
+
+SMALL = {"epochs": 1, "batch_size": 32, "precision": "fp32"}
+"""Knobs that make a training short and repeatable, for the capabilities that have them."""
+
+
+def manifest(task: str = "toy.side", *, run: str = "r1", **changes: Any) -> Manifest:
+    """What a version is, before the registry gives it a number."""
+    held: dict[str, Any] = {
+        "task": task,
+        "version": 0,
+        "created": datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+        "run": run,
+        "config": {"epochs": 3, "lr": 0.05},
+        "metrics": {"accuracy": 0.875},
+        "objective": "accuracy",
+        "direction": "max",
+        "rows": {"train": 1_200, "valid": 30, "test": 270},
+        "views": {"points": {"commit": 4, "rows": 1_500}},
+        "seed": 7,
+        "workers": 2,
+        "code": "c0de",
+        "packages": {"numpy": np.__version__},
+    }
+    return Manifest.model_validate({**held, **changes})
+
+
+def filler(made: Manifest, files: Mapping[str, bytes]) -> Callable[[Path], Manifest]:
+    """Fills a version's folder with such files."""
+
+    def fill(folder: Path) -> Manifest:
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return made
+
+    return fill
+
+
+def stored(task: type[AnyTask], root: Path, *, rows: int, seed: int = 0) -> Store:
+    """Made-up rows of all that a capability learns from, taken in as real ones are."""
+    store = Store(root)
+    for view in (task.examples, *task.features):
+        ingest_rows(view, view.sample(rows, np.random.default_rng(seed)), store)
+    return store
+
+
+def parts_of(task: type[AnyTask], store: Store) -> dict[str, Rows]:
+    """The rows that a capability trains on, watches and is measured on."""
+    made = plan(task, store, memory_share=0.9)
+    return {part: made.rows(part) for part in (TRAIN, VALID, TEST)}
+
+
+def trained(task: type[AnyTask], parts: Mapping[str, Rows], folder: Path, *, seed: int = 0) -> Any:
+    """The task after a short training, saved in the folder."""
+    knobs = {name: value for name, value in SMALL.items() if name in task.Config.model_fields}
+    made = task(task.Config.parse(knobs))
+    made.fit(parts[TRAIN], parts[VALID], Run(seed=seed))
+    folder.mkdir(parents=True)
+    made.save(folder)
+    return made
+
+
+def trained_side(folder: Path) -> Side:
+    """The toy, trained and saved in the folder."""
+    parts = parts_of(Side, stored(Side, folder / "features", rows=200))
+    side: Side = trained(Side, parts, folder / "side")
+    return side
+
+
+def questions(task: type[AnyTask], count: int, *, seed: int = 5) -> Batch:
+    """Made-up rows as a caller sends them, options at their defaults."""
+    drawn = task.inputs.sample(count, np.random.default_rng(seed))
+    asked = {name: drawn[name] for name in task.Input.model_fields if name in drawn}
+    return task().complete(take(asked, slice(0, count)))
+
+
+def ask(
+    app: Starlette,
+    method: str,
+    path: str,
+    content: bytes | AsyncIterable[bytes] = b"",
+    **headers: str,
+) -> httpx.Response:
+    """What an application answers to one request; `content_type=` is `Content-Type:`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://lepton") as client:
+            return await client.request(method, path, content=content, headers=named)
+
+    return asyncio.run(send())
+
+
+def problem(answer: httpx.Response, status: int) -> Problem:
+    """The problem of an answer, once its shape is known to be RFC 9457's and its ids agree."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == PROBLEM_MEDIA_TYPE
+    found = Problem.model_validate_json(answer.content)
+    assert found.status == status
+    assert found.detail
+    assert found.title
+    assert found.type.endswith(f"/{found.code}")
+    assert found.request_id == answer.headers[REQUEST_ID_HEADER]
+    assert found.instance == f"urn:lepton:request:{found.request_id}"
+    return found

@@ -1,0 +1,197 @@
+"""What every capability in the catalog owes: a new file there is tested here without an edit."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from cluster.batch import chunks, length, without
+from cluster.features.view import View
+from cluster.model import AnyTask
+from cluster.rows import Rows
+from cluster.split import TEST, Split
+from cluster.task import Objective, Task
+from services import catalog
+from tests.support import parts_of, questions, stored, trained
+
+NAMES = [*catalog.names(), "tests.toy"]
+ROWS = 160
+SERVED_WITHOUT = ("torch", "ray", "mlflow", "transformers", "starlette")
+
+# What a replica does, in a process of its own: load, ask, and say what was imported on the way.
+REPLICA = f"""
+import importlib, json, sys
+from pathlib import Path
+import numpy as np
+from cluster.task import Task
+
+module = importlib.import_module(sys.argv[1])
+(task,) = [
+    kind for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Task) and kind.__module__ == sys.argv[1]
+]
+drawn = task.inputs.sample(5, np.random.default_rng(5))
+asked = {{name: drawn[name] for name in task.Input.model_fields if name in drawn}}
+outputs = task.load(Path(sys.argv[2])).predict(task.complete(asked))
+imported = [name for name in {SERVED_WITHOUT!r} if name in sys.modules]
+print(json.dumps([[output.model_dump(mode="json") for output in outputs], imported]))
+"""
+
+
+def find(name: str) -> type[AnyTask]:
+    if name in catalog.names():
+        return catalog.find(name)
+    from tests.toy import Side
+
+    return Side
+
+
+@dataclass
+class Artefact:
+    """A capability that was trained on made-up rows, and the folder that it was saved in."""
+
+    task: Any
+    folder: Path
+    parts: dict[str, Rows]
+
+
+@pytest.fixture(scope="module")
+def artefacts() -> dict[str, Artefact]:
+    return {}
+
+
+@pytest.fixture
+def artefact(
+    name: str, artefacts: dict[str, Artefact], tmp_path_factory: pytest.TempPathFactory
+) -> Artefact:
+    """The capability's artefact, made when the first test needs it."""
+    if name not in artefacts:
+        folder = tmp_path_factory.mktemp(name)
+        kind = find(name)
+        parts = parts_of(kind, stored(kind, folder / "features", rows=ROWS))
+        task = trained(kind, parts, folder / "version")
+        artefacts[name] = Artefact(task, folder / "version", parts)
+    return artefacts[name]
+
+
+def alike(one: object, other: object) -> bool:
+    """Equal, with room for how a float is rounded when more rows are computed at once."""
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(alike(one[k], other[k]) for k in one)
+        case list() | tuple(), list() | tuple():
+            return len(one) == len(other) and all(map(alike, one, other))
+        case float(), float():
+            return one == pytest.approx(other, rel=1e-4, abs=1e-6)
+    return one == other
+
+
+def dumped(outputs: list[BaseModel]) -> list[dict[str, Any]]:
+    return [output.model_dump() for output in outputs]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_declares_what_the_contract_asks_for(name: str) -> None:
+    task = find(name)
+    assert issubclass(task, Task)
+    assert all(issubclass(kind, BaseModel) for kind in (task.Config, task.Input, task.Output))
+    assert all(isinstance(view, View) for view in (task.inputs, task.examples, *task.features))
+    assert isinstance(task.split, Split)
+    assert isinstance(task.objective, Objective)
+    assert task.truth
+    assert task.Config() == task.Config.parse()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_path_is_its_name_and_its_docstring_says_what_it_does(name: str) -> None:
+    task = find(name)
+    assert task.name() == name
+    assert task.summary().endswith(".")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_caller_must_send_are_columns_of_its_inputs(name: str) -> None:
+    task = find(name)
+    required = {field for field, info in task.Input.model_fields.items() if info.is_required()}
+    assert required <= set(task.inputs.schema)
+    assert not required & set(task.truth)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_learns_from_holds_its_truth(name: str) -> None:
+    task = find(name)
+    columns = {name for view in (task.examples, *task.features) for name in view.schema}
+    assert set(task.truth) <= columns
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sent_row_and_a_stored_row_make_the_same_question(name: str) -> None:
+    task = find(name)
+    asked = questions(task, 3)
+    rows = [{column: asked[column][row] for column in asked} for row in range(3)]
+    sent = task.batch([task.Input.model_validate(row) for row in rows])
+    assert sent.keys() == asked.keys()
+    assert {c: column.dtype for c, column in sent.items()} == {
+        c: column.dtype for c, column in asked.items()
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_measured_without_seeing_the_truth(name: str, artefact: Artefact) -> None:
+    task, examples = artefact.task, artefact.parts[TEST].whole()
+    evaluation = task.evaluate(examples)
+    assert task.objective.metric in evaluation.metrics
+    assert evaluation.rows == length(task.questions(examples))
+    hidden = without(task.complete(task.questions(examples)), task.truth)
+    assert len(task.predict(hidden)) == evaluation.rows
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_five_answers_as_five_batches_of_one(name: str, artefact: Artefact) -> None:
+    five = questions(find(name), 5)
+    together = dumped(artefact.task.predict(five))
+    alone = [dumped(artefact.task.predict(part))[0] for part in chunks(five, 1)]
+    assert len(together) == 5
+    assert alike(together, alone)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_saved_and_loaded_answers_the_same(name: str, artefact: Artefact) -> None:
+    asked = questions(find(name), 5)
+    loaded = find(name).load(artefact.folder)
+    assert loaded.config == artefact.task.config
+    assert dumped(loaded.predict(asked)) == dumped(artefact.task.predict(asked))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_outputs_survive_json(name: str, artefact: Artefact) -> None:
+    for output in artefact.task.predict(questions(find(name), 5)):
+        assert isinstance(output, find(name).Output)
+        assert find(name).Output.model_validate_json(output.model_dump_json()) == output
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_answers(
+    name: str, artefact: Artefact, tmp_path: Path
+) -> None:
+    asked = questions(find(name), 5)
+    again = trained(find(name), artefact.parts, tmp_path / "again")
+    assert dumped(again.predict(asked)) == dumped(artefact.task.predict(asked))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_replica_answers_the_same_and_imports_nothing_that_training_needs(
+    name: str, artefact: Artefact
+) -> None:
+    asked = [sys.executable, "-c", REPLICA, name, str(artefact.folder)]
+    done = subprocess.run(asked, capture_output=True, text=True, cwd=catalog.HERE, check=False)
+    assert done.returncode == 0, done.stderr
+    outputs, imported = json.loads(done.stdout)
+    assert imported == []
+    here = artefact.task.predict(questions(find(name), 5))
+    assert alike(outputs, [output.model_dump(mode="json") for output in here])
