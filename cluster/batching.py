@@ -53,10 +53,16 @@ class Batcher(Generic[I, O]):
             self._runner = loop.create_task(self._run())
         try:
             return [await future for future in futures]
-        finally:  # a caller that hung up leaves nothing to compute, and no error unheard
-            for future in futures:
-                if not future.cancel() and not future.cancelled():
-                    future.exception()
+        finally:
+            self._forget(futures)
+
+    def _forget(self, futures: Sequence[asyncio.Future[O]]) -> None:
+        """A caller that hung up leaves nothing to compute, takes no place, leaves no error unheard."""
+        if any([future.cancel() for future in futures]):
+            self._waiting = deque(pair for pair in self._waiting if not pair[1].done())
+        for future in futures:
+            if not future.cancelled():
+                future.exception()
 
     async def _run(self) -> None:
         while self._waiting:

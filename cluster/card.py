@@ -32,7 +32,7 @@ def write_card(
         f"# {manifest.task}\n\n{summary}\n\nMade {manifest.created:%Y-%m-%d %H:%M} UTC by run "
         f"`{manifest.run}` with seed {manifest.seed} on {manifest.workers} worker(s).\n\n"
         f"## Data\n\nView {views}.\n\n{data}\n"
-        f"## Metrics\n\nMeasured on {evaluation.rows:,} questions, by the files that are served.\n\n"
+        f"## Metrics\n\nOn {evaluation.rows:,} questions, by the files that are served.\n\n"
         f"{scores}{picture}\n{evaluation.details}\n\n## Configuration\n\n{knobs}"
     )
 
@@ -53,8 +53,8 @@ def confusion(truth: Sequence[str], predicted: Sequence[str], *, most: int = 25)
         wrong = sorted(((n, *p) for p, n in counts.items() if p[0] != p[1]), reverse=True)[:most]
         rows = [(a, b, str(n)) for n, a, b in wrong]
         return "## Commonest confusions\n\n" + _table(("true", "answered", "times"), rows)
-    rows = [(a, *(str(counts.get((a, b), 0)) for b in labels)) for a in labels]
-    return "## Confusion matrix\n\n" + _table(("true \\ answered", *labels), rows)
+    table = [[a, *(str(counts.get((a, b), 0)) for b in labels)] for a in labels]
+    return "## Confusion matrix\n\n" + _table(("true \\ answered", *labels), table)
 
 
 def draw_curves(curves: Curves, path: Path, *, title: str) -> None:
@@ -77,4 +77,9 @@ def draw_curves(curves: Curves, path: Path, *, title: str) -> None:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+    return "".join("| " + " | ".join(map(_cell, cells)) + " |\n" for cells in lines)
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end its cell or its row, whatever a label holds."""
+    return " ".join(text.split()).replace("|", "\\|")

@@ -52,7 +52,9 @@ class Config(BaseModel):
                     f"There is no knob {name!r}.", hint=nearest(name, cls.model_fields)
                 )
         try:
-            return cls.model_validate({n: _listed(cls.model_fields[n], v) for n, v in pairs.items()})
+            return cls.model_validate(
+                {n: _listed(cls.model_fields[n], v) for n, v in pairs.items()}
+            )
         except ValidationError as error:
             raise _refusal(error, cls.model_fields) from None
 

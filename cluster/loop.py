@@ -117,8 +117,13 @@ class Loop:
                 self.choose_precision(arrays, truth)
             self.loss += self.advance(arrays, truth)
             if clock.report_due() or self.step % self.feed.steps_per_epoch == 0:
-                rate = clock.rate(self.step) * self.feed.size * self.run.workers
-                self.run.report(steps=self.steps, rows_per_s=rate, **self.point(valid))
+                rate = clock.rate(self.step)
+                self.run.report(
+                    steps=self.steps,
+                    rows_per_s=rate * self.feed.size * self.run.workers,
+                    eta_s=(self.steps - self.step) / rate,
+                    **self.point(valid),
+                )
             if clock.checkpoint_due(self.step) and self.step < self.steps:
                 self.run.checkpoint(self.save)
 

@@ -166,9 +166,7 @@ def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) 
 
 def open_door(build: Callable[[], Any]) -> None:
     """Serve the application at "/"."""
-    door = deployment(
-        Door, name=DOOR, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100
-    )
+    door = deployment(Door, name=DOOR, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100)
     serve.run(door.bind(build), name=DOOR, route_prefix="/")
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
@@ -108,10 +108,10 @@ def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
                 failure_config=ray.train.FailureConfig(max_failures=3),
                 checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             ),
-            datasets=job.plan.datasets(),
+            datasets=dict(job.plan.datasets()),
         )
         try:
-            returned = trainer.fit().return_value
+            returned = cast("Any", trainer.fit()).return_value
         except ray.train.TrainingFailedError as failure:
             raise _cause(failure) from failure
     return _manifest(job, json.loads(returned))
@@ -132,7 +132,7 @@ def scaling(job: Job) -> ray.train.ScalingConfig:
     Raises:
         NotEnough: there are fewer CPUs than workers.
     """
-    resources = ray.cluster_resources()
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     total, gpus = resources.get("CPU", 0.0), int(resources.get("GPU", 0))
     if job.workers > total:
         raise NotEnough(
@@ -148,7 +148,7 @@ def scaling(job: Job) -> ray.train.ScalingConfig:
     )
 
 
-def work(settings: dict[str, Any]) -> str:
+def work(settings: dict[Any, Any]) -> Any:
     """What every worker does; rank 0 returns the manifest, or what went wrong.
 
     An exception is returned, not raised, so that Ray does not try again what would fail again: it

@@ -191,7 +191,8 @@ def bayes_ratios(counts: NDArray[np.float64], alpha: float = 1.0) -> NDArray[np.
     mine, rest = counts + alpha, counts.sum(1, keepdims=True) - counts + alpha
     ratio = np.log((mine / mine[1:].sum(0)) / (rest / rest[1:].sum(0)))
     ratio[0] = 0
-    return (ratio / 2 if counts.shape[1] == 2 else ratio).astype(np.float32)
+    halved = ratio / 2 if counts.shape[1] == 2 else ratio
+    return np.asarray(halved, dtype=np.float32)
 
 
 def _mix(words: Words) -> Words:

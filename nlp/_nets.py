@@ -1,5 +1,6 @@
 """Networks that read texts: a bag of n-grams, a recurrent one, a transformer, any backbone."""
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class Bag(nn.Module):
     ratios: Tensor
 
     def __init__(
-        self, ratios: NDArray, *, dim: int, dropout: float, lean: float, gain: float
+        self, ratios: NDArray[np.float32], *, dim: int, dropout: float, lean: float, gain: float
     ) -> None:
         super().__init__()
         size, self.classes = ratios.shape

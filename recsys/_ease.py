@@ -40,7 +40,7 @@ class Ease:
         """Minimise ||W^½(X - XB)||² + ridge ||B||² with diag(B) = 0, then scale columns.
 
         W weighs users by their number of items to the power -user_power (DAN, arXiv:2504.05805),
-        a column is multiplied by its number of users to the power -item_power; both 0 is plain EASE.
+        a column is multiplied by its number of users to the power -item_power; both 0 is EASE.
 
         Args:
             x: weights of pairs `[users, items]`.

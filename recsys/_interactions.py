@@ -66,7 +66,8 @@ def weights(
         return np.ones(len(value))
     count = np.bincount(user, minlength=users)
     mean = (np.bincount(user, value, users) + value.mean()) / (count + 1)
-    return np.maximum(floor, 1 + slope * (value - mean[user]))
+    weight: NDArray[np.float64] = np.maximum(floor, 1 + slope * (value - mean[user]))
+    return weight
 
 
 def held_out(log: Log, *, share: float, seed: int) -> NDArray[np.bool_]:

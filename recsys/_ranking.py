@@ -79,7 +79,8 @@ def ndcg_of_scores(
     ranked[seen.nonzero()] = -np.inf
     items, _ = top_k(ranked, k)
     rows = np.arange(len(items))[:, None]
-    hits = (np.asarray(held[rows, items].todense()) > 0) & (items >= 0)
+    found: Any = held[rows, items]
+    hits = (found.toarray() > 0) & (items >= 0)
     discount = 1.0 / np.log2(np.arange(2, items.shape[1] + 2))
     ideal = np.concatenate([[0.0], np.cumsum(discount)])
     count = held.getnnz(axis=1)

@@ -107,9 +107,8 @@ class Recommend(Task[Config, Input, Output]):
 
         def value(config: Config) -> float:
             model, histories = _fit(config, kept, run), kept.matrix(config.slope)
-            known = model.users if isinstance(model, Ials) else histories
-            scores = model.scores(known)
-            return run.agree(ndcg_of_scores(scores, seen, wanted))  # type: ignore[no-any-return]
+            known: Any = model.users if isinstance(model, Ials) else histories
+            return float(run.agree(ndcg_of_scores(model.scores(known), seen, wanted)))
 
         top = value(best)
         for knob, values in GRIDS[self.config.method].items():

@@ -11,10 +11,12 @@ from rich.table import Table
 from cluster.features.ingest import Ingested
 from cluster.registry import Manifest
 from cluster.task import Evaluation
+from services.verbs import Overview
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+Report = dict[str, float] | str
 PLAIN_EVERY_S = 5.0
 
 
@@ -30,7 +32,7 @@ def fail(sentence: str) -> None:
 
 
 @contextmanager
-def training(task: str) -> Iterator[Callable[[dict[str, float]], None]]:
+def training(task: str) -> Iterator[Callable[[Report], None]]:
     """Show a training's reports: a bar on a terminal, a line every few seconds elsewhere."""
     if not out.is_terminal:
         yield PlainProgress(task)
@@ -59,20 +61,22 @@ class PlainProgress:
         self.task = task
         self.printed = 0.0
 
-    def __call__(self, point: dict[str, float]) -> None:
+    def __call__(self, point: Report) -> None:
         """Print a report, unless one was printed just now and this is not the last."""
+        if isinstance(point, str):
+            say(point)
+            return
         step, steps = point.get("step", 0), point.get("steps", 0)
         if time.monotonic() - self.printed < PLAIN_EVERY_S and step < steps:
             return
         self.printed = time.monotonic()
-        rate = point.get("steps_per_s", 0.0)
-        left = f" ETA {(steps - step) / rate:.0f} s" if rate else ""
+        left = f"  ETA {point['eta_s']:.0f} s" if "eta_s" in point else ""
         say(f"train {self.task}: step {step:.0f}/{steps:.0f} {facts(point)}{left}")
 
 
 def facts(point: Mapping[str, float]) -> str:
     """The numbers of a report that people look for."""
-    hidden = {"step", "steps", "steps_per_s", "epoch", "lr"}
+    hidden = {"step", "steps", "eta_s", "epoch", "lr"}
     numbers = {name: value for name, value in point.items() if name not in hidden}
     rate = numbers.pop("rows_per_s", None)
     words = [f"{name} {value:.4f}" for name, value in numbers.items()]
@@ -108,4 +112,35 @@ def versions(manifests: Sequence[Manifest], aliases: Mapping[str, int]) -> None:
         names = ", ".join(name for name, version in aliases.items() if version == made.version)
         scores = ", ".join(f"{name} {value:.4f}" for name, value in made.metrics.items())
         table.add_row(str(made.version), names, f"{made.created:%Y-%m-%d %H:%M}", scores, made.run)
+    out.print(table)
+
+
+def served(models: Sequence[tuple[Manifest, str]]) -> None:
+    """What is served and where, as a table."""
+    table = Table("capability", "version", "metric", "URL")
+    for made, url in models:
+        score = f"{made.objective} {made.score:.4f}"
+        table.add_row(made.task, str(made.version), score, url)
+    out.print(table)
+
+
+def status(found: Overview) -> None:
+    """What runs, where, and why something does not."""
+    engine, ray = found.engine, found.engine.engine
+    if ray is None:
+        say("Nothing runs here. Start it with `python -m services up`.")
+        return
+    say(f"Lepton is up at {ray.url}, Ray's dashboard at {ray.dashboard_url}.")
+    accelerators = f", {', '.join(engine.accelerators)}" if engine.accelerators else ""
+    say(
+        f"up {engine.uptime_s / 60:.0f} min, {engine.cpus_used:g} of {engine.cpus:g} CPUs taken"
+        f"{accelerators}, {engine.memory_bytes / 2**20:,.0f} MiB in use, "
+        f"{engine.memory_free_bytes / 2**20:,.0f} MiB free, "
+        f"{engine.disk_free_bytes / 2**30:,.0f} GiB of disk free"
+    )
+    table = Table("application", "state", "version", "replicas", "message")
+    for app in found.applications:
+        replicas = ", ".join(f"{count} {state}" for state, count in app.replicas.items())
+        version = str(found.versions.get(app.name, ""))
+        table.add_row(app.name, app.state, version, replicas, app.message)
     out.print(table)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster import engine
 from cluster.data import Plan, plan
-from cluster.errors import Conflict, InvalidInput
+from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.features.ingest import Ingested
 from cluster.features.ingest import ingest as ingest_files
 from cluster.features.store import Store
@@ -21,7 +21,10 @@ from services import catalog
 from services.app import build as build_app
 from services.schemas import path_of
 
-Progress = Callable[[dict[str, float]], None]
+if TYPE_CHECKING:
+    from cluster import serve
+
+Progress = Callable[[dict[str, float] | str], None]
 
 
 @dataclass(frozen=True)
@@ -206,3 +209,49 @@ def states() -> dict[str, State]:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     return {app.name: app.state for app in serve.applications()}
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What runs: Ray, its applications, and the version that each was told to serve."""
+
+    engine: engine.Status
+    applications: list["serve.Application"]
+    versions: dict[str, int]
+
+
+def status() -> Overview:
+    """What runs here and what it serves."""
+    here = settings()
+    found = engine.status(here)
+    if found.engine is None:
+        return Overview(found, [], {})
+    from cluster import serve  # noqa: PLC0415 - imports ray
+
+    engine.connect(here)
+    aliases = {task: Registry(here.home).aliases(task) for task in Registry(here.home).tasks()}
+    versions = {task: names["serving"] for task, names in aliases.items() if "serving" in names}
+    return Overview(found, serve.applications(), versions)
+
+
+def logs(task: str, lines: int) -> list[str]:
+    """The last lines that the replicas of a capability logged on this machine.
+
+    Args:
+        task: its name; without one, everything that Ray Serve logged.
+        lines: how many.
+
+    Raises:
+        NotFound: nothing was logged.
+    """
+    if task and task != "door":
+        catalog.find(task)
+    folder = settings().home / "logs" / "serve"
+    files = sorted(folder.glob(f"replica_{task}_*.log" if task else "*.log"))
+    found = sorted(line for file in files for line in file.read_text(errors="replace").splitlines())
+    if not found:
+        raise NotFound(
+            f"There are no logs of {task or 'Ray Serve'} in {folder}.",
+            hint="Serve it first: python -m services deploy TASK",
+        )
+    return found[-lines:]

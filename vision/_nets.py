@@ -1,5 +1,6 @@
 """Networks that look at pictures: a small residual net, LeNet, any backbone."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,10 +39,11 @@ class Normalise(nn.Module):
 class ConvNorm(nn.Sequential):
     """A convolution and its batch norm (Ioffe and Szegedy 2015, arXiv:1502.03167)."""
 
+    norm: nn.BatchNorm2d
+
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
-        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-        super().__init__(conv, nn.BatchNorm2d(outputs))
+        conv, norm = _convolution(inputs, outputs, kernel, stride), nn.BatchNorm2d(outputs)
+        super().__init__(OrderedDict(conv=conv, norm=norm))
 
 
 class Residual(nn.Module):
@@ -50,7 +52,7 @@ class Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.branch = ConvNorm(width, width)
-        nn.init.zeros_(self.branch[1].weight)
+        nn.init.zeros_(self.branch.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape in and out."""
@@ -126,3 +128,10 @@ class Backbone(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """`[n, channels, height, width]` uint8 to logits `[n, classes]`."""
         return self.model(pixel_values=self.normalise(image)).logits  # type: ignore[no-any-return]
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:
+    """Without a bias, which the norm after it has; He initialisation (arXiv:1502.01852)."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv

@@ -1,0 +1,144 @@
+"""Show all of it: data in, three models trained and served, until Ctrl-C."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.errors import NotFound
+from cluster.features.ingest import ingest_rows
+from cluster.features.pictures import encode
+from cluster.features.store import Store
+from cluster.registry import Manifest
+from cluster.settings import Settings, settings
+from services import catalog, show, verbs
+from services.schemas import path_of
+
+TASKS = ("vision.classify", "nlp.classify", "recsys.recommend")
+ROWS = {"images": 3_000, "texts": 4_000, "items": 300, "interactions": 25_000}
+"""How many rows of the made-up shop each view gets."""
+REAL = {
+    "images": "fashion-mnist",
+    "texts": "rt-polarity",
+    "items": "movielens-latest-small",
+    "interactions": "movielens-latest-small",
+}
+"""Which folder of real data each view is read from."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """One capability at the end of the demo."""
+
+    manifest: Manifest
+    url: str
+
+
+def run(data: Path | None) -> None:
+    """Ingest, train, promote, deploy, print how to ask, serve until Ctrl-C, take it all down.
+
+    Args:
+        data: a folder with real data sets; without one the made-up shop is drawn.
+
+    Raises:
+        NotFound: the folder lacks a data set.
+    """
+    here, began = settings(), time.monotonic()
+    if data is not None:
+        _check(data)
+    with _ended_by_signals():
+        try:
+            verbs.up(show.say)
+            for view in ROWS:
+                _ingest(view, data, here)
+            served = [_serve(task, here) for task in TASKS]
+            show.served([(s.manifest, s.url) for s in served])
+            show.say(f"All of it took {time.monotonic() - began:.0f} s. Ask it:")
+            for line in _ways_to_ask(here):
+                show.say(f"  {line}")
+            show.say("Serving. Ctrl-C takes everything down.")
+            while True:
+                time.sleep(1)
+        except KeyboardInterrupt:
+            show.say("")
+        finally:
+            verbs.down(show.say)
+
+
+def _check(data: Path) -> None:
+    for folder in sorted(set(REAL.values())):
+        if not (data / folder).is_dir():
+            raise NotFound(
+                f"{data} has no folder {folder}.",
+                hint=f"It needs {', '.join(sorted(set(REAL.values())))}.",
+            )
+
+
+def _ingest(name: str, data: Path | None, here: Settings) -> None:
+    view, store = catalog.find_view(name), Store(here.home / "features")
+    if data is not None:
+        show.ingested(verbs.ingest(name, [data / REAL[name]], "", max_rejects=0.01))
+    else:
+        rows = view.sample(ROWS[name], np.random.default_rng(0))
+        show.ingested(ingest_rows(view, rows, store))
+
+
+def _serve(task: str, here: Settings) -> Served:
+    with show.training(task) as progress:
+        manifest = verbs.train(verbs.Training(task), progress)
+    show.manifest(manifest)
+    verbs.promote(task, str(manifest.version), force=True)
+    show.say(verbs.deploy(task, "production"))
+    return Served(manifest, here.url + path_of(task))
+
+
+def _ways_to_ask(here: Settings) -> Iterator[str]:
+    """One `curl`, one Python and one `lepton` line for each capability, on rows that are there."""
+    store, url = Store(here.home / "features"), here.url
+    picture = here.home / "example.png"
+    picture.write_bytes(encode(_first(store, "images", "image")))
+    review = next(t for t in _column(store, "texts", "text") if "'" not in t and '"' not in t)
+    user, lepton = _first(store, "interactions", "user_id"), Path(sys.executable).parent / "lepton"
+    at = "" if here.port == Settings().port else f"url={url!r}"
+    yield from (
+        f"curl -H 'Content-Type: image/png' --data-binary @{picture} {url}/v1/vision/classify",
+        f"curl -H 'Content-Type: text/plain' -d '{review}' {url}/v1/nlp/classify",
+        f'curl -d \'{{"inputs": [{{"user_id": "{user}"}}]}}\' {url}/v1/recsys/recommend',
+        "",
+        f"from lepton import Client; client = Client({at})",
+        f'print(client.vision.classify(image="{picture}"))',
+        f'print(client.nlp.classify(text="{review}"))',
+        f'print(client.recsys.recommend(user_id="{user}", k=5))',
+        "",
+        f"{lepton} predict vision.classify {picture}",
+        f"{lepton} predict nlp.classify '{review}'",
+        f"{lepton} predict recsys.recommend --user-id {user} --k 5",
+    )
+
+
+def _column(store: Store, view: str, column: str) -> NDArray[Any]:
+    return store.snapshot(view).read(catalog.find_view(view), [column])[column]
+
+
+def _first(store: Store, view: str, column: str) -> Any:
+    return _column(store, view, column)[0]
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the demo as Ctrl-C does."""
+
+    def end(number: int, frame: object) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    yield

@@ -1,0 +1,78 @@
+"""The model card: what a version learnt from, what it scored, a picture of its curves."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cluster.card import confusion, write_card
+from cluster.task import Evaluation
+from tests.support import manifest
+
+CURVES = [
+    {"step": 10, "epoch": 1, "loss": 0.9, "lr": 0.05, "accuracy": 0.6},
+    {"step": 20, "epoch": 2, "loss": 0.4, "lr": 0.01, "accuracy": 0.8},
+]
+
+
+def card(folder: Path, curves: list[dict[str, float]], details: str = "") -> str:
+    evaluation = Evaluation({"accuracy": 0.875, "macro_f1": 0.8125}, 1_270, details)
+    write_card(folder, manifest(), evaluation, curves, summary="Say on which side.")
+    return (folder / "card.md").read_text()
+
+
+def test_the_tables_hold_the_figures(tmp_path: Path) -> None:
+    text = card(tmp_path, CURVES, "## Confusion matrix\n")
+    assert text.startswith("# toy.side\n\nSay on which side.\n\nMade 2026-01-02 03:04 UTC by run")
+    for line in (
+        "| accuracy | 0.8750 |",
+        "| macro_f1 | 0.8125 |",
+        "| epochs | 3 |",
+        "| train | 1,200 |",
+        "View points at commit 4.",
+        "Measured on 1,270 ",
+        "with seed 7 on 2 worker(s)",
+        "## Confusion matrix",
+        "(curves.png)",
+    ):
+        assert line in text
+
+
+def test_the_curves_are_a_png(tmp_path: Path) -> None:
+    card(tmp_path, CURVES)
+    with Image.open(tmp_path / "curves.png") as image:
+        image.load()
+        assert image.format == "PNG"
+        assert image.width > 600
+        assert len(image.convert("RGB").getcolors(1 << 20) or ()) > 10
+
+
+def test_curves_without_watched_metrics_are_drawn_too(tmp_path: Path) -> None:
+    card(tmp_path, [{"step": 10, "epoch": 1, "loss": 0.9, "lr": 0.05}])
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_without_curves_has_a_card_without_a_picture(tmp_path: Path) -> None:
+    assert "curves.png" not in card(tmp_path, [])
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_the_confusion_matrix_counts_every_pair() -> None:
+    matrix = confusion(["a", "a", "b"], ["a", "b", "b"])
+    assert "| true \\ answered | a | b |" in matrix
+    assert "| a | 1 | 1 |" in matrix
+    assert "| b | 0 | 1 |" in matrix
+
+
+def test_of_many_labels_only_the_commonest_confusions_are_listed() -> None:
+    truth = ["a", "a", "b", "c"]
+    listed = confusion(truth, ["b", "b", "c", "c"], most=2)
+    assert listed.index("| a | b | 2 |") < listed.index("| b | c | 1 |")
+    assert "| c |" not in listed.replace("| c | 1 |", "")
+
+
+@pytest.mark.parametrize("label", ["a|b", "two\nlines"])
+def test_a_label_cannot_break_the_table(label: str) -> None:
+    lines = [line for line in confusion([label, "x"], ["x", "x"]).splitlines() if "|" in line]
+    assert len(lines) == 4
+    assert {line.replace("\\|", "").count("|") for line in lines} == {4}

@@ -1,0 +1,184 @@
+"""Which stored rows a worker gets: fixed at the start, each once, features as of their time."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from cluster.batch import Batch, objects
+from cluster.data import Plan, Streamed, plan
+from cluster.errors import InvalidInput, LeptonError, NotEnough
+from cluster.features.column import Number, Text
+from cluster.features.store import Store
+from cluster.features.view import View
+from cluster.split import ByKey, Given, Split
+from tests.toy import Side, draw, labelled_points
+
+
+def no_sample(count: int, rng: np.random.Generator) -> Batch:
+    raise AssertionError("these tests bring their own rows")
+
+
+weather = View(
+    "weather",
+    key=("point_id",),
+    columns={"rain": Number(), "sky": Text(blank=True)},
+    sample=no_sample,
+)
+
+
+class Wet(Side):
+    """The toy, with what the weather was at each point."""
+
+    features: ClassVar[tuple[View, ...]] = (weather,)
+
+
+class Told(Side):
+    """The toy, whose split only the source decides."""
+
+    split: ClassVar[Split] = Given()
+
+
+def points(count: int, *, start: int = 0, hour: int = 12) -> Batch:
+    rows = dict(draw(count, np.random.default_rng(start)))
+    rows["point_id"] = objects(f"p{start + number}" for number in range(count))
+    return {**rows, "event_time": np.full(count, moment(hour))}
+
+
+def moment(hour: int) -> np.datetime64:
+    return np.datetime64("2026-01-01", "us") + np.timedelta64(hour, "h")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path)
+    made.write(labelled_points, points(300))
+    return made
+
+
+def names(made: Plan, part: str, **shard: int) -> list[str]:
+    return list(made.rows(part, **shard).whole()["point_id"])
+
+
+def test_the_parts_hold_every_row_once(store: Store) -> None:
+    made = plan(Side, store, memory_share=0.9)
+    parts = {part: names(made, part) for part in ("train", "valid", "test")}
+    assert {part: len(found) for part, found in parts.items()} == made.counts
+    together = [name for found in parts.values() for name in found]
+    assert sorted(together) == sorted(points(300)["point_id"])
+
+
+@pytest.mark.parametrize("workers", [2, 3, 7])
+def test_the_shards_of_workers_are_a_partition_of_about_equal_size(
+    store: Store, workers: int
+) -> None:
+    made = plan(Side, store, memory_share=0.9)
+    shards = [names(made, "train", rank=rank, workers=workers) for rank in range(workers)]
+    assert sorted(sum(shards, [])) == sorted(names(made, "train"))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+def test_rows_that_come_later_do_not_change_a_plan(store: Store) -> None:
+    made = plan(Side, store, memory_share=0.9)
+    counts, before = made.counts, names(made, "train")
+    fresh = replace(made)  # the same plan, nothing looked up yet: what another worker holds
+    store.write(labelled_points, points(50, start=1_000))
+    store.write(labelled_points, {**points(300), "x": np.zeros(300)})
+    assert (fresh.counts, names(fresh, "train")) == (counts, before)
+    assert fresh.rows("train").whole()["x"].any()
+    later = plan(Side, store, memory_share=0.9)
+    assert sum(later.counts.values()) == 350
+    assert set(before) <= set(names(later, "train"))
+    assert later.identity != made.identity
+
+
+def test_the_manifest_is_told_which_rows_they_were(store: Store) -> None:
+    store.write(weather, wet(["p0"], hour=1, rain=1.0))
+    assert plan(Wet, store, memory_share=0.9).views == {
+        "points": {"commit": 1, "rows": 300},
+        "weather": {"commit": 1, "rows": 1},
+    }
+
+
+def wet(who: list[str], *, hour: int, rain: float) -> Batch:
+    return {
+        "point_id": objects(who),
+        "rain": np.full(len(who), rain),
+        "sky": objects([f"seen at {hour}"] * len(who)),
+        "event_time": np.full(len(who), moment(hour)),
+    }
+
+
+def test_features_are_the_newest_of_each_rows_own_time(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    known = [f"p{number}" for number in range(200)]
+    store.write(labelled_points, {**points(200), "split": objects(["train", "test"] * 100)})
+    store.write(labelled_points, {**points(200, hour=6), "split": objects(["train"] * 200)})
+    for hour in (3, 9, 15):
+        store.write(weather, wet(known[:100], hour=hour, rain=float(hour)))
+    rows = plan(Wet, store, memory_share=0.9).rows("train").whole()
+    assert len(rows["x"]) > 200
+    for name, when, rain, sky, missing in zip(
+        *(rows[c] for c in ("point_id", "event_time", "rain", "sky", "weather_missing")),
+        strict=True,
+    ):
+        hour = 9 if when == moment(12) else 3
+        told = int(name[1:]) < 100
+        assert (rain, sky) == ((hour, f"seen at {hour}") if told else (0.0, ""))
+        assert missing == (not told)
+
+
+def test_nothing_stored_is_refused_with_the_way_to_get_some(tmp_path: Path) -> None:
+    with pytest.raises(LeptonError, match="services ingest points PATH"):
+        plan(Side, Store(tmp_path), memory_share=0.9)
+
+
+def test_missing_features_are_refused_with_the_way_to_get_some(store: Store) -> None:
+    with pytest.raises(LeptonError, match="services ingest weather PATH"):
+        plan(Wet, store, memory_share=0.9)
+
+
+def test_rows_of_which_none_is_measured_are_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(labelled_points, {**points(20), "split": objects(["train"] * 20)})
+    with pytest.raises(InvalidInput, match="None of the 20 rows of 'points' is in the test part"):
+        plan(Side, store, memory_share=0.9)
+
+
+def test_a_split_that_the_source_must_give_refuses_rows_without_one(store: Store) -> None:
+    with pytest.raises(InvalidInput, match="300 rows do not say which part they belong to"):
+        plan(Told, store, memory_share=0.9)
+
+
+def test_rows_over_the_share_of_memory_are_not_held(store: Store) -> None:
+    assert plan(Side, store, memory_share=0.9).resident
+    made = plan(Side, store, memory_share=0.0)
+    assert not made.resident
+    assert made.rows("test").resident
+    assert Side.split == ByKey()
+
+
+class Shard:
+    """What Ray Data would lend a worker, over two tables."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.asked: list[dict[str, object]] = []
+
+    def iter_batches(self, **asked: object) -> object:
+        self.asked.append(asked)
+        return [self.view.pack(points(4)), self.view.pack(points(4, start=4))]
+
+
+def test_streamed_rows_come_in_passes_and_are_never_whole() -> None:
+    shard = Shard(labelled_points)
+    rows = Streamed(shard, labelled_points, 8)  # type: ignore[arg-type]
+    seen = [name for batch in rows.batches(4) for name in batch["point_id"]]
+    assert seen == [f"p{number}" for number in range(8)]
+    assert len(list(rows.shuffled(4, seed=3))) == 2
+    assert shard.asked[1]["drop_last"] is True
+    assert shard.asked[1]["local_shuffle_seed"] == 3
+    with pytest.raises(NotEnough, match="8 rows of 'points' do not fit.*LEPTON_MEMORY_SHARE"):
+        rows.whole()
