@@ -26,7 +26,9 @@ class Settings(BaseModel):
     num_cpus: int | None = Field(None, ge=1, validation_alias="LEPTON_NUM_CPUS")
     object_store_mb: int | None = Field(None, ge=80, validation_alias="LEPTON_OBJECT_STORE_MB")
     # the share of memory that resident training data may take; beyond it, rows are streamed
-    memory_share: float = Field(0.3, gt=0, le=0.9, validation_alias="LEPTON_MEMORY_SHARE")
+    memory_share: float = Field(0.3, ge=0, le=0.9, validation_alias="LEPTON_MEMORY_SHARE")
+    # about how many seconds of training a crash may cost
+    checkpoint_s: float = Field(30.0, gt=0, validation_alias="LEPTON_CHECKPOINT_S")
     # the proxy refuses a longer request before a replica sees it
     body_limit_mb: int = Field(16, ge=1, le=1024, validation_alias="LEPTON_BODY_LIMIT_MB")
 

@@ -107,7 +107,7 @@ class Task(ABC, Generic[C, I, O]):
     def __init_subclass__(cls) -> None:
         """Read the three types off `Task[Config, Input, Output]`."""
         super().__init_subclass__()
-        for base in getattr(cls, "__orig_bases__", ()):
+        for base in cls.__dict__.get("__orig_bases__", ()):  # its own: a parent's are inherited
             types = get_args(base)
             if (
                 isinstance(get_origin(base), type)

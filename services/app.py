@@ -48,7 +48,7 @@ def build(task: type[AnyTask], answer: Answer) -> Starlette:
     return Starlette(
         routes=[Route("/", predict, methods=["POST"])],
         middleware=[Middleware(Edge, limit_bytes=task.serving.max_body_bytes)],
-        exception_handlers=HANDLERS,  # type: ignore[arg-type]
+        exception_handlers=HANDLERS,
     )
 
 

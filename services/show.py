@@ -46,10 +46,12 @@ def training(task: str) -> Iterator[Callable[[Report], None]]:
     with Progress(*columns, console=out) as bar:
         number = bar.add_task(f"train {task}", total=None, facts="starting")
 
-        def report(point: dict[str, float]) -> None:
-            bar.update(
-                number, completed=point.get("step"), total=point.get("steps"), facts=facts(point)
-            )
+        def report(point: Report) -> None:
+            if isinstance(point, str):
+                bar.console.print(point, markup=False)
+                return
+            step, steps = point.get("step"), point.get("steps")
+            bar.update(number, completed=step, total=steps, facts=facts(point))
 
         yield report
 

@@ -75,7 +75,15 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     config = task.Config.parse(wanted.settings)
     rows = plan_of(task)
     engine.connect(here)
-    job = training.Job(task, config, rows, here.home, wanted.seed, wanted.workers)
+    job = training.Job(
+        task,
+        config,
+        rows,
+        here.home,
+        seed=wanted.seed,
+        workers=wanted.workers,
+        checkpoint_s=here.checkpoint_s,
+    )
     job = training.again(job) if wanted.again else job
     tracker, registry = Tracker(here.tracking, here.home / "mlflow"), Registry(here.home)
     if existing := registry.of_run(wanted.task, job.run):

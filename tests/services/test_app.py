@@ -1,0 +1,355 @@
+"""HTTP of one capability: every form that a request may have, and every refusal."""
+
+import base64
+import io
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.applications import Starlette
+
+from cluster.errors import NotEnough, Unavailable
+from cluster.features.pictures import encode
+from cluster.task import Serving
+from lepton.wire import Prediction
+from services import catalog
+from services.app import Answer, build, raw_input
+from tests.support import ask, problem
+from tests.toy import Output, Side
+
+LIMIT = 20_000
+Classify: Any = catalog.find("vision.classify")
+PICTURE = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
+
+
+class Narrow(Side):
+    """The toy with small limits."""
+
+    serving: ClassVar[Serving] = Serving(max_rows=3, max_body_bytes=LIMIT)
+
+
+class Words(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(max_length=50)
+    top_k: int = Field(5, ge=1, le=100)
+    exclude: list[str] = Field([], max_length=3)
+
+
+class Reads(Side):
+    """The toy, were it to read texts."""
+
+    Input: ClassVar[type[BaseModel]] = Words
+
+
+class Heard:
+    """Answers anything at version 7 and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Any] = []
+
+    async def __call__(self, inputs: Sequence[BaseModel]) -> tuple[int, list[BaseModel]]:
+        self.inputs = list(inputs)
+        return 7, [Output(label="above", probability=0.75) for _ in inputs]
+
+
+def failing(error: Exception) -> Answer:
+    async def answer(inputs: Sequence[BaseModel]) -> tuple[int, list[BaseModel]]:
+        raise error
+
+    return answer
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def toy(heard: Heard) -> Starlette:
+    return build(Narrow, heard)
+
+
+@pytest.fixture
+def reads(heard: Heard) -> Starlette:
+    return build(Reads, heard)
+
+
+@pytest.fixture
+def sees(heard: Heard) -> Starlette:
+    return build(Classify, heard)
+
+
+def send(app: Starlette, content: Any, **headers: str) -> httpx.Response:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return ask(app, "POST", "/", body, **{"content_type": "application/json", **headers})
+
+
+def test_inputs_are_answered_in_order_with_the_version_and_the_id(
+    toy: Starlette, heard: Heard
+) -> None:
+    answer = send(toy, {"inputs": [{"x": 1, "y": 2}, {"x": 3, "y": 4, "margin": 0.5}]})
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    found = Prediction.model_validate_json(answer.content)
+    assert (found.model, found.version) == (Narrow.name(), "7")
+    assert [output.label for output in found.outputs] == ["above", "above"]
+    assert found.request_id == answer.headers["X-Request-ID"]
+    assert [(row.x, row.margin) for row in heard.inputs] == [(1.0, 0.0), (3.0, 0.5)]
+
+
+@pytest.mark.parametrize(
+    "media", ["application/json; charset=utf-8", "Application/JSON", "application/x-www-form-urlencoded"]
+)  # fmt: skip
+def test_json_is_read_under_each_of_its_usual_names(toy: Starlette, media: str) -> None:
+    assert send(toy, {"inputs": [{"x": 1, "y": 2}]}, content_type=media).status_code == 200
+
+
+@pytest.mark.parametrize("given", ["abc-1.2_Z", "7" * 64])
+def test_a_plain_request_id_is_kept(toy: Starlette, given: str) -> None:
+    answer = send(toy, {"inputs": [{"x": 1, "y": 2}]}, x_request_id=given)
+    assert answer.headers["X-Request-ID"] == answer.json()["request_id"] == given
+    assert problem(send(toy, b"", x_request_id=given), 400).request_id == given
+
+
+@pytest.mark.parametrize("given", ["", "7" * 65, "a b", "<script>", "a/b"])
+def test_an_odd_request_id_is_replaced(toy: Starlette, given: str) -> None:
+    made = send(toy, {"inputs": [{"x": 1, "y": 2}]}, x_request_id=given).headers["X-Request-ID"]
+    assert made != given
+    assert len(made) == 32
+
+
+def test_a_raw_picture_is_one_input_and_the_query_holds_its_options(
+    sees: Starlette, heard: Heard
+) -> None:
+    png = encode(PICTURE)
+    assert ask(sees, "POST", "/?top_k=2", png, content_type="image/png").status_code == 200
+    assert heard.inputs[0].image.tolist() == PICTURE.tolist()
+    assert heard.inputs[0].top_k == 2
+    assert ask(sees, "POST", "/", png, content_type="IMAGE/PNG").status_code == 200
+    sent = {"inputs": [{"image": base64.b64encode(png).decode()}]}
+    assert send(sees, sent).status_code == 200
+    assert heard.inputs[0].image.tolist() == PICTURE.tolist()
+
+
+def test_a_large_picture_is_read_too(sees: Starlette, heard: Heard) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    assert ask(sees, "POST", "/", encode(noise), content_type="image/png").status_code == 200
+    assert heard.inputs[0].image.tolist() == noise.tolist()
+
+
+def test_a_raw_text_is_one_input_and_options_may_be_lists(reads: Starlette, heard: Heard) -> None:
+    path = "/?top_k=3&exclude=a&exclude=b"
+    answer = ask(reads, "POST", path, "好的 good".encode(), content_type="text/plain")
+    assert answer.status_code == 200
+    assert heard.inputs == [Words(text="好的 good", top_k=3, exclude=["a", "b"])]
+
+
+@pytest.mark.parametrize(
+    ("path", "pointer"), [("/?top_k=x", "/inputs/0/top_k"), ("/?topk=3", "/inputs/0/topk")]
+)
+def test_a_wrong_option_in_the_query_is_named(reads: Starlette, path: str, pointer: str) -> None:
+    found = problem(ask(reads, "POST", path, b"hello", content_type="text/plain"), 422)
+    assert [fault.pointer for fault in found.errors] == [pointer]
+
+
+def test_a_text_that_is_no_utf8_cannot_be_read(reads: Starlette) -> None:
+    found = problem(ask(reads, "POST", "/", b"ab\xff", content_type="text/plain"), 400)
+    assert found.detail == "The text is not UTF-8: byte 2 breaks it. Encode it as UTF-8."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"nope", b'{"inputs": [{"x": NaN, "y": 1}]}', b'{"inputs": [{"x": 1e400}]}',
+        b'{"inputs": ' + b"[" * 8_000 + b"]" * 8_000 + b"}", b'{"inputs": "\\ud800"}',
+        b'{"inputs": [{"x": Infinity}]}', b"\xff\xfe", b'\xef\xbb\xbf{"inputs": []}',
+    ],
+)  # fmt: skip
+def test_what_is_not_json_cannot_be_read(toy: Starlette, body: bytes) -> None:
+    found = problem(send(toy, body), 400)
+    assert found.code == "malformed"
+    assert found.detail.startswith("The body is not JSON: ")
+    assert found.detail.endswith('It looks like {"inputs": [{"x": ...}]}.')
+
+
+@pytest.mark.parametrize("content", [[], 3, None, {}, {"inputs": {}}, {"input": [{"x": 1}]}])
+def test_a_body_without_inputs_shows_how_one_looks(toy: Starlette, content: Any) -> None:
+    assert 'The body has no list "inputs".' in problem(send(toy, content), 422).detail
+
+
+def test_a_body_with_more_than_inputs_is_told_where_options_belong(toy: Starlette) -> None:
+    content = {"inputs": [{"x": 1, "y": 2}], "margin": 3}
+    assert "Options belong into each input." in problem(send(toy, content), 422).detail
+
+
+def test_each_fault_has_a_pointer_and_the_first_is_the_sentence(toy: Starlette) -> None:
+    content = {"inputs": [{"x": 1, "y": 2}, {"x": "far"}]}
+    found = problem(send(toy, content), 422)
+    assert [fault.pointer for fault in found.errors] == ["/inputs/1/x", "/inputs/1/y"]
+    assert found.detail.startswith("/inputs/1/x: Input should be a valid number")
+    assert found.detail.endswith("(1 more below)")
+    assert "far" not in found.detail
+
+
+def test_a_pointer_is_a_json_pointer_whatever_the_caller_calls_a_field(reads: Starlette) -> None:
+    odd = problem(send(reads, {"inputs": [{"text": "a", "a/b~c": 1}]}), 422)
+    assert [fault.pointer for fault in odd.errors] == ["/inputs/0/a~1b~0c"]
+    long = problem(send(reads, {"inputs": [{"text": "a", "z" * 15_000: 1}]}), 422)
+    assert len(long.errors[0].pointer) < 100
+
+
+@pytest.mark.parametrize("value", [2**53, 2**64, -(10**40), 1e300, True, "5", 5.5, None, [1], {}])
+def test_an_integer_out_of_its_bounds_is_refused_or_read_exactly(
+    reads: Starlette, heard: Heard, value: Any
+) -> None:
+    answer = send(reads, {"inputs": [{"text": "a", "top_k": value}]})
+    if answer.status_code == 200:
+        assert heard.inputs[0].top_k == int(value)
+    else:
+        assert problem(answer, 422).errors[0].pointer == "/inputs/0/top_k"
+
+
+def test_too_many_inputs_are_refused_with_the_limit(toy: Starlette) -> None:
+    found = problem(send(toy, {"inputs": [{"x": 1, "y": 2}] * 4}), 413)
+    assert found.detail == "The request has 4 inputs; it takes 1 to 3. Send them in several requests."
+    assert (found.errors[0].limit, found.errors[0].actual) == (3, 4)
+    assert "it takes 1 to 3" in problem(send(toy, {"inputs": []}), 422).detail
+
+
+def test_a_body_that_is_announced_too_long_is_refused_before_it_comes(toy: Starlette) -> None:
+    found = problem(send(toy, b"{}", content_length="99999999999"), 413)
+    assert "The body has 99,999,999,999 bytes; the limit is 20,000." in found.detail
+
+
+def test_a_body_that_grows_too_long_is_refused_when_it_does(toy: Starlette) -> None:
+    sent = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(1_000):
+            sent += 1_000
+            yield b"x" * 1_000
+
+    found = problem(ask(toy, "POST", "/", pieces(), content_type="application/json"), 413)
+    assert "the limit is 20,000" in found.detail
+    body = b'{"inputs": [{"x": 1, "y": 2}]}'
+    assert send(toy, body + b" " * (LIMIT - len(body))).status_code == 200
+    assert send(toy, body + b" " * (LIMIT - len(body) + 1)).status_code == 413
+
+
+@pytest.mark.parametrize("media", ["text/html", "video/mp4", "multipart/form-data; boundary=x", "?"])
+def test_an_unknown_content_type_is_told_which_are_read(sees: Starlette, media: str) -> None:
+    found = problem(ask(sees, "POST", "/", b"x", content_type=media), 415)
+    assert found.detail.endswith("Send application/json or image/*.")
+
+
+def test_a_compressed_body_is_refused_by_its_encoding(toy: Starlette) -> None:
+    found = problem(send(toy, b"\x1f\x8b", content_encoding="gzip"), 415)
+    assert found.detail == "The content encoding 'gzip' is not read here. Send the body as it is."
+
+
+def bomb() -> bytes:
+    drawn = io.BytesIO()
+    Image.new("1", (9_000, 9_000)).save(drawn, "PNG")
+    return drawn.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "bytes"),
+        (b"GIF89a", ""),
+        (b"<svg onload='x'/>", ""),
+        (encode(PICTURE)[:-30], "truncated or broken"),
+        (bomb(), "The picture has 81,000,000 pixels (9000 x 9000); the limit is 25,000,000."),
+    ],
+)
+def test_a_picture_that_cannot_be_decoded_is_refused_raw_and_in_json(
+    sees: Starlette, data: bytes, sentence: str
+) -> None:
+    raw = problem(ask(sees, "POST", "/", data, content_type="image/png"), 422)
+    sent = {"inputs": [{"image": base64.b64encode(data).decode()}]}
+    for found in (raw, problem(send(sees, sent), 422)):
+        assert [fault.pointer for fault in found.errors] == ["/inputs/0/image"]
+        assert sentence in found.detail
+
+
+@pytest.mark.parametrize(
+    "value", ["not base64!", "ünïcode", "YWJj\n", 3, None, [], [[1, 2], [3]], {}, [[0.5]], True]
+)
+def test_a_picture_that_is_no_base64_is_refused(sees: Starlette, value: Any) -> None:
+    found = problem(send(sees, {"inputs": [{"image": value}]}), 422)
+    assert [fault.pointer for fault in found.errors] == ["/inputs/0/image"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_another_method_is_told_which_is_allowed(toy: Starlette, method: str) -> None:
+    answer = ask(toy, method, "/")
+    assert answer.headers["Allow"] == "POST"
+    assert problem(answer, 405).detail == f"{method} / is not allowed. Use POST."
+
+
+def test_a_path_below_the_capability_does_not_exist(toy: Starlette) -> None:
+    assert problem(ask(toy, "POST", "/more"), 404).detail == "POST /more does not exist."
+
+
+def test_a_service_that_is_too_busy_says_when_to_come_back() -> None:
+    busy = build(Narrow, failing(Unavailable("Full.", hint="Wait.", retry_after_s=2.4)))
+    answer = send(busy, {"inputs": [{"x": 1, "y": 2}]})
+    assert answer.headers["Retry-After"] == "2"
+    assert problem(answer, 503).retry_after_s == 2.4
+
+
+def test_errors_of_ours_keep_their_status_and_others_tell_nothing_of_the_inside() -> None:
+    full = build(Narrow, failing(NotEnough("The disk is full.")))
+    assert problem(send(full, {"inputs": [{"x": 1, "y": 2}]}), 507).code == "not-enough"
+    broken = build(Narrow, failing(RuntimeError("/secret/path")))
+    found = problem(send(broken, {"inputs": [{"x": 1, "y": 2}]}), 500)
+    assert "secret" not in found.model_dump_json()
+    assert "request id" in found.detail
+
+
+def test_a_raw_body_fills_the_first_required_field_if_it_is_one() -> None:
+    assert raw_input(Classify) == ("image", "image/*")
+    assert raw_input(Reads) == ("text", "text/plain")
+    assert raw_input(Side) == ("", "")
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+trees = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.sampled_from(["inputs", "x", "y", "image", "text", "top_k", "~/"]), inner),
+    max_leaves=12,
+)
+bodies = st.binary(max_size=60) | trees.map(lambda tree: json.dumps(tree).encode()) | st.lists(
+    trees, max_size=3
+).map(lambda rows: json.dumps({"inputs": rows}).encode())
+media_types = st.sampled_from(["application/json", "image/png", "text/plain", "", "x/y"])
+queries = st.sampled_from(["", "?top_k=3", "?top_k=", "?image=x", "?text=a&text=b", "?%ff=%00"])
+
+
+@settings(max_examples=150)
+@given(body=bodies, media=media_types, query=queries)
+def test_no_body_makes_it_fail(body: bytes, media: str, query: str) -> None:
+    for task in (Narrow, Reads, Classify):
+        answer = ask(build(task, Heard()), "POST", f"/{query}", body, content_type=media)
+        assert answer.status_code == 200 or problem(answer, answer.status_code).status < 500
+
+
+@settings(max_examples=60)
+@given(place=st.integers(0, 10_000), flip=st.integers(1, 255), cut=st.integers(0, 200))
+def test_no_picture_makes_it_fail(place: int, flip: int, cut: int) -> None:
+    data = bytearray(encode(PICTURE))
+    data[place % len(data)] ^= flip
+    answer = ask(build(Classify, Heard()), "POST", "/", bytes(data[: len(data) - cut % 20]),
+                 content_type="image/png")  # fmt: skip
+    assert answer.status_code in {200, 422}

@@ -1,0 +1,63 @@
+"""What exists is what lies in the folders."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cluster.errors import NotFound
+from services import catalog
+
+
+def test_every_file_that_does_not_begin_with_an_underscore_is_a_capability() -> None:
+    names = catalog.names()
+    assert "vision.classify" in names
+    assert "recsys.recommend" in names
+    assert names == [*dict.fromkeys(names)]
+    assert not [name for name in names if "._" in name or "__" in name]
+    assert all((catalog.HERE / f"{name.replace('.', '/')}.py").is_file() for name in names)
+
+
+def test_each_capability_is_found_by_its_path() -> None:
+    assert {name: task.name() for name, task in catalog.capabilities().items()} == {
+        name: name for name in catalog.names()
+    }
+
+
+@pytest.mark.parametrize("name", ["vision.clasify", "vision/classify", "classify"])
+def test_a_wrong_name_offers_the_nearest(name: str) -> None:
+    with pytest.raises(NotFound, match=r"There is no capability .*Did you mean '[a-z]+\.classify'"):
+        catalog.find(name)
+
+
+@pytest.mark.parametrize("name", ["vision._images", "cluster.task", "os.path", "", "vision."])
+def test_what_is_no_capability_is_never_imported(name: str) -> None:
+    with pytest.raises(NotFound, match="There is no capability"):
+        catalog.find(name)
+
+
+def test_every_view_that_a_capability_learns_from_can_be_ingested() -> None:
+    views = catalog.views()
+    assert {"images", "interactions", "items", "users"} <= views.keys()
+    assert all(view.read is not None and view.name == name for name, view in views.items())
+    for task in catalog.capabilities().values():
+        for view in (task.examples, *task.features):
+            if view.read is not None:
+                assert set(view.columns) <= set(views[view.name].columns)
+
+
+def test_a_wrong_view_offers_the_nearest() -> None:
+    assert catalog.find_view("images").columns.keys() == {"image", "label"}
+    with pytest.raises(NotFound, match="There is no view 'image'. Did you mean 'images'?"):
+        catalog.find_view("image")
+
+
+def test_names_are_listed_without_importing_a_capability() -> None:
+    code = (
+        "import sys; from services import catalog; print(*catalog.names()); "
+        "sys.exit(any(name in sys.modules for name in catalog.names()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=catalog.HERE, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, catalog.names())
