@@ -160,6 +160,7 @@ class Registry:
 
         Raises:
             Conflict: there is nothing to go back to.
+            Corrupt: the version before is damaged; the alias stays where it is.
         """
         with self._locked(task):
             histories = self._histories(task)
@@ -169,6 +170,7 @@ class Registry:
                     f"{task} has no earlier production version to go back to.",
                     hint=f"Its versions are {self.versions(task)}; promote one of them.",
                 )
+            verify(self.root / task / str(history[-2]))
             self._write_histories(task, {**histories, "production": history[:-1]})
         return self.manifest(task, history[-2])
 

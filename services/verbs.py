@@ -68,12 +68,12 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     Returns:
         The manifest of the version.
     """
-    from cluster import train as training  # noqa: PLC0415 - imports ray
-
     here = settings()
     task = catalog.find(wanted.task)
     config = task.Config.parse(wanted.settings)
     rows = plan_of(task)
+    from cluster import train as training  # noqa: PLC0415 - imports ray: seconds after any mistake
+
     engine.connect(here)
     job = training.Job(
         task,

@@ -92,7 +92,7 @@ def put(url: str, body: bytes, *, seconds: float) -> Load:
     """
     wrk = generator()
     if wrk is None:
-        return asyncio.run(_put_asyncio(url, body, seconds))
+        return asyncio.run(put_asyncio(url, body, seconds=seconds))
     return _put_wrk(wrk, url, body, seconds)
 
 
@@ -165,9 +165,10 @@ class Caller(asyncio.Protocol):
             self.closed.set_result(None)
 
 
-async def _put_asyncio(url: str, body: bytes, seconds: float) -> Load:
+async def put_asyncio(url: str, body: bytes, *, seconds: float) -> Load:
+    """`put` without wrk."""
     place = urlsplit(url)
-    host = place.hostname or "127.0.0.1"
+    host, port = place.hostname or "127.0.0.1", place.port or 80
     head = (
         f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: image/png\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -176,7 +177,7 @@ async def _put_asyncio(url: str, body: bytes, seconds: float) -> Load:
     tally = Tally(head.encode() + body, began + seconds)
     loop = asyncio.get_running_loop()
     callers = [
-        (await loop.create_connection(lambda: Caller(tally), host, place.port))[1]
+        (await loop.create_connection(lambda: Caller(tally), host, port))[1]
         for _ in range(CONNECTIONS)
     ]
     await asyncio.wait([caller.closed for caller in callers], timeout=seconds + ANSWER_S)

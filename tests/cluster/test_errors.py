@@ -9,9 +9,7 @@ from cluster import errors
 from cluster.errors import InvalidInput, LeptonError, NotFound, TooLarge, nearest
 
 KINDS = [
-    kind
-    for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, LeptonError)
+    kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, LeptonError)
 ]
 
 

@@ -58,10 +58,12 @@ def test_folds_hold_each_row_once_and_differ_by_one_row_at_most(
     count: int, folds: int, seed: int
 ) -> None:
     batch = rows(count)
-    tests = np.array([
-        Folds(count=folds, fold=fold, seed=seed).assign(batch, KEY) == "test"
-        for fold in range(folds)
-    ])
+    tests = np.array(
+        [
+            Folds(count=folds, fold=fold, seed=seed).assign(batch, KEY) == "test"
+            for fold in range(folds)
+        ]
+    )
     assert (tests.sum(axis=0) == 1).all()
     sizes = tests.sum(axis=1)
     assert sizes.max() - sizes.min() <= 1

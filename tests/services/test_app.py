@@ -219,7 +219,9 @@ def test_an_integer_out_of_its_bounds_is_refused_or_read_exactly(
 
 def test_too_many_inputs_are_refused_with_the_limit(toy: Starlette) -> None:
     found = problem(send(toy, {"inputs": [{"x": 1, "y": 2}] * 4}), 413)
-    assert found.detail == "The request has 4 inputs; it takes 1 to 3. Send them in several requests."
+    assert (
+        found.detail == "The request has 4 inputs; it takes 1 to 3. Send them in several requests."
+    )
     assert (found.errors[0].limit, found.errors[0].actual) == (3, 4)
     assert "it takes 1 to 3" in problem(send(toy, {"inputs": []}), 422).detail
 
@@ -245,7 +247,9 @@ def test_a_body_that_grows_too_long_is_refused_when_it_does(toy: Starlette) -> N
     assert send(toy, body + b" " * (LIMIT - len(body) + 1)).status_code == 413
 
 
-@pytest.mark.parametrize("media", ["text/html", "video/mp4", "multipart/form-data; boundary=x", "?"])
+@pytest.mark.parametrize(
+    "media", ["text/html", "video/mp4", "multipart/form-data; boundary=x", "?"]
+)
 def test_an_unknown_content_type_is_told_which_are_read(sees: Starlette, media: str) -> None:
     found = problem(ask(sees, "POST", "/", b"x", content_type=media), 415)
     assert found.detail.endswith("Send application/json or image/*.")
@@ -326,13 +330,19 @@ def test_a_raw_body_fills_the_first_required_field_if_it_is_one() -> None:
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 trees = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(["inputs", "x", "y", "image", "text", "top_k", "~/"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["inputs", "x", "y", "image", "text", "top_k", "~/"]), inner
+        )
+    ),
     max_leaves=12,
 )
-bodies = st.binary(max_size=60) | trees.map(lambda tree: json.dumps(tree).encode()) | st.lists(
-    trees, max_size=3
-).map(lambda rows: json.dumps({"inputs": rows}).encode())
+bodies = (
+    st.binary(max_size=60)
+    | trees.map(lambda tree: json.dumps(tree).encode())
+    | st.lists(trees, max_size=3).map(lambda rows: json.dumps({"inputs": rows}).encode())
+)
 media_types = st.sampled_from(["application/json", "image/png", "text/plain", "", "x/y"])
 queries = st.sampled_from(["", "?top_k=3", "?top_k=", "?image=x", "?text=a&text=b", "?%ff=%00"])
 

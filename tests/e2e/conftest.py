@@ -1,0 +1,29 @@
+"""What the end-to-end tests share: one shop's data, and one version of each capability served."""
+
+import pytest
+
+from cluster.engine import Engine
+from cluster.registry import Manifest
+from cluster.settings import settings
+from services import catalog, verbs
+from tests.e2e.steps import ROWS, train
+from tests.support import stored
+
+
+@pytest.fixture(scope="session")
+def shop(engine: Engine) -> Engine:
+    """The engine, once the made-up rows of all three capabilities are ingested."""
+    for name, rows in ROWS.items():
+        stored(catalog.find(name), settings().home / "features", rows=rows)
+    return engine
+
+
+@pytest.fixture(scope="session")
+def served(shop: Engine) -> dict[str, Manifest]:
+    """The first version of each capability: trained, promoted and deployed."""
+    made = {}
+    for name in ROWS:
+        made[name] = train(name)
+        verbs.promote(name, "candidate", force=True)
+        verbs.deploy(name, "production")
+    return made

@@ -1,0 +1,179 @@
+"""The command line of the cluster: an error of ours is one sentence and status 1."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster.registry import Registry
+from services import load
+from services.__main__ import app, main
+from tests.support import filler, manifest
+
+RATINGS = (
+    "userId,movieId,rating,timestamp\n1,10,4.0,964982703\n1,20,5.0,964982704\n2,10,3.5,964982705\n"
+)
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LEPTON_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def services(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs `python -m services` in this process: status, what it printed, what it complained."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["services", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def ratings(tmp_path: Path) -> Path:
+    path = tmp_path / "ratings.csv"
+    path.write_text(RATINGS)
+    return path
+
+
+def add(home: Path, run: str, accuracy: float) -> None:
+    made = manifest("vision.classify", run=run, metrics={"accuracy": accuracy})
+    Registry(home).write("vision.classify", filler(made, {"weights": b"w"}))
+
+
+def test_every_command_says_what_it_does() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+    for command in ("up", "down", "status", "logs", "ingest", "train", "evaluate", "versions",
+                    "promote", "rollback", "deploy", "undeploy", "demo"):  # fmt: skip
+        assert f" {command} " in shown
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_rows_are_taken_in_once_however_often_they_are_brought(
+    services: Command, ratings: Path
+) -> None:
+    ingest = ("ingest", "interactions", str(ratings))
+    said = "interactions: 3 rows read, 3 new, 0 replaced, 0 as before, 0 rejected.\n"
+    assert services(*ingest) == (0, said, "")
+    said = "interactions: 3 rows read, 0 new, 0 replaced, 3 as before, 0 rejected.\n"
+    assert services(*ingest) == (0, said, "")
+
+
+def test_columns_are_mapped_by_name(services: Command, tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_text("wer,was\n1,10\n")
+    status, out, _ = services(
+        "ingest", "interactions", str(path), "--map", "user_id=wer,item_id=was"
+    )
+    assert (status, out.split(",")[0]) == (0, "interactions: 1 rows read")
+    status, _, err = services("ingest", "interactions", str(path), "--map", "user_id")
+    assert (status, err) == (
+        1, "Error: 'user_id' does not map columns. Write --map user_id=userId,...\n",
+    )  # fmt: skip
+
+
+def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text(RATINGS + "3,,1.0,964982705\n")
+    ingest = ("ingest", "interactions", str(path))
+    status, out, err = services(*ingest)
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: 1 of 4 rows are bad (25.0%), more than the 1.0% that may")
+    status, out, _ = services(*ingest, "--max-rejects", "0.5")
+    assert status == 0
+    assert out.startswith("interactions: 4 rows read, 3 new, 0 replaced, 0 as before, 1 rejected.")
+    rejects = Path(out.splitlines()[1].removeprefix("The rejected rows and why: "))
+    assert "item_id is empty" in rejects.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["ingest", "interaction", "."], "There is no view 'interaction'. Did you mean 'interact"),
+        (["ingest", "images", "/no/such/folder"], "/no/such/folder"),
+        (["train", "vision.clasify"], "There is no capability 'vision.clasify'. Did you mean"),
+        (["train", "vision.classify", "epoch=3"], "There is no knob 'epoch'. Did you mean 'epochs'?"),
+        (["train", "vision.classify", "epochs=0"], "epochs = '0' is not allowed: Input should be"),
+        (["train", "vision.classify", "epochs"], "'epochs' is not a setting. Write name=value"),
+        (["train", "vision.classify"], "python -m services ingest images PATH"),
+        (["versions", "nlp"], "There is no capability 'nlp'."),
+        (["evaluate", "vision.classify"], "vision.classify has no version yet. Train one:"),
+        (["promote", "vision.classify"], "vision.classify has no version yet."),
+        (["rollback", "vision.classify"], "no earlier production version to go back to."),
+        (["deploy", "vision.classify"], "vision.classify has no version yet."),
+        (["versions", "[/red]"], "There is no capability '[/red]'."),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_is_one_sentence_and_status_1(
+    services: Command, words: list[str], sentence: str
+) -> None:
+    status, out, err = services(*words)
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("LEPTON_PORT", "80"), ("LEPTON_MEMORY_SHARE", "much")]
+)
+def test_a_wrong_variable_is_named(
+    services: Command, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    status, _, err = services("versions", "vision.classify")
+    assert status == 1
+    assert f"{variable} is {value!r}" in err
+
+
+def test_a_command_that_is_none_is_status_2(services: Command) -> None:
+    assert services("trian")[0] == 2
+    assert services("train", "vision.classify", "--workers", "0")[0] == 2
+
+
+def test_versions_are_listed_with_their_aliases(services: Command, home: Path) -> None:
+    assert services("versions", "vision.classify")[0] == 0
+    add(home, "one", 0.8)
+    add(home, "two", 0.9)
+    Registry(home).point("candidate", "vision.classify", 2)
+    status, out, _ = services("versions", "vision.classify")
+    assert status == 0
+    (row,) = [line for line in out.splitlines() if "candidate" in line]
+    assert "2026-01-02 03:04" in row
+    assert "accuracy 0.9000" in row
+    assert "two" in row
+
+
+def test_a_version_that_scores_worse_is_promoted_only_by_force(
+    services: Command, home: Path
+) -> None:
+    add(home, "one", 0.9)
+    add(home, "two", 0.8)
+    said = "Version 1 of vision.classify is in production (accuracy 0.9000).\n"
+    assert services("promote", "vision.classify", "1") == (0, said, "")
+    status, _, err = services("promote", "vision.classify", "2")
+    assert status == 1
+    assert "accuracy 0.8000, worse than 0.9000 of version 1 in production" in err
+    assert services("promote", "vision.classify", "2", "--force")[0] == 0
+    assert services("rollback", "vision.classify") == (0, said, "")
+
+
+def test_a_damaged_version_is_told_by_the_file(home: Path) -> None:
+    from cluster.errors import Corrupt
+
+    add(home, "one", 0.9)
+    (Registry(home).folder("vision.classify", 1) / "weights").write_bytes(b"x")
+    with pytest.raises(Corrupt, match=r"weights of vision\.classify version 1 is not what was"):
+        load("vision.classify", 1)
