@@ -57,8 +57,8 @@ class Batcher(Generic[I, O]):
             self._forget(futures)
 
     def _forget(self, futures: Sequence[asyncio.Future[O]]) -> None:
-        """A caller that hung up leaves nothing to compute, takes no place, leaves no error unheard."""
-        if any([future.cancel() for future in futures]):
+        """A caller that hung up leaves nothing to compute, no place taken and no error unheard."""
+        if sum(future.cancel() for future in futures):
             self._waiting = deque(pair for pair in self._waiting if not pair[1].done())
         for future in futures:
             if not future.cancelled():

@@ -122,6 +122,7 @@ def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> 
     if not settings.home.is_dir():
         say("Nothing runs here.")
         return False
+    disconnect()
     path = settings.home / "engine.lock"
     with host.lock(path):
         engine = _read(settings)
@@ -153,6 +154,19 @@ def connect(settings: Settings) -> None:
     if address != "auto" and not host.listens(address.removeprefix("ray://")):
         raise Unavailable(f"No Ray answers at {address}.", hint=START)
     _join(address)
+
+
+def disconnect() -> None:
+    """Leave the cluster, if this process joined one: Ray aborts a driver whose cluster ends."""
+    ray: Any = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
+
+
+def logs(settings: Settings) -> Path:
+    """Where Ray logs on this machine, or logged before it was taken down."""
+    engine = _read(settings)
+    return engine.folder / "session_latest" / "logs" if engine else settings.home / "logs"
 
 
 def status(settings: Settings) -> Status:

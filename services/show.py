@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from cluster.features.ingest import Ingested
 from cluster.registry import Manifest
@@ -119,7 +119,7 @@ def versions(manifests: Sequence[Manifest], aliases: Mapping[str, int]) -> None:
 
 def served(models: Sequence[tuple[Manifest, str]]) -> None:
     """What is served and where, as a table."""
-    table = Table("capability", "version", "metric", "URL")
+    table = Table("capability", "version", "metric", Column("URL", overflow="fold"))
     for made, url in models:
         score = f"{made.objective} {made.score:.4f}"
         table.add_row(made.task, str(made.version), score, url)

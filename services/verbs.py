@@ -254,7 +254,7 @@ def logs(task: str, lines: int) -> list[str]:
     """
     if task and task != "door":
         catalog.find(task)
-    folder = settings().home / "logs" / "serve"
+    folder = engine.logs(settings()) / "serve"
     files = sorted(folder.glob(f"replica_{task}_*.log" if task else "*.log"))
     found = sorted(line for file in files for line in file.read_text(errors="replace").splitlines())
     if not found:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.batch import (
+    Arrays,
     chunks,
     concat,
     length,
@@ -67,7 +68,7 @@ def test_a_seed_decides_the_order_and_every_number_is_in_it() -> None:
 
 def test_arrays_come_back_as_they_were_whatever_their_order_in_memory(tmp_path: Path) -> None:
     matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
-    arrays = {"turned": matrix.T, "strided": np.arange(10)[::3], "none": np.zeros((0, 4))}
+    arrays: Arrays = {"turned": matrix.T, "strided": np.arange(10)[::3], "none": np.zeros((0, 4))}
     save_arrays(arrays, tmp_path / "arrays.safetensors")
     found = load_arrays(tmp_path / "arrays.safetensors")
     assert found.keys() == arrays.keys()

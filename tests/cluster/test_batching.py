@@ -172,7 +172,7 @@ def test_too_many_that_wait_are_refused_with_a_time_to_come_back() -> None:
             await shared.answer([4, 5])
         assert refused.value.retry_after_s == 1.0
         model.held.set()
-        assert await asyncio.gather(first, waiting) == [[2], [4, 6]]
+        assert [await first, await waiting] == [[2], [4, 6]]
 
     assert run(test) == []
     assert model.batches == [[1], [2, 3]]
@@ -193,7 +193,7 @@ def test_a_caller_that_hangs_up_leaves_nothing_to_compute_and_no_place_taken() -
         other = asyncio.create_task(shared.answer([4, 5]))
         await asyncio.sleep(0.01)
         model.held.set()
-        assert await asyncio.gather(first, other) == [[2], [8, 10]]
+        assert [await first, await other] == [[2], [8, 10]]
 
     assert run(test) == []
     assert model.batches == [[1], [4, 5]]

@@ -39,7 +39,7 @@ def test_a_knob_of_several_values_is_written_with_commas() -> None:
 
 
 def test_an_unknown_knob_offers_the_nearest() -> None:
-    with pytest.raises(InvalidInput, match="There is no knob 'epoch'. Did you mean 'epochs'?"):
+    with pytest.raises(InvalidInput, match=r"There is no knob 'epoch'. Did you mean 'epochs'?"):
         Knobs.parse(["epoch=3"])
 
 
@@ -54,7 +54,7 @@ def test_a_value_out_of_bounds_is_told_with_the_bounds() -> None:
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "three", ""])
 def test_what_is_no_number_is_refused(value: str) -> None:
-    with pytest.raises(InvalidInput, match="^lr = "):
+    with pytest.raises(InvalidInput, match=r"^lr = "):
         Knobs.parse([f"lr={value}"])
 
 
@@ -87,5 +87,5 @@ def test_a_config_does_not_change_and_defaults_are_checked_too() -> None:
     class Wrong(Config):
         epochs: Annotated[int, Between(1, 100)] = 0
 
-    with pytest.raises(InvalidInput, match="^epochs = 0 is not allowed"):
+    with pytest.raises(InvalidInput, match=r"^epochs = 0 is not allowed"):
         Wrong.parse()

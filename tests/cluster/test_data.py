@@ -76,7 +76,7 @@ def test_the_shards_of_workers_are_a_partition_of_about_equal_size(
 ) -> None:
     made = plan(Side, store, memory_share=0.9)
     shards = [names(made, "train", rank=rank, workers=workers) for rank in range(workers)]
-    assert sorted(sum(shards, [])) == sorted(names(made, "train"))
+    assert sorted(name for shard in shards for name in shard) == sorted(names(made, "train"))
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
@@ -180,5 +180,5 @@ def test_streamed_rows_come_in_passes_and_are_never_whole() -> None:
     assert len(list(rows.shuffled(4, seed=3))) == 2
     assert shard.asked[1]["drop_last"] is True
     assert shard.asked[1]["local_shuffle_seed"] == 3
-    with pytest.raises(NotEnough, match="8 rows of 'points' do not fit.*LEPTON_MEMORY_SHARE"):
+    with pytest.raises(NotEnough, match=r"8 rows of 'points' do not fit.*LEPTON_MEMORY_SHARE"):
         rows.whole()

@@ -55,15 +55,15 @@ def test_a_wrong_row_is_named_with_its_field(model: Model) -> None:
     with pytest.raises(InvalidInput, match=r"^Row 1, x: Input should be a valid number") as refused:
         model.predict([ROWS[0], {"x": "far", "y": 0}])
     assert refused.value.pointer == "/inputs/1/x"
-    with pytest.raises(InvalidInput, match="^Row 0, y: Field required"):
+    with pytest.raises(InvalidInput, match=r"^Row 0, y: Field required"):
         model.predict([{"x": 1.0}])
-    with pytest.raises(InvalidInput, match="^Row 0, whole: "):
+    with pytest.raises(InvalidInput, match=r"^Row 0, whole: "):
         model.predict([3])
 
 
 @pytest.mark.parametrize("rows", [{"x": 1.0, "y": 2.0}, "0.5,0.5", b"x", 7, None])
 def test_what_holds_no_rows_is_refused_with_what_does(rows: Any) -> None:
-    with pytest.raises(InvalidInput, match="does not hold rows. Give a list of dicts"):
+    with pytest.raises(InvalidInput, match=r"does not hold rows. Give a list of dicts"):
         as_rows(rows)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
+import pytest
 
 from cluster import host
 from cluster.engine import Engine
@@ -25,6 +26,13 @@ TINY = {
     RECSYS: ["choose=false"],
 }
 """Knobs with which each training takes seconds."""
+MARKS = [
+    pytest.mark.ray,
+    pytest.mark.timeout(600),
+    # theirs, not ours: they warn about how they themselves use Pydantic, files and each other
+    *(pytest.mark.filterwarnings(rf"ignore:::{name}\b") for name in ("ray", "mlflow", "alembic")),
+]
+"""What every test of these has."""
 LEPTON = [sys.executable, "-c", "import sys; from lepton.cli import main; sys.exit(main())"]
 """What the `lepton` command runs."""
 
@@ -35,7 +43,7 @@ def train(
     workers: int = 1,
     seed: int = 0,
     again: bool = False,
-    on_progress: Callable[[dict[str, float]], None] = lambda _: None,
+    on_progress: verbs.Progress = lambda _: None,
 ) -> Manifest:
     """A version, trained as `python -m services train` does it."""
     wanted = verbs.Training(task, knobs or TINY[task], workers=workers, seed=seed, again=again)
@@ -92,7 +100,9 @@ def until(true: Callable[[], bool], *, wait_s: float, what: str) -> float:
     return time.monotonic() - began
 
 
-def run(words: Sequence[str], *, wait_s: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+def run(
+    words: Sequence[str], *, wait_s: float = 120, **env: str
+) -> subprocess.CompletedProcess[str]:
     """A command that ended, with what it printed; variables are added to its environment."""
     return subprocess.run(
         words,

@@ -21,11 +21,11 @@ from cluster.tracking import Tracker
 from lepton.wire import Readiness, TaskList
 from services import catalog, verbs
 from services.schemas import path_of
-from tests.e2e.steps import LEPTON, NLP, RECSYS, ROWS, VISION, folder, replicas, run
+from tests.e2e.steps import LEPTON, MARKS, NLP, RECSYS, ROWS, VISION, folder, replicas, run
 from tests.support import problem, questions
 from tests.test_contract import alike
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = MARKS
 
 NAMES = list(ROWS)
 COUNT = 3
@@ -184,13 +184,17 @@ def test_the_door_says_what_is_served_and_how_to_ask(
     ready = http.get("/readyz")
     assert ready.status_code == 200
     assert Readiness.model_validate_json(ready.content).tasks == dict.fromkeys(NAMES, "ready")
-    found = {task.name: task for task in TaskList.model_validate_json(http.get("/v1/tasks").content).tasks}
+    found = {
+        task.name: task
+        for task in TaskList.model_validate_json(http.get("/v1/tasks").content).tasks
+    }
     assert found.keys() == set(catalog.names())
     for name, made in served.items():
         task = catalog.find(name)
         assert found[name].version == str(made.version)
-        assert found[name].metric
-        assert found[name].metric.value == pytest.approx(made.score)
+        metric = found[name].metric
+        assert metric
+        assert metric.value == pytest.approx(made.score)
         assert found[name].input == task.Input.model_json_schema()
         assert http.get(f"/v1/tasks/{name}").json() == found[name].model_dump(mode="json")
     document = http.get("/openapi.json").json()
@@ -234,7 +238,7 @@ def test_a_body_over_the_limit_is_a_problem_and_an_error_of_the_client(
     assert answer.status_code == 413
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["code"] == "too-large"
-    with lepton.Client(engine.url) as client, pytest.raises(lepton.InvalidInput):
+    with lepton.Client(engine.url) as client, pytest.raises(lepton.TooLarge):
         client.predict(NLP, [{"text": huge}])
 
 
@@ -251,10 +255,10 @@ def test_a_capability_that_is_not_deployed_is_a_503_that_says_how_to_serve_it(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_replica_maps_no_torch(
-    name: str, served: dict[str, Manifest], engine: Engine
-) -> None:
+def test_a_replica_maps_no_torch(name: str, served: dict[str, Manifest], engine: Engine) -> None:
     (replica,) = replicas(engine, name)
-    mapped = {line.split()[-1] for line in Path(f"/proc/{replica.pid}/maps").read_text().splitlines()}
+    mapped = {
+        line.split()[-1] for line in Path(f"/proc/{replica.pid}/maps").read_text().splitlines()
+    }
     assert any("onnxruntime" in path for path in mapped) == (name != RECSYS)
     assert not [path for path in mapped if "/torch/" in path or "libtorch" in path]

@@ -106,8 +106,9 @@ def test_inputs_are_answered_in_order_with_the_version_and_the_id(
 
 
 @pytest.mark.parametrize(
-    "media", ["application/json; charset=utf-8", "Application/JSON", "application/x-www-form-urlencoded"]
-)  # fmt: skip
+    "media",
+    ["application/json; charset=utf-8", "Application/JSON", "application/x-www-form-urlencoded"],
+)
 def test_json_is_read_under_each_of_its_usual_names(toy: Starlette, media: str) -> None:
     assert send(toy, {"inputs": [{"x": 1, "y": 2}]}, content_type=media).status_code == 200
 

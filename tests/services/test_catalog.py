@@ -48,7 +48,7 @@ def test_every_view_that_a_capability_learns_from_can_be_ingested() -> None:
 
 def test_a_wrong_view_offers_the_nearest() -> None:
     assert catalog.find_view("images").columns.keys() == {"image", "label"}
-    with pytest.raises(NotFound, match="There is no view 'image'. Did you mean 'images'?"):
+    with pytest.raises(NotFound, match=r"There is no view 'image'. Did you mean 'images'?"):
         catalog.find_view("image")
 
 

@@ -1,0 +1,36 @@
+"""What is served stays small while nobody asks, and keeps to this machine."""
+
+import psutil
+
+from cluster import host
+from cluster.engine import Engine
+from cluster.registry import Manifest
+from tests.e2e.steps import MARKS, processes
+
+pytestmark = MARKS
+
+MIB = 2**20
+REPLICA_MIB = 200
+"""More than an idle replica takes, memory shared with others left out."""
+
+
+def test_idle_replicas_and_the_door_are_small(served: dict[str, Manifest], engine: Engine) -> None:
+    sizes = {
+        process.cmdline()[0]: host.resident_bytes(process) / MIB
+        for process in processes(engine, "ray::ServeReplica")
+    }
+    assert len(sizes) == len(served) + 1
+    assert max(sizes.values()) < REPLICA_MIB, sizes
+
+
+def test_every_port_of_the_services_listens_on_loopback(
+    served: dict[str, Manifest], engine: Engine
+) -> None:
+    abroad = {
+        (process.name(), connection.laddr.ip, connection.laddr.port)
+        for process in host.family(engine.pid, engine.born, engine.mark)
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+        and connection.laddr.ip.removeprefix("::ffff:") not in {"127.0.0.1", "::1"}
+    }
+    assert not abroad
