@@ -83,8 +83,7 @@ def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
         job: what to train on which rows.
         on_progress: called with each report and each sentence of rank 0, in a thread of its own.
 
-    Returns:
-        The manifest of the version that the run made.
+    Returns the manifest of the version that the run made.
 
     Raises:
         InvalidInput: the capability cannot learn from these rows, or not on that many workers.

@@ -59,9 +59,8 @@ def run(data: Path | None) -> None:
             verbs.up(show.say)
             for view in ROWS:
                 _ingest(view, data, here)
-            served = [
-                _serve(task, here, KNOBS.get(task, []) if data is None else []) for task in TASKS
-            ]
+            knobs = KNOBS if data is None else {}
+            served = [_serve(task, here, knobs.get(task, [])) for task in TASKS]
             show.served([(s.manifest, s.url) for s in served])
             show.say(f"All of it took {time.monotonic() - began:.0f} s. Ask it:")
             for line in _ways_to_ask(here):

@@ -80,7 +80,7 @@ class Side(NeuralTask[Config, Input, Output]):
                 )
 
             def forward(self, point: "nn.Module") -> "nn.Module":
-                return self.stack(point)
+                return self.stack(point)  # type: ignore[no-any-return]
 
         return Line(self.config.dropout)
 
