@@ -30,7 +30,7 @@ def test_the_tables_hold_the_figures(tmp_path: Path) -> None:
         "| epochs | 3 |",
         "| train | 1,200 |",
         "View points at commit 4.",
-        "Measured on 1,270 ",
+        "On 1,270 questions",
         "with seed 7 on 2 worker(s)",
         "## Confusion matrix",
         "(curves.png)",

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ COUNT = 3
 
 
 @pytest.fixture(scope="module")
-def http(engine: Engine) -> httpx.Client:
-    return httpx.Client(base_url=engine.url, timeout=30)
+def http(engine: Engine) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=engine.url, timeout=30) as client:
+        yield client
 
 
 def rows(name: str) -> list[dict[str, Any]]:
