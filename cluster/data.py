@@ -83,7 +83,7 @@ class Plan:
             return Resident(self._read(mine))
         import ray.train  # noqa: PLC0415 - resident rows need no Ray
 
-        return Streamed(ray.train.get_dataset_shard(TRAIN), self.view, len(mine))
+        return Streamed(ray.train.get_dataset_shard(TRAIN), self, len(mine))
 
     def datasets(self) -> "dict[str, ray.data.Dataset]":
         """The training rows as a Ray Data set that reads Parquet in pieces; none if resident."""
@@ -106,10 +106,18 @@ class Plan:
     def _read(self, numbers: NDArray[np.int64]) -> Batch:
         """The rows of those numbers, decoded after the others are dropped, with their features."""
         stored = self.snapshot.table(list(self.view.schema))
-        rows: Batch = self.view.unpack(stored.take(pa.array(numbers)))
-        for view, snapshot in self.features:
-            rows = join(rows, view, snapshot.read(view) if snapshot.rows else None)
+        return self.joined(self.view.unpack(stored.take(pa.array(numbers))))
+
+    def joined(self, rows: Batch) -> Batch:
+        """Rows with the columns of the features beside them."""
+        for (view, _), known in zip(self.features, self._known, strict=True):
+            rows = join(rows, view, known)
         return rows
+
+    @cached_property
+    def _known(self) -> list[Batch | None]:
+        """The rows of each feature; None where there are none."""
+        return [s.read(view) if s.rows else None for view, s in self.features]
 
 
 def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
@@ -124,15 +132,14 @@ def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
         InvalidInput: there is nothing to learn from, or nothing to measure with.
     """
     view = task.examples
-    snapshot = store.snapshot(view)
+    snapshot = store.head(view)
     if not snapshot.rows:
         raise InvalidInput(
             f"There are no {view.name} to train {task.name()} on.",
             hint=f"Ingest some: python -m services ingest {view.name} PATH",
         )
-    snapshot.check({name: column.arrow for name, column in view.schema.items()})
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
-    features = tuple((feature, store.snapshot(feature)) for feature in task.features)
+    features = tuple((feature, store.head(feature)) for feature in task.features)
     made = Plan(view, snapshot, task.split, resident, features)
     for part in (TRAIN, TEST):
         if not made.counts[part]:
@@ -148,15 +155,15 @@ class Streamed(Rows):
 
     resident = False
 
-    def __init__(self, shard: "ray.data.DataIterator", view: View, count: int) -> None:
+    def __init__(self, shard: "ray.data.DataIterator", plan: Plan, count: int) -> None:
         self.count = count
         self._shard = shard
-        self._view = view
+        self._plan = plan
 
     def whole(self) -> Batch:
         """Refuse: they are streamed because they do not fit."""
         raise NotEnough(
-            f"{self.count} rows of {self._view.name!r} do not fit the share of memory that "
+            f"{self.count} rows of {self._plan.view.name!r} do not fit the share of memory that "
             "training may take.",
             hint="Raise LEPTON_MEMORY_SHARE, or use a machine with more memory.",
         )
@@ -164,7 +171,7 @@ class Streamed(Rows):
     def batches(self, size: int) -> Iterator[Batch]:
         """One pass over the rows, `size` at a time."""
         for table in self._shard.iter_batches(batch_size=size, batch_format="pyarrow"):
-            yield self._view.unpack(table)
+            yield self._plan.joined(self._plan.view.unpack(table))
 
     def shuffled(self, size: int, *, seed: int) -> Iterator[Batch]:
         """One pass through a buffer that mixes rows, in full batches."""
@@ -176,4 +183,4 @@ class Streamed(Rows):
             local_shuffle_seed=seed,
         )
         for table in buffered:
-            yield self._view.unpack(table)
+            yield self._plan.joined(self._plan.view.unpack(table))

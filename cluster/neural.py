@@ -174,6 +174,8 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
 def _save_state(state: State, folder: Path) -> None:
     arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
     large = {name: value for name, value in state.items() if isinstance(value, dict | list)}
+    if taken := large.keys() & {"config", "curves", "state", "manifest"}:
+        raise ValueError(f"study() names {taken} what are files of every version; rename it")
     small = {name: value for name, value in state.items() if name not in arrays | large}
     save_arrays(arrays, folder / "state.safetensors")
     for name, value in large.items():

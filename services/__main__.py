@@ -64,7 +64,7 @@ def train(
     task: TaskName,
     settings: Annotated[list[str] | None, typer.Argument(help="Knobs: epochs=3 lr=0.01.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Ray Train workers.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="What makes two runs alike.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="What makes two runs alike.")] = 0,
     again: Annotated[bool, typer.Option("--again", help="Train though this run ended.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Train on the ingested rows; the result is registered as the candidate."""

@@ -74,7 +74,7 @@ class Store:
             Conflict: the stored columns are not the view's.
         """
         stage = Stage(view, self._folder(view.name), datetime.now(UTC))
-        self._head(view)
+        self.head(view)
         try:
             yield stage
         finally:
@@ -90,7 +90,7 @@ class Store:
         """
         stage.flush()
         while True:
-            old = self._head(stage.view)
+            old = self.head(stage.view)
             files, written, made = _merge(old, stage)
             if written.commit == old.commit:
                 return written
@@ -134,8 +134,12 @@ class Store:
         names = [folder.parent.name for folder in folders]
         return [self.snapshot(name) for name in names if self._commits(name)]
 
-    def _head(self, view: View) -> Snapshot:
-        """The newest snapshot, or an empty one, once its columns are known to be the view's."""
+    def head(self, view: View) -> Snapshot:
+        """The newest snapshot, or an empty one, once its columns are known to be the view's.
+
+        Raises:
+            Conflict: the stored columns are not the view's.
+        """
         commits = self._commits(view.name)
         if not commits:
             return Snapshot(view.name, self._folder(view.name), 0, _columns(view), ())

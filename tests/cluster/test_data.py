@@ -135,9 +135,9 @@ def test_nothing_stored_is_refused_with_the_way_to_get_some(tmp_path: Path) -> N
         plan(Side, Store(tmp_path), memory_share=0.9)
 
 
-def test_missing_features_are_refused_with_the_way_to_get_some(store: Store) -> None:
-    with pytest.raises(LeptonError, match="services ingest weather PATH"):
-        plan(Wet, store, memory_share=0.9)
+def test_features_that_nobody_ingested_are_missing_from_every_row(store: Store) -> None:
+    rows = plan(Wet, store, memory_share=0.9).rows("train").whole()
+    assert rows["weather_missing"].all()
 
 
 def test_rows_of_which_none_is_measured_are_refused(tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ class Shard:
         return [self.view.pack(points(4)), self.view.pack(points(4, start=4))]
 
 
-def test_streamed_rows_come_in_passes_and_are_never_whole() -> None:
+def test_streamed_rows_come_in_passes_and_are_never_whole(store: Store) -> None:
     shard = Shard(labelled_points)
-    rows = Streamed(shard, labelled_points, 8)  # type: ignore[arg-type]
+    rows = Streamed(shard, plan(Side, store, memory_share=0.0), 8)  # type: ignore[arg-type]
     seen = [name for batch in rows.batches(4) for name in batch["point_id"]]
     assert seen == [f"p{number}" for number in range(8)]
     assert len(list(rows.shuffled(4, seed=3))) == 2

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,15 @@ def test_json_over_http_answers_as_the_model_does_in_process(
     assert body["version"] == str(served[name].version)
     assert body["request_id"] == answer.headers["X-Request-ID"]
     assert alike(body["outputs"], answers(name))
+
+
+def test_the_caller_s_own_request_id_comes_back_once(
+    served: dict[str, Manifest], http: httpx.Client
+) -> None:
+    own = {"X-Request-ID": "mine-1"}
+    answer = http.post(path_of(NLP), json={"inputs": [{"text": "fine"}]}, headers=own)
+    assert answer.headers.get_list("X-Request-ID") == ["mine-1"]
+    assert answer.json()["request_id"] == "mine-1"
 
 
 def test_a_picture_or_a_text_may_be_the_whole_body(
@@ -254,6 +264,20 @@ def test_a_capability_that_is_not_deployed_is_a_503_that_says_how_to_serve_it(
     finally:
         verbs.deploy(RECSYS, "production")
     assert http.post(path_of(RECSYS), json={"inputs": [{}]}).status_code == 200
+
+
+def test_status_and_logs_say_what_runs(served: dict[str, Manifest]) -> None:
+    command = [sys.executable, "-m", "services"]
+    status = run([*command, "status"], COLUMNS="200")
+    assert status.returncode == 0, status.stderr
+    for name in (*NAMES, "door"):
+        (line,) = [line for line in status.stdout.splitlines() if f" {name} " in line]
+        assert " ready " in line
+        assert "1 running" in line
+    for name in NAMES:
+        logged = run([*command, "logs", name, "--lines", "3"])
+        assert logged.returncode == 0, logged.stderr
+        assert 0 < len(logged.stdout.splitlines()) <= 3
 
 
 @pytest.mark.parametrize("name", NAMES)

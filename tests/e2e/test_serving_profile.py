@@ -1,5 +1,7 @@
 """What is served stays small while nobody asks, and keeps to this machine."""
 
+from typing import Any
+
 import psutil
 
 from cluster import host
@@ -14,11 +16,14 @@ REPLICA_MIB = 200
 """More than an idle replica takes, memory shared with others left out."""
 
 
-def test_idle_replicas_and_the_door_are_small(served: dict[str, Manifest], engine: Engine) -> None:
+def test_idle_replicas_and_the_door_are_small(
+    served: dict[str, Manifest], engine: Engine, record_property: Any
+) -> None:
     sizes = {
         process.cmdline()[0]: host.resident_bytes(process) / MIB
         for process in processes(engine, "ray::ServeReplica")
     }
+    record_property("replica_mib", sizes)
     assert len(sizes) == len(served) + 1
     assert max(sizes.values()) < REPLICA_MIB, sizes
 
