@@ -60,6 +60,7 @@ def confusion(truth: Sequence[str], predicted: Sequence[str], *, most: int = 25)
 def draw_curves(curves: Curves, path: Path, *, title: str) -> None:
     """Plot the loss and the watched metrics by epoch as a PNG."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second, only when training ends
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     epochs = [point["epoch"] for point in curves]
     metrics = [n for n in curves[-1] if n not in {"step", "epoch", "loss", "lr"}]
@@ -72,6 +73,8 @@ def draw_curves(curves: Curves, path: Path, *, title: str) -> None:
     right.set(xlabel="epoch", ylabel="on watched rows")
     if metrics:
         right.legend()
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(path, dpi=110)
 
 

@@ -20,15 +20,11 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster import host, profile
-from cluster.errors import Conflict, NotEnough, Unavailable
+from cluster.errors import Conflict, Unavailable
 from cluster.settings import Settings, environment, export
 
 NAMESPACE: Final = "lepton"
 START: Final = "Start it with `python -m services up`."
-MIB: Final = 2**20
-HOME_NEED_BYTES: Final = 512 * MIB
-TEMP_NEED_BYTES: Final = 1024 * MIB  # logs, and objects that do not fit in memory
-STORE_FLOOR_BYTES: Final = 80 * MIB  # Ray asks for 75
 
 
 class Engine(BaseModel):
@@ -98,8 +94,10 @@ def up(
                 return engine
             say("Ray died here. Cleaning up and starting anew.")
             _clear(settings, engine)
-        folder = host.private_folder(_run_folder(settings))
-        store_bytes = _check_room(settings, folder, free_bytes)
+        folder = _run_folder(settings)
+        store_bytes = host.check_room(
+            settings.home, folder.parent, store_mb=settings.object_store_mb, free_bytes=free_bytes
+        )
         host.check_port(settings.host, settings.port, "LEPTON_PORT")
         host.check_port("127.0.0.1", settings.dashboard_port, "LEPTON_DASHBOARD_PORT")
         if not profile.has_haproxy():
@@ -107,7 +105,7 @@ def up(
                 "HAProxy comes with Ray on Linux only: its own proxy serves, at a seventh the rate."
             )
         say("Starting Ray.")
-        engine = _launch(settings, folder, store_bytes)
+        engine = _launch(settings, host.private_folder(folder), store_bytes)
         try:
             _start_serve(engine, settings, say, time.monotonic() + wait_s)
         except BaseException:
@@ -358,32 +356,6 @@ def _ask(
         return (answer.json() if answer.content else {}) if answer.is_success else None
     except (httpx.HTTPError, ValueError):
         return None
-
-
-def _check_room(settings: Settings, folder: Path, free_bytes: Callable[[Path], int]) -> int:
-    """How large the object store may be, once there is room for everything."""
-    for place, need, what in (
-        (settings.home, HOME_NEED_BYTES, "models and features"),
-        (folder, TEMP_NEED_BYTES, "Ray's temporary files"),
-    ):
-        if (have := free_bytes(place)) < need:
-            raise NotEnough(
-                f"The disk of {place} has {have // MIB} MiB free; {what} need {need // MIB} MiB.",
-                hint="Free some room there, or set LEPTON_HOME to another disk.",
-            )
-    shared = Path("/dev/shm")  # noqa: S108 - the memory where Ray keeps objects
-    memory_bytes = psutil.virtual_memory().total
-    wish = (settings.object_store_mb or 0) * MIB or min(memory_bytes // 10, 2048 * MIB)
-    if not shared.exists():  # not Linux: Ray keeps objects in its temporary folder
-        return max(wish, STORE_FLOOR_BYTES)
-    have = int(free_bytes(shared) * 0.95)
-    need = wish if settings.object_store_mb else STORE_FLOOR_BYTES
-    if have < need:
-        raise NotEnough(
-            f"{shared} has {have // MIB} MiB free; Ray's objects need {need // MIB} MiB.",
-            hint="Enlarge it (docker run --shm-size=1g), or lower LEPTON_OBJECT_STORE_MB.",
-        )
-    return max(min(wish, have), STORE_FLOOR_BYTES)
 
 
 def _run_folder(settings: Settings) -> Path:

@@ -7,13 +7,19 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import psutil
 
-from cluster.errors import Conflict
+from cluster.errors import Conflict, NotEnough
+
+MIB: Final = 2**20
+HOME_NEED_BYTES: Final = 512 * MIB
+TEMP_NEED_BYTES: Final = 1024 * MIB  # logs, and objects that do not fit in memory
+STORE_FLOOR_BYTES: Final = 80 * MIB  # Ray asks for 75
 
 
 def born(pid: int) -> int | None:
@@ -87,6 +93,37 @@ def check_port(host: str, port: int, variable: str) -> None:
                 f"Port {port} is taken{_owner(port)}.",
                 hint=f"Stop that, or choose another with {variable}.",
             ) from None
+
+
+def check_room(
+    home: Path, temp: Path, *, store_mb: int | None, free_bytes: Callable[[Path], int]
+) -> int:
+    """How many bytes Ray's object store may take, once there is room for everything.
+
+    Raises:
+        NotEnough: a disk or /dev/shm has less than is needed.
+    """
+    for place, need, what in (
+        (home, HOME_NEED_BYTES, "models and features"),
+        (temp, TEMP_NEED_BYTES, "Ray's temporary files"),
+    ):
+        if (have := free_bytes(place)) < need:
+            raise NotEnough(
+                f"The disk of {place} has {have // MIB} MiB free; {what} need {need // MIB} MiB.",
+                hint="Free some room there, or set LEPTON_HOME to another disk.",
+            )
+    shared = Path("/dev/shm")  # noqa: S108 - the memory where Ray keeps objects
+    wish = (store_mb or 0) * MIB or min(psutil.virtual_memory().total // 10, 2048 * MIB)
+    if not shared.exists():  # not Linux: Ray keeps objects in its temporary folder
+        return max(wish, STORE_FLOOR_BYTES)
+    have = int(free_bytes(shared) * 0.95)
+    need = wish if store_mb else STORE_FLOOR_BYTES
+    if have < need:
+        raise NotEnough(
+            f"{shared} has {have // MIB} MiB free; Ray's objects need {need // MIB} MiB.",
+            hint="Enlarge it (docker run --shm-size=1g), or lower LEPTON_OBJECT_STORE_MB.",
+        )
+    return max(min(wish, have), STORE_FLOOR_BYTES)
 
 
 def listens(address: str, *, timeout_s: float = 2.0) -> bool:

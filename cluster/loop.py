@@ -173,19 +173,19 @@ class Loop:
         return self.task.score(rows, self.task.decode(arrays, rows))
 
     def lr(self) -> float:
-        """The learning rate of this step: OneCycle (Smith 2018, arXiv:1803.09820) or cosine."""
+        """The learning rate of this step: up in a line, then down in a line or a half cosine.
+
+        OneCycle is Smith 2018 (arXiv:1803.09820), the cosine Loshchilov and Hutter 2017
+        (arXiv:1608.03983).
+        """
         done, warmup = self.step / self.steps, self.config.warmup
-        scale: float
-        match self.config.schedule:
-            case "onecycle" if done < warmup:
-                scale = 0.04 + 0.96 * done / warmup
-            case "onecycle":
-                scale = max(0.0, (1 - done) / (1 - warmup))
-            case "cosine":
-                scale = 0.5 * (1 + math.cos(math.pi * done))
-            case _:
-                scale = 1.0
-        return self.config.lr * scale
+        if self.config.schedule == "constant":
+            return self.config.lr
+        if done < warmup:
+            return self.config.lr * (0.04 + 0.96 * done / warmup)
+        left = max(0.0, (1 - done) / (1 - warmup))
+        cosine = self.config.schedule == "cosine"
+        return self.config.lr * (0.5 - 0.5 * math.cos(math.pi * left) if cosine else left)
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         """Arrays on the device of this run."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,15 @@ MOST_CHARACTERS = 100_000
 LEARNT_FROM = 200_000  # texts that a tokenizer is learnt from; more change little
 ROWS = 1_024
 OWN: Mapping[str, Mapping[str, Any]] = {
-    "rnn": {"epochs": 8, "batch_size": 64, "lr": 2e-3, "clip_norm": 1.0, "weight_decay": 0.01,
-            "label_smoothing": 0.1},
-    "transformer": {"epochs": 8, "batch_size": 64, "lr": 1e-3, "clip_norm": 1.0,
-                    "weight_decay": 0.01, "label_smoothing": 0.1, "dropout": 0.2},
-    "backbone": {"epochs": 3, "batch_size": 32, "lr": 5e-5, "clip_norm": 1.0,
-                 "weight_decay": 0.01, "dropout": 0.1},
+    "rnn": {"epochs": 8, "batch_size": 64, "lr": 3e-3, "clip_norm": 1.0, "weight_decay": 0.01},
+    "transformer": {
+        "epochs": 8, "batch_size": 64, "lr": 1e-3, "clip_norm": 1.0, "weight_decay": 0.01,
+        "dropout": 0.2,
+    },
+    "backbone": {
+        "epochs": 3, "batch_size": 32, "lr": 5e-5, "clip_norm": 1.0, "weight_decay": 0.01,
+        "dropout": 0.1,
+    },
 }  # fmt: skip
 """What an encoder's knobs are where they are not given; `bag` has those of Config."""
 
@@ -44,20 +47,22 @@ class Config(NeuralConfig):
 
     encoder: str = "bag"
     longest: Annotated[int, Between(8, 8_192)] = 1_024
-    words: Annotated[int, Between(0, 5)] = 2
+    words: Annotated[int, Between(0, 5)] = 3
     chars: Annotated[int, Between(0, 8)] = 5
     least: Annotated[int, Between(1, 100)] = 2
     vocabulary: Annotated[int, Between(300, 1_000_000)] = 200_000
     dim: Annotated[int, Between(0, 1_024)] = 0
     lean: Annotated[float, Between(0.0, 2.0)] = 0.4
     gain: Annotated[float, Between(0.01, 20.0, log=True)] = 2.0
-    width: Annotated[int, Between(8, 2_048)] = 128
+    width: Annotated[int, Between(8, 2_048)] = 96
     depth: Annotated[int, Between(1, 24)] = 2
     epochs: Annotated[int, Between(1, 1_000)] = 4
     lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 2e-2
+    schedule: Literal["onecycle", "cosine", "constant"] = "cosine"
     warmup: Annotated[float, Between(0.0, 0.9)] = 0.1
     weight_decay: Annotated[float, Between(0.0, 1.0)] = 0.0
     dropout: Annotated[float, Between(0.0, 0.9)] = 0.5
+    label_smoothing: Annotated[float, Between(0.0, 0.5)] = 0.1
 
     @model_validator(mode="before")
     @classmethod

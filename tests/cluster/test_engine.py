@@ -89,6 +89,7 @@ def test_a_taken_port_is_named_with_its_process(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_with_what_is_needed_and_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(NotEnough, match=r"has 3 MiB free; models and features need 512 MiB"):
         engine.up(here(tmp_path), free_bytes=lambda _: 3 * 2**20)
+    assert not engine._run_folder(here(tmp_path)).exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Ray uses its temporary folder")
