@@ -183,9 +183,10 @@ class Loop:
             return self.config.lr
         if done < warmup:
             return self.config.lr * (0.04 + 0.96 * done / warmup)
-        left = max(0.0, (1 - done) / (1 - warmup))
-        cosine = self.config.schedule == "cosine"
-        return self.config.lr * (0.5 - 0.5 * math.cos(math.pi * left) if cosine else left)
+        left: float = max(0.0, (1 - done) / (1 - warmup))
+        if self.config.schedule == "cosine":
+            left = 0.5 - 0.5 * math.cos(math.pi * left)
+        return self.config.lr * left
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         """Arrays on the device of this run."""
