@@ -100,7 +100,7 @@ class Plan:
             return table.filter(pa.array(np.isin(drawn, ray.get(kept))))
 
         files = [str(path) for path in self.snapshot.paths]
-        stored = ray.data.read_parquet(files, columns=list(view.schema))
+        stored = ray.data.read_parquet(files).select_columns(list(view.schema))
         return {TRAIN: stored.map_batches(of_part, batch_format="pyarrow")}
 
     def _read(self, numbers: NDArray[np.int64]) -> Batch:

@@ -101,7 +101,7 @@ class Loop:
         self.task, self.run, self.network = task, run, network
         self.config: NeuralConfig = task.config
         self.feed = Feed(task, rows, run)
-        self.steps = self.feed.steps_per_epoch * self.config.epochs
+        self.steps: int = self.feed.steps_per_epoch * self.config.epochs
         self.step = 0
         self.loss = torch.zeros((), device=run.device)  # summed over the steps of this epoch
         self.precision = self.config.precision
