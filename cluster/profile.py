@@ -131,7 +131,12 @@ def keep_replica_private() -> None:
 def _write_problems(folder: Path) -> None:
     for status, (code, title) in PROBLEMS.items():
         problem = json.dumps(
-            {"type": f"urn:lepton:problem:{code}", "title": title, "status": status, "code": code}
+            {
+                "type": f"https://lepton.dev/problems/{code}",
+                "title": title,
+                "status": status,
+                "code": code,
+            }
         )
         (folder / f"{status}.json").write_text(problem)
         (folder / f"{status}.http").write_text(

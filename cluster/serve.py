@@ -22,8 +22,10 @@ from cluster.registry import Registry
 from cluster.settings import Settings
 
 Answer = Callable[[Sequence[BaseModel]], Awaitable[tuple[int, list[BaseModel]]]]
-Build = Callable[[type[AnyTask], Answer], Any]
-"""Makes the HTTP application of a capability, given what answers its inputs."""
+Build = Callable[[type[AnyTask], Answer, Callable[[], int]], Any]
+"""Makes the HTTP application of a capability, given what answers its inputs and which version."""
+
+log = logging.getLogger("ray.serve")  # what a replica's log file holds
 
 DOOR = "door"
 State = Literal["ready", "starting", "stopped", "failed"]
@@ -74,7 +76,19 @@ class Replica:
         self.batcher: Batcher[BaseModel, BaseModel] | None = None
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
-        """Load a version beside the one that answers, try it, then let it answer instead."""
+        """Load a version beside the one that answers, try it, then let it answer instead.
+
+        Ray Serve stops a replica whose reconfigure raises, even the only one. So where a version
+        answers already it goes on answering, and whoever deploys sees which one that is.
+        """
+        try:
+            await self._take_over(config)
+        except Exception:
+            if self.model is None:
+                raise
+            log.exception("version %s of %s does not load", config["version"], self.task.name())
+
+    async def _take_over(self, config: dict[str, Any]) -> None:
         folder = Registry(self.home).folder(self.task.name(), config["version"])
         model = await asyncio.to_thread(Model.open, self.task, folder)
         await asyncio.to_thread(probe, model)
@@ -94,6 +108,10 @@ class Replica:
         version, batcher = self.model.manifest.version, self.batcher
         return version, await batcher.answer(inputs)
 
+    def version(self) -> int:
+        """The version that answers; 0 while none does."""
+        return self.model.manifest.version if self.model else 0
+
     async def check_health(self) -> None:
         """Ask the model a real question; Ray Serve replaces the replica if it cannot answer."""
         if self.model is not None:
@@ -101,7 +119,7 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> Any:
         """The application, made in the replica."""
-        return WithoutId(self.build(self.task, self.answer))
+        return WithoutId(self.build(self.task, self.answer, self.version))
 
 
 class Door:
@@ -186,6 +204,7 @@ def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) 
             look_back_period_s=12,  # longer than the 10 s between two reports of a replica
         ),
         "ray_actor_options": {"num_cpus": 0},
+        "logging_config": {"enable_access_log": False},  # a line a request is a fifth of the rate
         "health_check_period_s": 2,
         "health_check_timeout_s": 10,
         "graceful_shutdown_wait_loop_s": 0.1,

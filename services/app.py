@@ -24,29 +24,34 @@ JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # wh
 BIG_BODY = 65_536  # bytes; reading more than that (a photograph) is left to a thread
 
 
-def build(task: type[AnyTask], answer: Answer) -> Starlette:
+def build(task: type[AnyTask], answer: Answer, version: Callable[[], int] = lambda: 0) -> Starlette:
     """The application of one capability; it stands at the capability's own path.
+
+    POST answers inputs, GET says which version does.
 
     Args:
         task: whose inputs are read.
         answer: batches and predicts.
+        version: says which version answers.
     """
     reader = InputReader(task)
     dump = TypeAdapter(list[task.Output]).dump_json  # type: ignore[name-defined]
     name = orjson.dumps(task.name())
 
-    async def predict(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
+        if request.method != "POST":
+            return json_response({"model": task.name(), "version": str(version())}, request)
         try:
             inputs = await reader.read(request)
         except ValidationError as error:
             return problem(request, _summary(faults := faults_of(error)), faults)
-        version, outputs = await answer(inputs)
+        used, outputs = await answer(inputs)
         number = orjson.dumps(request_id(request.scope))
         body = b'{"model":%b,"version":"%d","outputs":%b,"request_id":%b}'
-        return json_response(body % (name, version, dump(outputs), number), request)
+        return json_response(body % (name, used, dump(outputs), number), request)
 
     return Starlette(
-        routes=[Route("/", predict, methods=["POST"])],
+        routes=[Route("/", respond, methods=["GET", "POST"])],
         middleware=[Middleware(Edge, limit_bytes=task.serving.max_body_bytes)],
         exception_handlers=HANDLERS,
     )

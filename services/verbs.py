@@ -1,13 +1,17 @@
 """Do what the command line, the demo and the tests ask for; print nothing."""
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from cluster import engine
 from cluster.data import Plan, plan
-from cluster.errors import Conflict, InvalidInput, NotFound
+from cluster.errors import Conflict, InvalidInput, NotFound, Unavailable
 from cluster.features.ingest import Ingested
 from cluster.features.ingest import ingest as ingest_files
 from cluster.features.store import Store
@@ -24,6 +28,8 @@ from services.schemas import path_of
 if TYPE_CHECKING:
     from cluster import serve
 
+TAKE_OVER_S = 30.0
+ASKED_IN_A_ROW = 8
 Progress = Callable[[dict[str, float] | str], None]
 
 
@@ -178,8 +184,25 @@ def deploy(task: str, reference: str) -> str:
 
     engine.connect(here)
     serve.deploy(capability, version, here, build_app)
+    url = here.url + path_of(task)
+    _await_version(url, task, version)
     Registry(here.home).point("serving", task, version)
-    return f"Version {version} of {task} answers at {here.url}{path_of(task)}."
+    return f"Version {version} of {task} answers at {url}."
+
+
+def _await_version(url: str, task: str, version: int) -> None:
+    """Ask until the new version answers, several times in a row since there may be replicas."""
+    deadline, agreed, found = time.monotonic() + TAKE_OVER_S, 0, ""
+    while agreed < ASKED_IN_A_ROW:
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"Version {version} of {task} did not take over; {found or 'nothing'} answers.",
+                hint=f"Why stands in the log: python -m services logs {task}",
+            )
+        with suppress(httpx.HTTPError, ValueError):
+            found = f"version {httpx.get(url, timeout=5).json().get('version')}"
+        agreed = agreed + 1 if found == f"version {version}" else 0
+        time.sleep(0 if agreed else 0.2)
 
 
 def undeploy(task: str) -> str:

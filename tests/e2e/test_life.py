@@ -232,7 +232,7 @@ def test_every_refusal_is_a_problem_that_says_what_to_do(
     assert f"Did you mean '{vision}'?" in missing.detail
     unknown = problem(http.get("/v1/tasks/nlp.clasify"), 404)
     assert "Did you mean 'nlp.classify'?" in unknown.detail
-    problem(http.get(vision), 405)
+    problem(http.put(vision), 405)
     problem(http.post(nlp, content=b"{"), 400)
     crowd = problem(http.post(nlp, json={"inputs": [{"text": "so so"}] * 1_001}), 413)
     assert (crowd.errors[0].limit, crowd.errors[0].actual) == (1_000, 1_001)

@@ -295,11 +295,16 @@ def test_a_picture_that_is_no_base64_is_refused(sees: Starlette, value: Any) -> 
     assert [fault.pointer for fault in found.errors] == ["/inputs/0/image"]
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_a_get_says_which_version_answers(toy: Starlette) -> None:
+    assert ask(toy, "GET", "/").json() == {"model": Narrow.name(), "version": "0"}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_another_method_is_told_which_is_allowed(toy: Starlette, method: str) -> None:
     answer = ask(toy, method, "/")
-    assert answer.headers["Allow"] == "POST"
-    assert problem(answer, 405).detail == f"{method} / is not allowed. Use POST."
+    allowed = answer.headers["Allow"]
+    assert set(allowed.split(", ")) == {"GET", "HEAD", "POST"}
+    assert problem(answer, 405).detail == f"{method} / is not allowed. Use {allowed}."
 
 
 def test_a_path_below_the_capability_does_not_exist(toy: Starlette) -> None:
