@@ -44,7 +44,7 @@ def logs(
     lines: Annotated[int, typer.Option(help="How many of the last lines.")] = 50,
 ) -> None:
     """Print the last lines that replicas logged."""
-    for line in verbs.logs(task, lines):
+    for line in verbs.logs(task, lines) or ["Nothing was logged: no request failed."]:
         show.say(line)
 
 

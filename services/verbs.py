@@ -273,14 +273,14 @@ def logs(task: str, lines: int) -> list[str]:
         lines: how many.
 
     Raises:
-        NotFound: nothing was logged.
+        NotFound: it was never served here.
     """
     if task and task != "door":
         catalog.find(task)
     folder = engine.logs(settings()) / "serve"
     files = sorted(folder.glob(f"replica_{task}_*.log" if task else "*.log"))
     found = sorted(line for file in files for line in file.read_text(errors="replace").splitlines())
-    if not found:
+    if not files:
         raise NotFound(
             f"There are no logs of {task or 'Ray Serve'} in {folder}.",
             hint="Serve it first: python -m services deploy TASK",

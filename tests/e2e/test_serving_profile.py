@@ -1,6 +1,6 @@
 """What is served stays small while nobody asks, and keeps to this machine."""
 
-from typing import Any
+import logging
 
 import psutil
 
@@ -10,20 +10,19 @@ from cluster.registry import Manifest
 from tests.e2e.steps import MARKS, processes
 
 pytestmark = MARKS
+log = logging.getLogger(__name__)
 
 MIB = 2**20
 REPLICA_MIB = 200
 """More than an idle replica takes, memory shared with others left out."""
 
 
-def test_idle_replicas_and_the_door_are_small(
-    served: dict[str, Manifest], engine: Engine, record_property: Any
-) -> None:
+def test_idle_replicas_and_the_door_are_small(served: dict[str, Manifest], engine: Engine) -> None:
     sizes = {
         process.cmdline()[0]: host.resident_bytes(process) / MIB
         for process in processes(engine, "ray::ServeReplica")
     }
-    record_property("replica_mib", sizes)
+    log.info("idle replicas, MiB: %s", sizes)
     assert len(sizes) == len(served) + 1
     assert max(sizes.values()) < REPLICA_MIB, sizes
 

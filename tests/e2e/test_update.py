@@ -1,5 +1,6 @@
 """What is served changes under load, and its replica dies, and callers hardly notice."""
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from tests.support import questions
 from tests.test_contract import alike
 
 pytestmark = MARKS
+log = logging.getLogger(__name__)
 
 CLIENTS = 16
 TEXTS = [str(text) for text in questions(catalog.find(NLP), CLIENTS)["text"]]
@@ -128,18 +130,22 @@ def test_a_damaged_version_is_refused_by_name_and_the_old_one_goes_on(
 
 
 def test_a_killed_replica_is_back_within_half_a_minute(
-    served: dict[str, Manifest], engine: Engine, record_property: Any
+    served: dict[str, Manifest], engine: Engine
 ) -> None:
     with callers(engine.url) as load:
         (replica,) = replicas(engine, NLP)
-        before, began = len(load.answered), time.monotonic()
+        began = time.monotonic()
         replica.kill()
-        until(lambda: bool(replicas(engine, NLP)), wait_s=BACK_S, what="a new replica")
-        until(lambda: replica.pid not in {p.pid for p in replicas(engine, NLP)}, wait_s=5, what="x")
+        until(
+            lambda: any(other.pid != replica.pid for other in replicas(engine, NLP)),
+            wait_s=BACK_S,
+            what="a new replica",
+        )
         reached = len(load.answered)
-        until(lambda: len(load.answered) > max(before, reached) + CLIENTS, wait_s=BACK_S, what="x")
+        until(
+            lambda: len(load.answered) > reached + CLIENTS, wait_s=BACK_S, what="its first answers"
+        )
         back_s = time.monotonic() - began
-    record_property("back_s", round(back_s, 1))
-    record_property("failed", len(load.failed))
+    log.info("back after %.1f s, %d of the requests failed", back_s, len(load.failed))
     assert back_s < BACK_S
     assert serving() == str(served[NLP].version)

@@ -1,0 +1,94 @@
+"""vision.classify: pictures of any size and colour, every network, augmentation that is fast."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cluster.batch import Batch, objects
+from cluster.rows import Resident
+from cluster.run import Run
+from vision._images import erase, fit, mirror, same_size, shift
+from vision.classify import Classify, Config
+
+SMALL = ["epochs=10", "batch_size=16", "precision=fp32", "max_side=16", "flip=false"]
+
+
+def stripes(count: int, rng: np.random.Generator) -> Batch:
+    """Pictures of odd sizes, grey and colour, striped across or along."""
+    pictures, labels = [], []
+    for number in range(count):
+        height, width = rng.integers(12, 30, 2)
+        picture = rng.integers(0, 60, (height, width, 3 if number % 3 else 1)).astype(np.uint8)
+        across = bool(number % 2)
+        if across:
+            picture[::4] += 150
+        else:
+            picture[:, ::4] += 150
+        pictures.append(picture)
+        labels.append("across" if across else "along")
+    return {"image": objects(pictures), "label": objects(labels)}
+
+
+@pytest.mark.parametrize("network", ["resnet", "lenet"])
+def test_a_network_learns_from_pictures_of_odd_sizes(tmp_path: Path, network: str) -> None:
+    shown = stripes(120, np.random.default_rng(0))
+    task = Classify(Config.parse([*SMALL, f"network={network}"]))
+    task.fit(Resident(shown), Resident(shown), Run())
+    task.save(tmp_path)
+    unseen = stripes(40, np.random.default_rng(1))
+    assert Classify.load(tmp_path).evaluate(unseen).metrics["accuracy"] > 0.85
+
+
+def test_a_transformers_network_is_had_by_name_and_its_weights_are_said() -> None:
+    said: list[str] = []
+
+    class Heard(Run):
+        def say(self, sentence: str) -> None:
+            said.append(sentence)
+
+    shown = Resident(stripes(8, np.random.default_rng(0)))
+    task = Classify(Config(network="resnet-18"))
+    state = task.study(shown, Heard())
+    assert said == ["resnet-18 starts from random weights."]
+    pixels = torch.from_numpy(task.encode(shown.whole())["image"])
+    assert task.network(state)(image=pixels).shape == (8, 2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_picture_is_brought_to_the_size_and_channels_asked_for(channels: int) -> None:
+    for picture in stripes(6, np.random.default_rng(2))["image"]:
+        assert fit(picture, 9, 7, channels).shape == (9, 7, channels)
+    assert same_size(stripes(6, np.random.default_rng(2))["image"], 9, 7, channels).shape == (
+        6, channels, 9, 7,
+    )  # fmt: skip
+
+
+def pixels() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(1, 255, (64, 3, 20, 24)).astype(np.uint8)
+
+
+def test_augmentation_keeps_shape_and_leaves_the_resident_pictures_alone() -> None:
+    shown, kept = pixels(), pixels()
+    for varied in (
+        shift(shown, 2, np.random.default_rng(1)),
+        mirror(shown, np.random.default_rng(1)),
+        erase(shown, 0.5, np.random.default_rng(1)),
+    ):
+        assert varied.shape == shown.shape
+        assert not np.array_equal(varied, shown)
+    assert np.array_equal(shown, kept)
+
+
+def test_a_mirrored_picture_mirrored_again_is_itself() -> None:
+    once = mirror(pixels(), np.random.default_rng(3))
+    assert np.array_equal(mirror(once, np.random.default_rng(3)), pixels())
+
+
+def test_an_erased_box_is_black_and_the_rest_is_as_it_was() -> None:
+    erased = erase(pixels(), 1.0, np.random.default_rng(4))
+    changed = erased != pixels()
+    assert changed.any(axis=(1, 2, 3)).all()
+    assert (erased[changed] == 0).all()
