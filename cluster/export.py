@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
@@ -20,11 +22,12 @@ def export(
 
     Args:
         network: the trained network, on any device.
-        example: encoded arrays of two rows; their names are the graph's inputs.
+        example: encoded arrays of some rows; their names are the graph's inputs.
         folder: where the files go; it exists.
         varying: axes beside the first whose length differs between batches.
     """
     network = network.cpu().float().eval()
+    example = {name: _unlike(array, varying.get(name, ())) for name, array in example.items()}
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file(_unshared(weights), folder / "weights.safetensors")
     axes = {name: _axes(name, varying.get(name, ())) for name in example}
@@ -40,6 +43,15 @@ def export(
             output_names=_output_names(network, example),
             verbose=False,
         )
+
+
+def _unlike(array: NDArray[Any], varying: tuple[int, ...]) -> NDArray[Any]:
+    """Three rows, and varying axes of at least eight: axes of one length would be taken for one."""
+    array = array[np.arange(3) % len(array)]
+    room = [
+        (0, max(0, 8 + axis - n) if axis in varying else 0) for axis, n in enumerate(array.shape)
+    ]
+    return np.pad(array, room)
 
 
 def _axes(name: str, varying: tuple[int, ...]) -> dict[int, Any]:
