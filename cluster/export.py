@@ -31,6 +31,10 @@ def export(
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file(_unshared(weights), folder / "weights.safetensors")
     axes = {name: _axes(name, varying.get(name, ())) for name in example}
+    # The exporter puts a loop in the place of an LSTM for as long as it runs; without this, the
+    # second export of a process would find the one that unrolls, and a fixed length with it.
+    torch.ops.aten.lstm.input._dispatch_cache.clear()  # noqa: SLF001
+    torch.ops.aten.gru.input._dispatch_cache.clear()  # noqa: SLF001
     with _quiet(), torch.no_grad():
         torch.onnx.export(
             network,

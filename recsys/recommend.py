@@ -44,8 +44,8 @@ class Config(BaseConfig):
 
 
 GRIDS: Mapping[str, Mapping[str, Sequence[float]]] = {
-    "ease": {"ridge": (100.0, 200.0, 400.0), "slope": (0.0, 0.15, 0.3)},
-    "ials": {"alpha0": (0.1, 0.2, 0.3, 0.45), "penalty": (0.005, 0.01, 0.02)},
+    "ease": {"ridge": (100.0, 200.0, 400.0)},
+    "ials": {"penalty": (0.005, 0.01, 0.02)},
 }
 
 
