@@ -94,23 +94,7 @@ def up(
                 return engine
             say("Ray died here. Cleaning up and starting anew.")
             _clear(settings, engine)
-        folder = _run_folder(settings)
-        store_bytes = host.check_room(
-            settings.home, folder.parent, store_mb=settings.object_store_mb, free_bytes=free_bytes
-        )
-        host.check_port(settings.host, settings.port, "LEPTON_PORT")
-        host.check_port("127.0.0.1", settings.dashboard_port, "LEPTON_DASHBOARD_PORT")
-        if not profile.has_haproxy():
-            say(
-                "HAProxy comes with Ray on Linux only: its own proxy serves, at a seventh the rate."
-            )
-        say("Starting Ray.")
-        engine = _launch(settings, host.private_folder(folder), store_bytes)
-        try:
-            _start_serve(engine, settings, say, time.monotonic() + wait_s)
-        except BaseException:
-            _clear(settings, engine)
-            raise
+        engine = _start(settings, say, free_bytes, wait_s)
         say(f"Lepton is up at {engine.url}, Ray's dashboard at {engine.dashboard_url}.")
         return engine
 
@@ -210,31 +194,39 @@ def _join(address: str) -> None:
     ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
 
 
+def _start(
+    settings: Settings,
+    say: Callable[[str], None],
+    free_bytes: Callable[[Path], int],
+    wait_s: float,
+) -> Engine:
+    """See that there is room, start Ray, wait for Serve; what fails leaves nothing behind."""
+    folder = _run_folder(settings)
+    store_bytes = host.check_room(
+        settings.home, folder.parent, store_mb=settings.object_store_mb, free_bytes=free_bytes
+    )
+    host.check_port(settings.host, settings.port, "LEPTON_PORT")
+    host.check_port("127.0.0.1", settings.dashboard_port, "LEPTON_DASHBOARD_PORT")
+    if not profile.has_haproxy():
+        say("HAProxy comes with Ray on Linux only: its own proxy serves, at a seventh the rate.")
+    say("Starting Ray.")
+    engine = _launch(settings, host.private_folder(folder), store_bytes)
+    try:
+        _start_serve(engine, settings, say, time.monotonic() + wait_s)
+    except BaseException:
+        _clear(settings, engine)
+        raise
+    return engine
+
+
 def _launch(settings: Settings, folder: Path, store_bytes: int) -> Engine:
     mark, port, token_file = uuid.uuid4().hex, host.free_port(), _token(settings)
-    inherited = environment()
-    variables = profile.variables(settings, folder) | {
-        "LEPTON_ENGINE": mark,
-        "LEPTON_HOME": str(settings.home),  # replicas and jobs look where `up` looked
-        "RAY_AUTH_TOKEN_PATH": str(token_file),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(host.free_port()),
-        # `python` of a job, and of what it starts, is this interpreter
-        "PATH": f"{Path(sys.executable).parent}{pathsep}{inherited.get('PATH', '')}",
-        # workers import capabilities by name
-        "PYTHONPATH": pathsep.join(
-            filter(None, [str(Path(__file__).parents[1]), inherited.get("PYTHONPATH")])
-        ),
-    }
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    command += [f"--port={port}", f"--temp-dir={folder}", f"--object-store-memory={store_bytes}"]
-    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={settings.dashboard_port}"]
-    command += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"]
-    command += ["--include-log-monitor=false"]  # it copies logs to drivers, and ours do not listen
-    command += [f"--num-cpus={settings.num_cpus}"] if settings.num_cpus else []
+    command = profile.command(settings, folder, port, store_bytes)
+    variables = _variables(settings, folder, mark, token_file)
     with (folder / "head.log").open("wb") as log:
         head = subprocess.Popen(  # noqa: S603 - a command line of our own
             command,
-            env={**inherited, **variables},
+            env={**environment(), **variables},
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -258,6 +250,23 @@ def _launch(settings: Settings, folder: Path, store_bytes: int) -> Engine:
     # before Ray is ready, so that `down` can end what a killed `up` left
     host.write(settings.home / "engine.json", engine.model_dump_json(indent=2))
     return engine
+
+
+def _variables(settings: Settings, folder: Path, mark: str, token_file: Path) -> dict[str, str]:
+    """What Ray and everything that it starts finds in its environment beside ours."""
+    inherited = environment()
+    return profile.variables(settings, folder) | {
+        "LEPTON_ENGINE": mark,
+        "LEPTON_HOME": str(settings.home),  # replicas and jobs look where `up` looked
+        "RAY_AUTH_TOKEN_PATH": str(token_file),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(host.free_port()),
+        # `python` of a job, and of what it starts, is this interpreter
+        "PATH": f"{Path(sys.executable).parent}{pathsep}{inherited.get('PATH', '')}",
+        # workers import capabilities by name
+        "PYTHONPATH": pathsep.join(
+            filter(None, [str(Path(__file__).parents[1]), inherited.get("PYTHONPATH")])
+        ),
+    }
 
 
 def _start_serve(

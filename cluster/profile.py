@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,6 +112,16 @@ def variables(settings: Settings, folder: Path) -> dict[str, str]:
 def without_ray_client(params: Any, _head: bool) -> None:  # noqa: FBT001 - Ray calls it so
     """Start no Ray Client server: `ray start` finds this by RAY_START_HOOK."""
     params.ray_client_server_port = None
+
+
+def command(settings: Settings, folder: Path, port: int, store_bytes: int) -> list[str]:
+    """The command line that starts Ray's head."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    command += [f"--port={port}", f"--temp-dir={folder}", f"--object-store-memory={store_bytes}"]
+    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={settings.dashboard_port}"]
+    command += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"]
+    command += ["--include-log-monitor=false"]  # it copies logs to drivers, and ours do not listen
+    return command + ([f"--num-cpus={settings.num_cpus}"] if settings.num_cpus else [])
 
 
 def keep_replica_private() -> None:

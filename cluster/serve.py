@@ -3,15 +3,11 @@
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
 import numpy as np
 from pydantic import BaseModel
 from ray import serve
@@ -181,7 +177,7 @@ def quiet() -> None:
 
 
 def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) -> None:
-    """Serve a version, or let the running replicas change to it; returns when it answers.
+    """Serve a version, or let the running replicas change to it; returns when they run.
 
     Ray must be connected.
 
@@ -217,27 +213,6 @@ def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) 
     path = "/v1/" + task.name().replace(".", "/")
     bound = deployment(Replica, **options).bind(task, settings.home, build)
     serve.run(bound, name=task.name(), route_prefix=path)
-    _wait_for(settings.url + path)
-
-
-def _wait_for(url: str, *, wait_s: float = 20.0) -> None:
-    """Return when the proxy has learnt the way to an application, a moment after it runs.
-
-    From another machine the proxy may be out of reach; then nobody here can wait for it.
-    """
-    deadline = time.monotonic() + wait_s
-    with suppress(httpx.ConnectError):
-        # it takes POST alone, and says so; where it is not known yet, the door says 404 or 503
-        while (
-            httpx.get(url, trust_env=False, timeout=wait_s).status_code
-            != HTTPStatus.METHOD_NOT_ALLOWED
-        ):
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"{url} does not answer within {wait_s:g} s, though its replica runs.",
-                    hint="Look at `python -m services logs`.",
-                )
-            time.sleep(0.05)
 
 
 def open_door(build: Callable[[], Any]) -> None:

@@ -76,7 +76,8 @@ def versions() -> dict[str, str]:
 def write(results: Sequence[Result], path: Path) -> None:
     """The results as a list of JSON objects."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+    text = json.dumps([asdict(result) for result in results], indent=2, allow_nan=False)
+    path.write_text(text + "\n")
 
 
 def table(results: Sequence[Result]) -> Table:

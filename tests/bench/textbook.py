@@ -14,7 +14,7 @@ from cluster.data import Plan
 from cluster.rows import Resident
 from cluster.run import Run
 from tests.bench.data import stored
-from tests.bench.fitting import hold_threads
+from tests.bench.fitting import exported, hold_threads
 from tests.bench.report import Result, at_least, say, spread, told
 from vision.classify import Classify, Config
 
@@ -41,7 +41,7 @@ def results(home: Path) -> Iterator[Result]:
     say(f"Our configuration: {SHORT.model_dump_json(exclude_defaults=True)}, all else default.")
     for turn in range(ROUNDS):
         theirs.append(textbook_seconds(plan, seed=turn))
-        ours.append(our_seconds(plan, home, seed=turn))
+        ours.append(our_seconds(plan, seed=turn))
     say(f"Textbook loop to {GOAL:.0%}: {spread(theirs)} s.")
     say(f"Our loop to {GOAL:.0%}: {spread(ours)} s.")
     ratio = statistics.median(theirs) / statistics.median(ours)
@@ -50,19 +50,20 @@ def results(home: Path) -> Iterator[Result]:
     yield told("textbook.ours", statistics.median(ours), "s")
 
 
-def our_seconds(plan: Plan, home: Path, *, seed: int) -> float:
-    """What our loop takes; infinite if the export then misses the goal."""
+def our_seconds(plan: Plan, *, seed: int) -> float:
+    """What our loop takes; a schedule that misses is repeated longer while the clock goes on."""
     train, test = plan.rows("train"), plan.rows("test").whole()
-    task = Classify(SHORT)
-    began = time.perf_counter()
-    task.fit(train, Resident({}), Run(seed=seed))
-    seconds = time.perf_counter() - began
-    folder = home / f"textbook-{seed}"
-    folder.mkdir()
-    task.save(folder)
-    accuracy = Classify.load(folder).evaluate(test).metrics["accuracy"]
-    say(f"Ours, seed {seed}: {accuracy:.2%} after {seconds:.1f} s.")
-    return seconds if accuracy >= GOAL else float("inf")
+    clock = Stopwatch()
+    for epochs in range(SHORT.epochs, PATIENCE + 1):
+        task = Classify(SHORT.model_copy(update={"epochs": epochs}))
+        task.fit(train, Resident({}), Run(seed=seed))
+        clock.hold()
+        accuracy = exported(task, test)[1]["accuracy"]
+        say(f"Ours, seed {seed}, {epochs} epochs: {accuracy:.2%}, {clock}.")
+        if accuracy >= GOAL:
+            return clock.seconds
+        clock.go_on()
+    raise RuntimeError(f"Our loop is not at {GOAL:.0%} after {PATIENCE} epochs.")
 
 
 def textbook_seconds(plan: Plan, *, seed: int) -> float:
@@ -87,7 +88,7 @@ def textbook_seconds(plan: Plan, *, seed: int) -> float:
             if accuracy >= GOAL:
                 return clock.seconds
             clock.go_on()
-    return float("inf")
+    raise RuntimeError(f"The textbook loop is not at {GOAL:.0%} after {PATIENCE} epochs.")
 
 
 def same_network(plan: Plan, seed: int) -> tuple[nn.Module, Pictures, Pictures]:
