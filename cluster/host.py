@@ -147,9 +147,15 @@ def private_folder(folder: Path) -> Path:
     """Make a folder that only its owner can enter.
 
     Raises:
-        Conflict: there is something else, or somebody else's, by that name.
+        Conflict: there is something else, or somebody else's, by that name, or no way to make it.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Conflict(
+            f"The folder {folder} cannot be made: {error.strerror}.",
+            hint="Set LEPTON_HOME to a folder that you may write to.",
+        ) from None
     seen = folder.lstat()
     if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
         raise Conflict(f"{folder} belongs to somebody else.", hint="Remove it, or set LEPTON_HOME.")

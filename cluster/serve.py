@@ -236,6 +236,7 @@ def deployment(replica: type[Any], **options: Any) -> serve.Deployment:
 
 def undeploy(name: str) -> None:
     """Stop serving an application; requests in flight are answered first."""
+    quiet()
     serve.delete(name)
 
 
