@@ -21,7 +21,7 @@ check: $(READY)
 	$(BIN)/ruff format --check $(FORMATTED)
 	$(BIN)/ruff check $(FORMATTED)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not ray"
+	$(BIN)/python -m pytest -q -m "not ray and not slow"
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench $(ROWS)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,24 +184,34 @@ def deploy(task: str, reference: str) -> str:
     engine.connect(here)
     serve.deploy(capability, version, here, build_app)
     url = here.url + path_of(task)
-    _await_version(url, task, version)
+    if (found := _settled(url, f"version {version}")) != f"version {version}":
+        raise Unavailable(
+            f"Version {version} of {task} did not take over; {found} answers.",
+            hint=f"Why stands in the log: python -m services logs {task}",
+        )
     Registry(here.home).point("serving", task, version)
     return f"Version {version} of {task} answers at {url}."
 
 
-def _await_version(url: str, task: str, version: int) -> None:
-    """Ask until the new version answers, several times in a row since there may be replicas."""
-    deadline, agreed, found = time.monotonic() + TAKE_OVER_S, 0, ""
-    while agreed < ASKED_IN_A_ROW:
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"Version {version} of {task} did not take over; {found or 'nothing'} answers.",
-                hint=f"Why stands in the log: python -m services logs {task}",
-            )
-        with suppress(httpx.HTTPError, ValueError):
-            found = f"version {httpx.get(url, timeout=5, trust_env=False).json().get('version')}"
-        agreed = agreed + 1 if found == f"version {version}" else 0
-        time.sleep(0 if agreed else 0.2)
+def _settled(url: str, wanted: str) -> str:
+    """Ask what answers until it is `wanted` several times in a row, or the time is over.
+
+    There may be several replicas, and for some tenths of a second after a change the proxy goes now
+    to the old and now to the new.
+
+    Returns:
+        What answered last: `version 3`, or `nothing` where the capability is not served.
+    """
+    deadline, agreed, found = time.monotonic() + TAKE_OVER_S, 0, "nothing"
+    while agreed < ASKED_IN_A_ROW and time.monotonic() < deadline:
+        try:
+            answer = httpx.get(url, timeout=5, trust_env=False)
+            found = f"version {answer.json()['version']}" if answer.is_success else "nothing"
+        except (httpx.HTTPError, ValueError, KeyError):
+            found = "nothing"
+        agreed = agreed + 1 if found == wanted else 0
+        time.sleep(0.1)
+    return found
 
 
 def undeploy(task: str) -> str:
@@ -212,6 +221,7 @@ def undeploy(task: str) -> str:
 
     engine.connect(settings())
     serve.undeploy(task)
+    _settled(settings().url + path_of(task), "nothing")
     return f"{task} is not served any more."
 
 

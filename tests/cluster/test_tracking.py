@@ -10,6 +10,7 @@ from tests.support import manifest
 CURVES = [{"step": step, "epoch": step, "loss": 1 / step, "accuracy": 0.5} for step in (1, 2, 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, about its dependencies
 def test_a_run_its_curves_and_its_version_are_found_in_mlflow(tmp_path: Path) -> None:
     from mlflow import MlflowClient

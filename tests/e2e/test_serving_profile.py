@@ -13,8 +13,8 @@ pytestmark = MARKS
 log = logging.getLogger(__name__)
 
 MIB = 2**20
-REPLICA_MIB = 200
-"""More than an idle replica takes, memory shared with others left out."""
+REPLICA_MIB, ALL_MIB = 200, 700
+"""More than an idle replica takes, and three with the door; what they share is left out."""
 
 
 def test_idle_replicas_and_the_door_are_small(served: dict[str, Manifest], engine: Engine) -> None:
@@ -25,6 +25,7 @@ def test_idle_replicas_and_the_door_are_small(served: dict[str, Manifest], engin
     log.info("idle replicas, MiB: %s", sizes)
     assert len(sizes) == len(served) + 1
     assert max(sizes.values()) < REPLICA_MIB, sizes
+    assert sum(sizes.values()) < ALL_MIB, sizes
 
 
 def test_every_port_of_the_services_listens_on_loopback(

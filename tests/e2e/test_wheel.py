@@ -11,6 +11,8 @@ import pytest
 from lepton import __version__
 from tests.e2e.steps import ROOT
 
+pytestmark = pytest.mark.slow
+
 NEEDS = {"httpx", "pydantic", "typer", "rich"}
 
 

@@ -32,7 +32,14 @@ def rows(texts: dict[str, tuple[str, ...]], copies: int = 12) -> Batch:
 
 
 @pytest.mark.parametrize("texts", [ENGLISH, CHINESE], ids=["english", "chinese"])
-@pytest.mark.parametrize("encoder", ["bag", "rnn", "transformer"])
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        "bag",
+        pytest.param("rnn", marks=pytest.mark.slow),
+        pytest.param("transformer", marks=pytest.mark.slow),
+    ],
+)
 def test_an_encoder_learns_what_it_is_shown_in_any_script(
     tmp_path: Path, encoder: str, texts: dict[str, tuple[str, ...]]
 ) -> None:

@@ -32,6 +32,7 @@ def stripes(count: int, rng: np.random.Generator) -> Batch:
     return {"image": objects(pictures), "label": objects(labels)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet", "lenet"])
 def test_a_network_learns_from_pictures_of_odd_sizes(tmp_path: Path, network: str) -> None:
     shown = stripes(120, np.random.default_rng(0))
@@ -42,6 +43,7 @@ def test_a_network_learns_from_pictures_of_odd_sizes(tmp_path: Path, network: st
     assert Classify.load(tmp_path).evaluate(unseen).metrics["accuracy"] > 0.85
 
 
+@pytest.mark.slow
 def test_a_transformers_network_is_had_by_name_and_its_weights_are_said() -> None:
     said: list[str] = []
 
