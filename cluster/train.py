@@ -10,7 +10,7 @@ import threading
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 import ray
+import ray.exceptions
 import ray.train
 from numpy.typing import NDArray
 from ray.train import Checkpoint
@@ -284,10 +285,14 @@ def mailbox(on_progress: Progress) -> Iterator[Any]:
     box = Mailbox.remote()  # type: ignore[attr-defined]
     ended = threading.Event()
 
-    def empty() -> None:
-        while not ended.wait(POLL_S):
+    def take() -> None:
+        with suppress(ray.exceptions.RayError):  # a report that is late or lost stops no training
             for report in ray.get(box.take.remote()):
                 on_progress(report)
+
+    def empty() -> None:
+        while not ended.wait(POLL_S):
+            take()
 
     thread = threading.Thread(target=empty, daemon=True)
     thread.start()
@@ -296,8 +301,7 @@ def mailbox(on_progress: Progress) -> Iterator[Any]:
     finally:
         ended.set()
         thread.join()
-        for report in ray.get(box.take.remote()):
-            on_progress(report)
+        take()
         ray.kill(box)
 
 
