@@ -1,8 +1,8 @@
 """Serve the network as Ray's own tutorials do: `python -m tests.bench.plain_serve FOLDER PORT`.
 
-The proxy, `@serve.batch` and torch in eager mode behind a FastAPI ingress are at their defaults. One
-is not: a replica may have 100 requests in flight, since with the default of 5 the proxy turns most
-of 32 connections away for a while, and the comparison would be with that. It answers what
+The proxy, `@serve.batch` and torch in eager mode behind a FastAPI ingress are at their defaults.
+One is not: a replica may have 100 requests in flight, since with the default of 5 the proxy turns
+most of 32 connections away for a while, and the comparison would be with that. It answers what
 vision.classify answers: the five likeliest labels.
 """
 
