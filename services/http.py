@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cluster.errors import InvalidInput, LeptonError, TooLarge
 from lepton.wire import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE, REQUEST_ID_HEADER, Fault, Problem
 
-log = logging.getLogger("lepton.http")
+log = logging.getLogger("ray.serve.lepton")  # so that `services logs` finds it
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_FAULTS = 10
