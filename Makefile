@@ -11,6 +11,7 @@ FORMATTED := lepton services cluster vision nlp recsys tests
 
 .PHONY: demo test check bench lock clean
 
+demo: export LEPTON_HOME := $(or $(LEPTON_HOME),$(HOME)/.lepton)/demo$(if $(DATA),-data)
 demo: $(READY)
 	$(BIN)/python -m services demo $(if $(DATA),--data "$(DATA)")
 

@@ -5,6 +5,7 @@ import inspect
 import json
 import math
 import platform
+import signal
 import tempfile
 import threading
 import traceback
@@ -14,7 +15,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import ray
@@ -111,10 +112,20 @@ def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
             datasets=dict(job.plan.datasets()),
         )
         try:
-            returned = cast("Any", trainer.fit()).return_value
+            returned = _fit(trainer).return_value
         except ray.train.TrainingFailedError as failure:
             raise _cause(failure) from failure
     return _manifest(job, json.loads(returned))
+
+
+def _fit(trainer: TorchTrainer) -> Any:
+    """Train, and give Ctrl-C back to whoever had it: Ray Train takes it and keeps it."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        return trainer.fit()
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _manifest(job: Job, answer: dict[str, Any]) -> Manifest:

@@ -92,6 +92,7 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     job = training.again(job) if wanted.again else job
     tracker, registry = Tracker(here.tracking, here.home / "mlflow"), Registry(here.home)
     if existing := registry.of_run(wanted.task, job.run):
+        registry.point("candidate", wanted.task, existing.version)
         return existing
     with tracker.run(wanted.task, job.run, config.model_dump()) as tracked:
         manifest = training.train(job, on_progress=on_progress)
