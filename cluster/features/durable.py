@@ -8,17 +8,36 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from cluster.errors import NotEnough
+from cluster.errors import Conflict, NotEnough
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it, so that they stay after a power cut."""
-    if folder.is_dir():
+    """Makes a folder and those above it, so that they stay after a power cut.
+
+    Raises:
+        Conflict: it cannot be made there.
+        NotEnough: the disk is full.
+    """
+    if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where a folder above is barred
         return
     make_folder(folder.parent)
-    with _room(folder):
-        folder.mkdir(exist_ok=True)
+    with told(folder):
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, "a file stands in its place") from None
         sync_folder(folder.parent)
+
+
+def names_in(folder: Path) -> list[str]:
+    """What a folder holds, in order; nothing where there is no such folder.
+
+    Raises:
+        Conflict: it may not be read.
+    """
+    with told(folder), suppress(FileNotFoundError, NotADirectoryError):
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted
+    return []
 
 
 @contextmanager
@@ -28,9 +47,10 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     Its name is durable once `sync_folder` has run on its folder.
 
     Raises:
+        Conflict: the folder may not be written to.
         NotEnough: the disk is full.
     """
-    with _room(path):
+    with told(path):
         try:
             with path.open("xb") as file:
                 yield file
@@ -52,7 +72,7 @@ def publish(path: Path, data: bytes) -> None:
     with new_file(staged) as file:
         file.write(data)
     try:
-        with _room(path):
+        with told(path):
             os.link(staged, path)  # unlike a rename, it fails where the name is taken
     finally:
         staged.unlink(missing_ok=True)
@@ -76,13 +96,19 @@ def remove(paths: Iterator[Path] | list[Path]) -> None:
 
 
 @contextmanager
-def _room(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
+    """What the file system refuses as a sentence; that a name is taken stays what it is."""
     try:
         yield
+    except FileExistsError:
+        raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise NotEnough(
-            f"The disk has no room for {path}: {error.strerror}.",
-            hint="Free some space, then run it again: nothing was half written.",
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise NotEnough(
+                f"The disk has no room for {path}: {error.strerror}.",
+                hint="Free some space, then run it again: nothing was half written.",
+            ) from None
+        raise Conflict(
+            f"{path} cannot be used: {error.strerror}.",
+            hint="Point LEPTON_HOME at a folder that you may write to.",
         ) from None
