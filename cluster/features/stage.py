@@ -1,6 +1,8 @@
 """Put rows on the disk before they count: files that no commit names yet."""
 
 import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from cluster.features.digest import digest_rows
 from cluster.features.durable import make_folder, new_file, remove
 from cluster.features.snapshot import EXTRA, DataFile
 from cluster.features.view import View
+from cluster.features.writers import writing
 
 FILE_BYTES = 64_000_000  # of rows at rest, after which the next file begins
 FILE_ROWS = 1_000_000
@@ -29,19 +32,32 @@ class Stage:
         view: whose rows they are.
         folder: where the view's rows lie.
         created: when they came in, in UTC.
+        sweep: removes what dead writers left in the folder.
     """
 
     view: View
     folder: Path
     created: datetime
+    sweep: Callable[[], None]
     files: list[DataFile] = field(default_factory=list)
     indexes: list[pl.DataFrame] = field(default_factory=list)
     _held: list[pa.Table] = field(default_factory=list)
+    _begun: ExitStack | None = None
 
     @property
     def key(self) -> list[str]:
         """What identifies a row: the view's key and the event time."""
         return [*self.view.key, "event_time"]
+
+    def begin(self) -> None:
+        """Counts as a writer of the folder from now on, until `discard`.
+
+        Raises:
+            Conflict: the folder cannot be written to.
+        """
+        if self._begun is None:
+            self._begun = ExitStack()
+            self._begun.enter_context(writing(self.folder, self.sweep))
 
     def add(self, batch: Batch) -> None:
         """Takes rows; they may be on the disk when it returns, or at the next call."""
@@ -74,8 +90,10 @@ class Stage:
         """One durable data file, whose name is not yet: see `sync_folder`.
 
         Raises:
+            Conflict: the folder cannot be written to.
             NotEnough: the disk is full.
         """
+        self.begin()
         name = f"{uuid4().hex}.parquet"
         make_folder(self.folder / "data")
         types = self.view.schema
@@ -103,6 +121,9 @@ class Stage:
         """Removes what was staged: no commit will name it."""
         remove([self.folder / "data" / file.name for file in self.files])
         self.files, self.indexes, self._held = [], [], []
+        if self._begun is not None:
+            self._begun.close()
+            self._begun = None
 
 
 def index(table: pa.Table, key: list[str]) -> pl.DataFrame:

@@ -12,11 +12,14 @@ import polars as pl
 import pyarrow as pa
 
 from cluster.batch import Batch
-from cluster.errors import InvalidInput, NotFound
-from cluster.features.durable import make_folder, publish, remove, sync_folder
+from cluster.errors import Corrupt, InvalidInput, NotFound
+from cluster.features.durable import make_folder, names_in, publish, remove, sync_folder
 from cluster.features.snapshot import EXTRA, DataFile, Snapshot
 from cluster.features.stage import Stage, index
 from cluster.features.view import View
+
+_COMMIT = re.compile(r"\d{10}\.json")
+_DATA_FILE = re.compile(r"[0-9a-f]{32}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Store:
     exactly the live rows after the n-th write, one row per key and event time. A commit is made
     under its final name at once and only where that name is free, so a crash leaves the old state
     or the new one, and of two writers the later one merges again on what the earlier one left.
+    Files that a killed writer left are removed by the next one that writes to the view alone.
 
     Args:
         root: the folder; made at the first write.
@@ -52,6 +56,11 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def rejects(self) -> Path:
+        """Where bad rows are listed, by view and time."""
+        return self.root / "rejects"
 
     def write(self, view: View, rows: Batch) -> Written:
         """Adds rows of which none is bad; those whose key and event time are there replace.
@@ -73,7 +82,8 @@ class Store:
         Raises:
             Conflict: the stored columns are not the view's.
         """
-        stage = Stage(view, self._folder(view.name), datetime.now(UTC))
+        folder = self._folder(view.name)
+        stage = Stage(view, folder, datetime.now(UTC), lambda: self._sweep(view.name))
         self.head(view)
         try:
             yield stage
@@ -153,11 +163,24 @@ class Store:
                 )
         return head
 
+    def _sweep(self, name: str) -> None:
+        """Removes what no commit names; right only while nobody is writing to the view."""
+        folder = self._folder(name)
+        stray = {file for file in names_in(folder / "data") if _DATA_FILE.fullmatch(file)}
+        try:
+            for commit in reversed(self._commits(name)):  # most files are those of the newest
+                if not stray:
+                    break
+                stray -= {file.name for file in Snapshot.from_json(self._path(name, commit)).files}
+        except Corrupt:
+            return  # what it named is not known, and may be restored
+        remove([folder / "data" / file for file in stray])
+        for place, prefix in ((folder / "commits", "."), (self.rejects, f".{name}-")):
+            remove([place / file for file in names_in(place) if file.startswith(prefix)])
+
     def _commits(self, name: str) -> list[int]:
-        folder = self._folder(name) / "commits"
-        if not folder.is_dir():
-            return []
-        return sorted(int(path.stem) for path in folder.glob("[0-9]*.json"))
+        names = names_in(self._folder(name) / "commits")
+        return [int(file[:-5]) for file in names if _COMMIT.fullmatch(file)]
 
     def _path(self, name: str, commit: int) -> Path:
         return self._folder(name) / "commits" / f"{commit:010d}.json"

@@ -16,6 +16,7 @@ from cluster.features.images import images, labelled_images
 from cluster.features.interactions import items
 from cluster.features.store import Store, Written
 from cluster.features.view import View
+from cluster.features.writers import LOCK
 from tests.features.shelf import Rows, batch, held, shelf
 
 ROWS = st.dictionaries(
@@ -27,7 +28,7 @@ ONE: Rows = {("a", 0): ("x", 1.0), ("b", 0): ("y", 2.0)}
 
 
 def files(store: Store) -> list[str]:
-    return sorted(path.name for path in store.root.rglob("*") if path.is_file())
+    return sorted(p.name for p in store.root.rglob("*") if p.is_file() and p.name != LOCK)
 
 
 @settings(max_examples=25, deadline=None)
@@ -196,6 +197,27 @@ def test_two_stages_at_once_lose_nothing(tmp_path: Path) -> None:
         assert store.commit(early) == Written(1, 0, 1, 0, 3)
     words = {key: word for (key, _), (word, _) in held(store).items()}
     assert words == {"a": "early", "b": "y", "c": "early", "d": "late"}
+
+
+def test_litter_is_swept_only_by_a_writer_that_is_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(shelf, batch(ONE))
+    first = files(store)
+    litter = tmp_path / "shelf" / "data" / f"{'0' * 32}.parquet"
+    litter.write_bytes(b"half")
+    with store.stage(shelf) as living:
+        living.add(batch({("c", 0): ("early", 1.0)}))
+        living.flush()  # swept first, since it was alone
+        (mine,) = set(files(store)) - set(first)
+        litter.write_bytes(b"half")
+        store.write(shelf, batch({("a", 0): ("late", 1.0)}))
+        assert {mine, litter.name, *first} < set(files(store))
+        assert store.commit(living).new == 1
+    assert litter.exists()
+    store.write(shelf, batch({("d", 0): ("x", 1.0)}))
+    assert not litter.exists()
+    assert sorted(store.snapshot(shelf, 1).read(shelf)["id"]) == ["a", "b"]  # older rows stay
+    assert {key for key, _ in held(store)} == {"a", "b", "c", "d"}
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
