@@ -122,7 +122,10 @@ class Number(Column):
         except (TypeError, ValueError, OverflowError):
             numbers, faults = _numbers(values)
         for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
-            faults.setdefault(row, f"is {numbers[row]}, not a finite number")
+            missing = values[row] is None
+            faults.setdefault(
+                row, "is missing" if missing else f"is {numbers[row]}, not a finite number"
+            )
         return numbers, faults
 
 

@@ -56,6 +56,7 @@ def test_numbers_that_are_none_are_refused_with_their_value() -> None:
     assert faults[2] == faults[3] == "is missing"
     assert faults[4] == "is nan, not a finite number"
     assert faults[5] == "is inf, not a finite number"
+    assert Number().admit(objects([1.0, None]))[1] == {1: "is missing"}
 
 
 def test_whole_numbers_keep_all_their_digits() -> None:
