@@ -2,6 +2,7 @@
 
 import csv
 import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 
 from cluster.batch import objects
 from cluster.errors import InvalidInput
-from cluster.features.tree import Tree, suffix
+from cluster.features.tree import Tree, lines, suffix
 
 TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"))
 ROWS = 32_768  # held at a time
 _BOM = "\ufeff"  # the byte order mark that some programs begin a file with
+_UTF_16 = tuple(mark.decode(errors="surrogateescape") for mark in (BOM_UTF16_LE, BOM_UTF16_BE))
 _BLANK: tuple[list[str], ...] = ([], [""], ["\r"])
 
 
@@ -55,13 +57,18 @@ def open_table(tree: Tree, name: str, file: BinaryIO, *, numbered: bool = False)
     """
     kind = suffix(name)
     if kind == ".parquet":
-        return _parquet(tree.where(name), io.BytesIO(file.read()) if name[-3:] == ".gz" else file)
+        packed = name.lower().endswith(".gz")  # Parquet is read from its end: unpacked whole
+        return _parquet(tree.where(name), io.BytesIO(tree.read(name)) if packed else file)
     # What is no UTF-8 stays recognisable, so that its row alone is refused, with the reason.
-    lines = (line.decode("utf-8", errors="surrogateescape") for line in file)
-    first = next(lines, "").removeprefix(_BOM)
+    said = (
+        line.decode("utf-8", errors="surrogateescape") for line in lines(file, tree.where(name))
+    )
+    first = next(said, "").removeprefix(_BOM)
     if not first.strip():
         raise InvalidInput(f"{tree.where(name)} is empty.", hint="Name a file with rows.")
-    everything = chain([first], lines)
+    if first.startswith(_UTF_16):
+        raise InvalidInput(f"{tree.where(name)} is UTF-16.", hint="Save it as UTF-8.")
+    everything = chain([first], said)
     if kind in (".jsonl", ".ndjson"):
         return _json(everything)
     rows = _quoted(everything, first) if kind == ".csv" else _unquoted(everything)
@@ -74,13 +81,13 @@ def open_table(tree: Tree, name: str, file: BinaryIO, *, numbered: bool = False)
     return Table(tuple(head), _chunks(tuple(head), rows))
 
 
-def _unquoted(lines: Iterable[str]) -> Iterator[_Line]:
-    for number, line in enumerate(lines, 1):
+def _unquoted(said: Iterable[str]) -> Iterator[_Line]:
+    for number, line in enumerate(said, 1):
         yield number, line.rstrip("\r\n").split("\t")
 
 
-def _quoted(lines: Iterable[str], first: str) -> Iterator[_Line]:
-    reader = csv.reader(lines, delimiter=max(",;\t", key=first.count), strict=True)
+def _quoted(said: Iterable[str], first: str) -> Iterator[_Line]:
+    reader = csv.reader(said, delimiter=max(",;\t", key=first.count), strict=True)
     while True:
         number = reader.line_num + 1  # where the row begins: quotes may hold line ends
         try:
@@ -88,7 +95,8 @@ def _quoted(lines: Iterable[str], first: str) -> Iterator[_Line]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, error
+            # a quote that never closes swallows the lines after it: each of them is lost
+            yield from ((lost, error) for lost in range(number, reader.line_num + 1))
 
 
 def _chunks(head: tuple[str, ...], rows: Iterator[_Line]) -> Iterator[Chunk]:
@@ -109,8 +117,8 @@ def _chunks(head: tuple[str, ...], rows: Iterator[_Line]) -> Iterator[Chunk]:
         yield Chunk(columns, np.asarray(lines, dtype=np.int64), broken)
 
 
-def _json(lines: Iterable[str]) -> Table:
-    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+def _json(said: Iterable[str]) -> Table:
+    numbered = ((number, line) for number, line in enumerate(said, 1) if line.strip())
     start = [(number, _object(line)) for number, line in islice(numbered, ROWS)]
     names = tuple(dict.fromkeys(chain.from_iterable(row or () for _, row in start)))
 
@@ -143,10 +151,16 @@ def _parquet(where: str, file: BinaryIO) -> Table:
 
     def chunks() -> Iterator[Chunk]:
         number = 1
-        for batch in source.iter_batches(ROWS):
-            columns = {n: _raw(c) for n, c in zip(batch.schema.names, batch.columns, strict=True)}
-            yield Chunk(columns, np.arange(number, number + batch.num_rows), {})
-            number += batch.num_rows
+        try:
+            for batch in source.iter_batches(ROWS):
+                named = zip(batch.schema.names, batch.columns, strict=True)
+                numbers = np.arange(number, number + batch.num_rows)
+                yield Chunk({name: _raw(column) for name, column in named}, numbers, {})
+                number += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise InvalidInput(
+                f"{where} cannot be read to its end: {error}.", hint="Fetch it again."
+            ) from None
 
     return Table(tuple(source.schema_arrow.names), chunks(), unit="row")
 

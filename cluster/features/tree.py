@@ -1,8 +1,13 @@
 """Walk the files of a folder or of a zip alike, and read what their names say about them."""
 
+import errno
 import gzip
+import io
+import lzma
+import os
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +18,8 @@ from cluster.errors import InvalidInput, NotFound, TooLarge
 from cluster.features.column import SPLITS
 
 MAX_FILE_BYTES = 100_000_000
-"""The largest file that is read whole; tables are read line by line and have no such limit."""
+"""The largest file that is read whole, and the longest line of one that is read line by line."""
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 @dataclass(frozen=True)
@@ -36,17 +42,29 @@ class Tree:
 
     def where(self, name: str) -> str:
         """How a reject says which file it is about."""
-        return f"{self.place}/{name}" if self.place.endswith(".zip") else name
+        # bytes of a name that are no UTF-8 are shown as question marks
+        shown = name.encode(errors="replace").decode()
+        return f"{self.place}/{shown}" if self.place.endswith(".zip") else shown
 
     @contextmanager
     def stream(self, name: str) -> Iterator[BinaryIO]:
-        """One file, unpacked where its name ends in `.gz`."""
-        with self.open(name) as raw:
-            if not name.lower().endswith(".gz"):
-                yield raw
-                return
-            with gzip.GzipFile(fileobj=raw) as file:
-                yield cast("BinaryIO", file)
+        """One file, unpacked where its name ends in `.gz`.
+
+        Raises:
+            InvalidInput: it cannot be read to its end.
+        """
+        try:
+            with self.open(name) as raw:
+                if not name.lower().endswith(".gz"):
+                    yield raw
+                    return
+                with io.BufferedReader(gzip.GzipFile(fileobj=raw)) as file:
+                    yield cast("BinaryIO", file)
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+            why = (isinstance(error, OSError) and error.strerror) or error
+            raise InvalidInput(
+                f"{self.where(name)} cannot be read to its end: {why}.", hint="Fetch it again."
+            ) from None
 
     def read(self, name: str) -> bytes:
         """The whole of one file.
@@ -55,17 +73,10 @@ class Tree:
             TooLarge: it is larger than `MAX_FILE_BYTES`.
             InvalidInput: it cannot be read.
         """
-        try:
-            with self.stream(name) as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except (OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
-            raise InvalidInput(f"{self.where(name)} cannot be read: {error}.") from None
+        with self.stream(name) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
-            raise TooLarge(
-                f"{self.where(name)} is larger than {MAX_FILE_BYTES:,} bytes.",
-                hint="Split it.",
-                limit=MAX_FILE_BYTES,
-            )
+            raise _too_large(self.where(name))
         return data
 
 
@@ -79,7 +90,7 @@ def open_tree(path: Path, usable: Callable[[str], bool]) -> Iterator[Tree]:
         NotFound: there is no such path.
         InvalidInput: it is a zip that cannot be read, or nothing in it is usable.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder is barred
         raise NotFound(f"There is no file or folder {path}.", hint=_neighbours(path))
     tree = _folder(path) if path.is_dir() else _file(path)
     found = [name for name in tree.names if usable(name)]
@@ -93,8 +104,20 @@ def open_tree(path: Path, usable: Callable[[str], bool]) -> Iterator[Tree]:
     else:
         place = path / zips[0] if path.is_dir() else path
         with _opened(place) as archive:
-            inside = _zip(place.name, archive)
+            inside = _zip(place, archive)
             yield _some(inside.only([n for n in inside.names if usable(n)]), inside.names)
+
+
+def lines(file: BinaryIO, where: str) -> Iterator[bytes]:
+    """The lines of a file with their ends, parted at newlines alone.
+
+    Raises:
+        TooLarge: a line is longer than `MAX_FILE_BYTES`.
+    """
+    while line := file.readline(MAX_FILE_BYTES + 1):
+        if len(line) > MAX_FILE_BYTES:
+            raise _too_large(f"A line of {where}")
+        yield line
 
 
 def suffix(name: str) -> str:
@@ -137,27 +160,70 @@ def classes(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _folder(path: Path) -> Tree:
-    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    try:
+        names = sorted(file.relative_to(path).as_posix() for file in _files(path, frozenset()))
+    except OSError as error:
+        raise InvalidInput(
+            f"The folder {error.filename} cannot be read: {error.strerror}.",
+            hint="Give yourself the right to read it.",
+        ) from None
     return Tree(str(path), _visible(names), lambda name: (path / name).open("rb"))
 
 
+def _files(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    """All files below, through links too; a link back to a folder above is not followed."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _files(entry, above | {real})
+        elif entry.is_file():
+            yield entry
+
+
 def _file(path: Path) -> Tree:
+    if not path.is_file():
+        raise InvalidInput(f"{path} is neither a file nor a folder.", hint="Name one of these.")
     return Tree(str(path.parent), (path.name,), lambda name: (path.parent / name).open("rb"))
 
 
-def _zip(place: str, archive: zipfile.ZipFile) -> Tree:
-    names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
-    return Tree(place, _visible(names), lambda name: cast("BinaryIO", archive.open(name)))
+def _zip(path: Path, archive: zipfile.ZipFile) -> Tree:
+    held = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+    for name, info in held.items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise InvalidInput(
+                f"{path} holds a file called {name!r}, which lies outside of it.",
+                hint="Make the zip again, from inside the folder.",
+            )
+        if info.flag_bits & 1 or info.compress_type not in _PACKINGS:
+            raise InvalidInput(
+                f"{name!r} in {path} is encrypted, or packed in a way that Python does not know.",
+                hint="Make a plain zip of it.",
+            )
+
+    def opened(name: str) -> BinaryIO:
+        if name not in held:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return cast("BinaryIO", io.BufferedReader(archive.open(held[name])))
+
+    return Tree(path.name, _visible(sorted(held)), opened)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError):
+    except (zipfile.BadZipFile, NotImplementedError, OSError):
         raise InvalidInput(f"{path} is not a sound zip.", hint="Fetch or make it again.") from None
     with archive:
         yield archive
+
+
+def _too_large(what: str) -> TooLarge:
+    return TooLarge(
+        f"{what} is larger than {MAX_FILE_BYTES:,} bytes.", hint="Split it.", limit=MAX_FILE_BYTES
+    )
 
 
 def _visible(names: Sequence[str]) -> tuple[str, ...]:
