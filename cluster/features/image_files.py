@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, length, objects, take
+from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput
+from cluster.features.loading import load_column, load_folders
 from cluster.features.mapping import Wanted, is_table, read_table
 from cluster.features.tree import Tree, classes, open_tree, split_in, suffix
 from cluster.features.view import Reject
@@ -21,78 +22,48 @@ WANTED = Wanted(
         "label": ("label", "class", "category", "target"),
     },
     needed=("image", "label"),
-    numbered="image_id",
 )
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"))
-ROWS = 512  # pictures held at a time
+IDX_ROWS = 4_096  # small pictures held at a time
 _IDX = re.compile(r"(?P<part>.*?)[-_.]?(?P<what>images|labels)[-.]idx[1-4]-ubyte(\.gz)?$")
 
 
-def read_images(paths: Sequence[Path], columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
-    """Pictures and their classes; from a zip of any of these, too.
+def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+    """Pictures and their classes; from a zip of any of these, too. The first that fits is read.
 
     - Idx pairs (`train-images-idx3-ubyte.gz` beside `train-labels-idx1-ubyte.gz`); `t10k` is test.
     - A folder per class, with train, valid and test folders above them where there are parts.
     - A table with a column of paths (within the table's folder) or of the bytes of the files, and
-      one of labels, recognised by the names in `WANTED` or mapped.
+      one of labels, recognised by the names in `WANTED` or mapped. Columns are mapped, or no
+      picture lies in a folder, so that a table beside folders of classes does not hide them.
 
     Raises:
-        NotFound: a path is missing.
+        NotFound: the path is missing.
         InvalidInput: nothing can be read as pictures, or a pair or table is broken.
     """
-    for path in paths:
-        with open_tree(path, _usable) as tree:
-            pairs = [name for name in tree.names if _IDX.search(name)]
-            pictures = [name for name in tree.names if suffix(name) in PICTURES]
-            if pairs:
-                yield from _pairs(tree, pairs)
-            elif pictures and not columns:
-                yield from _folders(tree, pictures)
-            else:
-                for name in filter(is_table, tree.names):
-                    yield from _table(tree, name, columns)
+    with open_tree(path, _usable) as tree:
+        pairs = [name for name in tree.names if _IDX.search(name)]
+        tables = [name for name in tree.names if is_table(name)]
+        classed = list(classes([name for name in tree.names if suffix(name) in PICTURES]))
+        if pairs:
+            yield from _pairs(tree, pairs)
+        elif tables and (columns or not any(label for _, label, _ in classed)):
+            for name in tables:
+                for rows in read_table(tree, name, columns, WANTED):
+                    yield from _from_table(tree, name, rows)
+        else:
+            yield from load_folders(tree, classed, "image", bytes)
 
 
 def _usable(name: str) -> bool:
     return suffix(name) in PICTURES or is_table(name) or bool(_IDX.search(name))
 
 
-def _folders(tree: Tree, names: Sequence[str]) -> Iterator[Batch | Reject]:
-    classed = list(classes(names))
-    for start in range(0, len(classed), ROWS):
-        rows = []
-        for name, label, split in classed[start : start + ROWS]:
-            if not label:
-                yield Reject(tree.where(name), "the picture lies in no folder of a class")
-                continue
-            try:
-                rows.append((name, tree.read(name), label, split, tree.where(name)))
-            except InvalidInput as error:
-                yield Reject(tree.where(name), error.message)
-        columns = zip(*rows, strict=True) if rows else [()] * 5
-        named = zip(("image_id", "image", "label", "split", "where"), columns, strict=True)
-        yield {column: objects(values) for column, values in named}
-
-
-def _table(tree: Tree, name: str, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
-    for rows in read_table(tree, name, columns, WANTED):
-        if isinstance(rows, Reject):
-            yield rows
-            continue
-        for start in range(0, length(rows), ROWS):
-            yield from _loaded(tree, name, take(rows, slice(start, start + ROWS)))
-
-
-def _loaded(tree: Tree, name: str, rows: Batch) -> Iterator[Batch | Reject]:
-    """The rows with bytes in place of paths."""
-    held, kept = [], []
-    for row, value in enumerate(rows["image"]):
-        try:
-            held.append(_bytes(tree, name, value))
-            kept.append(row)
-        except InvalidInput as error:
-            yield Reject(rows["where"][row], error.message)
-    yield {**take(rows, np.asarray(kept, dtype=np.intp)), "image": objects(held)}
+def _from_table(tree: Tree, name: str, rows: Batch | Reject) -> Iterator[Batch | Reject]:
+    if isinstance(rows, Reject):
+        yield rows
+    else:
+        yield from load_column(rows, "image", lambda value: _bytes(tree, name, value))
 
 
 def _bytes(tree: Tree, table: str, value: object) -> object:
@@ -131,11 +102,9 @@ def _pairs(tree: Tree, names: Sequence[str]) -> Iterator[Batch]:
 def _numbered(
     part: str, split: str, pixels: NDArray[np.uint8], labels: NDArray[np.uint8]
 ) -> Iterator[Batch]:
-    prefix = split or PurePosixPath(part).name or "image"
-    for start in range(0, len(pixels), 8 * ROWS):
-        some = range(start, min(start + 8 * ROWS, len(pixels)))
+    for start in range(0, len(pixels), IDX_ROWS):
+        some = range(start, min(start + IDX_ROWS, len(pixels)))
         yield {
-            "image_id": objects(f"{prefix}-{number:06d}" for number in some),
             "image": objects(pixels[start : some.stop]),
             "label": objects(str(label) for label in labels[start : some.stop]),
             "split": np.full(len(some), split, dtype=object),

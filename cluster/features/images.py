@@ -72,6 +72,7 @@ labelled_images = View(
     columns={"image": Image(), "label": Text()},
     sample=shop.sample_images,
     read=read_images,
+    named_by="image",
     description="Pictures and what each of them shows.",
 )
 images = labelled_images.only("image")

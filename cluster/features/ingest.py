@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,9 @@ import numpy as np
 from cluster.batch import Arrays, Batch, length, take
 from cluster.errors import InvalidInput
 from cluster.features.column import Time
-from cluster.features.durable import make_folder, new_file
+from cluster.features.durable import make_folder, publish
+from cluster.features.naming import Repeats, fingerprints
+from cluster.features.stage import Stage
 from cluster.features.store import Store
 from cluster.features.times import zone_named
 from cluster.features.view import Reject, View
@@ -52,7 +54,7 @@ class Ingested:
 
 def ingest(
     view: View,
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     store: Store,
     *,
     columns: Mapping[str, str] | None = None,
@@ -63,9 +65,11 @@ def ingest(
 
     Args:
         view: what the rows are.
-        paths: files or folders, as the view's reader describes them.
+        paths: files, folders or zips, as the view's reader describes them; each is a source of its
+            own, so that several at once leave the same rows as one after the other.
         store: where the rows go.
-        columns: which source column is which of ours, and `timezone` for times that name no zone.
+        columns: which source column is which of ours, `-` for one that the source does not have;
+            and `timezone`, where times that name no zone were written: `Europe/London`.
         max_reject_share: the share of bad rows above which nothing is taken in.
         progress: is told how far it is.
 
@@ -82,7 +86,7 @@ def ingest(
     mapping = dict(columns or {})
     zone = mapping.pop("timezone", "")
     zone_named(zone)  # a wrong name is one mistake, not one bad row after another
-    raw = view.read(paths, mapping)
+    raw = (view.read(path, mapping) for path in _distinct(paths))
     return _take_in(
         view, raw, store, zone=zone, max_reject_share=max_reject_share, progress=progress
     )
@@ -92,16 +96,20 @@ def ingest_rows(
     view: View, rows: Batch, store: Store, *, max_reject_share: float = MAX_REJECT_SHARE
 ) -> Ingested:
     """The same for rows that are at hand, such as those that a view's `sample` draws."""
-    return _take_in(view, [rows], store, max_reject_share=max_reject_share)
+    return _take_in(view, [[rows]], store, max_reject_share=max_reject_share)
 
 
 def admit(view: View, raw: Batch, *, zone: str = "") -> tuple[Arrays, list[Reject]]:
     """Raw rows to the good ones of them, and a Reject for each bad one.
 
+    Rows without a key get the one that their content gives them, alike for those that are alike.
+
     Raises:
         InvalidInput: a column is missing, or columns differ in length.
     """
     rows = length(raw)
+    if _nameless(view, raw):
+        raw = {**raw, view.key[0]: fingerprints(raw[view.named_by])}
     schema = {**view.schema, "event_time": Time(zone)}
     good: Arrays = {}
     faults: dict[int, str] = {}
@@ -126,9 +134,42 @@ def admit(view: View, raw: Batch, *, zone: str = "") -> tuple[Arrays, list[Rejec
     return take(good, np.setdiff1d(np.arange(rows), list(faults))), rejects
 
 
+def _distinct(paths: Sequence[Path | str]) -> list[Path]:
+    """The paths, each once."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not str(path):
+            raise InvalidInput(
+                "A path is empty.", hint="Name a file, a folder or a zip; `.` is this folder."
+            )
+        found.setdefault(Path(path).absolute(), Path(path))
+    return list(found.values())
+
+
+def _nameless(view: View, raw: Batch) -> bool:
+    """Whether the rows come without a key, and their content may be it."""
+    return view.named_by in raw and view.key[0] not in raw
+
+
+def _admitted(
+    view: View, sources: Iterable[Iterable[Batch | Reject]], zone: str
+) -> Iterator[tuple[int, Arrays, list[Reject]]]:
+    """Piece by piece how many rows it has, the good ones, and the bad ones."""
+    for source in sources:
+        repeats = Repeats()
+        for piece in source:
+            if isinstance(piece, Reject):
+                yield 1, {}, [piece]
+                continue
+            good, bad = admit(view, piece, zone=zone)
+            if _nameless(view, piece):
+                good[view.key[0]] = repeats.number(good[view.key[0]])
+            yield length(piece), good, bad
+
+
 def _take_in(
     view: View,
-    raw: Iterable[Batch | Reject],
+    sources: Iterable[Iterable[Batch | Reject]],
     store: Store,
     *,
     zone: str = "",
@@ -138,22 +179,18 @@ def _take_in(
     rows = 0
     rejects: list[Reject] = []
     with store.stage(view) as stage:
-        for piece in raw:
-            if isinstance(piece, Reject):
-                rejects.append(piece)
-                rows += 1
-                continue
-            good, bad = admit(view, piece, zone=zone)
-            stage.add(good)
+        for count, good, bad in _admitted(view, sources, zone):
+            if good:
+                stage.add(good)
+            rows += count
             rejects += bad
-            rows += length(piece)
             if progress is not None:
                 progress(rows, len(rejects))
         if not rows:
             raise InvalidInput(
                 f"The source holds no rows for {view.name!r}.", hint="Name one with rows."
             )
-        file = _write_rejects(store, view, rejects)
+        file = _write_rejects(store, stage, rejects)
         if len(rejects) > max_reject_share * rows:
             raise _too_many(rejects, rows, max_reject_share, file)
         done = store.commit(stage)
@@ -163,20 +200,19 @@ def _take_in(
     )  # fmt: skip
 
 
-def _write_rejects(store: Store, view: View, rejects: Sequence[Reject]) -> Path | None:
+def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject]) -> Path | None:
     if not rejects:
         return None
-    folder = store.root / "rejects"
-    make_folder(folder)
-    path = folder / f"{view.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.csv"
-    with new_file(path) as file:
-        # Half characters of broken text are written as question marks: the file itself is UTF-8.
-        text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
-        writer = csv.writer(text)
-        writer.writerow(("where", "reason"))
-        writer.writerows((reject.where, reject.reason) for reject in rejects)
-        text.detach()  # leaves the file open for its fsync
-    return path
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("where", "reason"))
+    writer.writerows((reject.where, reject.reason) for reject in rejects)
+    stage.begin()
+    make_folder(store.rejects)
+    name = f"{stage.view.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.csv"
+    # Half characters of broken text are written as question marks: the file itself is UTF-8.
+    publish(store.rejects / name, text.getvalue().encode(errors="replace"))
+    return store.rejects / name
 
 
 def _too_many(

@@ -1,6 +1,6 @@
 """Hold who did what with what and when, and what is known of the items and the users."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,15 @@ INTERACTIONS = Wanted(
         "user_id": USER,
         "item_id": ITEM,
         "value": ("value", "rating", "score", "quantity", "weight"),
-        "event_time": ("eventtime", "timestamp", "time", "datetime", "date", "invoicedate"),
+        "event_time": (
+            "eventtime", "timestamp", "time", "datetime", "date", "ts", "invoicedate", "orderdate",
+            "createdat",
+        ),
     },
     needed=("user_id", "item_id"),
     files=("ratings", "interactions", "events", "purchases", "orders"),
-)
+    timed=True,
+)  # fmt: skip
 ITEMS = Wanted(
     names={
         "item_id": (*ITEM, "id"),
@@ -36,24 +40,23 @@ ITEMS = Wanted(
 USERS = Wanted(names={"user_id": (*USER, "id")}, needed=("user_id",), files=("users", "customers"))
 
 
-def read_interactions(
-    paths: Sequence[Path], columns: Mapping[str, str]
-) -> Iterator[Batch | Reject]:
+def read_interactions(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
     """Interactions from CSV, TSV, JSON lines or Parquet, mapped or by the names in `INTERACTIONS`.
 
-    A row without a value counts 1, and one without a time has held always. Of a folder's tables the
-    one called ratings, interactions, events, purchases or orders is read.
+    A row without a value counts 1. In a table without times every row has held always; one whose
+    times are not recognised is refused, unless `event_time=-` says that it has none. Of a folder's
+    tables the one called ratings, interactions, events, purchases or orders is read.
     """
-    for rows in read_tables(paths, columns, INTERACTIONS):
+    for rows in read_tables(path, columns, INTERACTIONS):
         if isinstance(rows, Reject) or "value" in rows:
             yield rows
         else:
             yield {**rows, "value": np.ones(length(rows))}
 
 
-def read_items(paths: Sequence[Path], columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_items(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
     """Items from a table, mapped or by the names in `ITEMS`; categories have `|` between them."""
-    for rows in read_tables(paths, columns, ITEMS):
+    for rows in read_tables(path, columns, ITEMS):
         if isinstance(rows, Reject):
             yield rows
             continue
@@ -66,9 +69,9 @@ def read_items(paths: Sequence[Path], columns: Mapping[str, str]) -> Iterator[Ba
         yield {**rows, "categories": objects(known)}
 
 
-def read_users(paths: Sequence[Path], columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_users(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
     """Users from a table, mapped or by the names in `USERS`."""
-    return read_tables(paths, columns, USERS)
+    return read_tables(path, columns, USERS)
 
 
 interactions = View(

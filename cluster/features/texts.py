@@ -1,18 +1,18 @@
 """Hold texts and what is said of each: reviews and sentiments, questions and intents."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput
 from cluster.features import shop
 from cluster.features.column import SPLITS, Text
-from cluster.features.mapping import Wanted, is_table, read_table
+from cluster.features.loading import load_folders
+from cluster.features.mapping import Wanted, by_position, is_table, read_table
 from cluster.features.tables import ROWS
-from cluster.features.tree import Tree, classes, open_tree, split_in, stem, suffix
+from cluster.features.tree import Tree, classes, lines, open_tree, split_in, stem, suffix
 from cluster.features.view import Reject, View
 
 WANTED = Wanted(
@@ -22,7 +22,6 @@ WANTED = Wanted(
         "label": ("label", "category", "class", "intent", "sentiment", "target"),
     },
     needed=("text", "label"),
-    numbered="text_id",
 )
 _ABOUT = frozenset(("readme", "license", "licence", "notice", "changelog", "citation"))
 _OTHER = frozenset(
@@ -31,32 +30,32 @@ _OTHER = frozenset(
 )  # fmt: skip
 
 
-def read_texts(paths: Sequence[Path], columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
     """Texts from tables, a file per class, or a folder per class; or from a zip of these.
 
     - CSV, TSV, JSON lines or Parquet (`.gz` too) with a text and a label column, recognised by the
       names in `WANTED` or mapped. A table without a header is mapped by position:
-      `text=1,label=0`; so is a `.txt` file, whose columns are parted by tabs.
+      `text=1,label=0`; so is a `.txt` file, whose columns are parted by tabs. Beside a table no
+      other file is read.
     - A file per class, one text a line: the class is the file's end (`reviews.pos`), or its name
       (`pos.txt`).
     - A folder per class of `.txt` files, one text a file.
 
     Raises:
-        NotFound: a path is missing.
+        NotFound: the path is missing.
         InvalidInput: nothing can be read as texts, or a table lacks a column.
     """
-    by_position = bool(columns) and all(theirs.isdigit() for theirs in columns.values())
+    plain = by_position(columns)
 
     def tabular(name: str) -> bool:
-        return is_table(name) or (by_position and suffix(name) == ".txt" and not _about(name))
+        return is_table(name) or (plain and suffix(name) == ".txt" and not _about(name))
 
-    for path in paths:
-        with open_tree(path, lambda name: tabular(name) or _holds_texts(name)) as tree:
-            tables = [name for name in tree.names if tabular(name)]
-            for name in tables:
-                yield from read_table(tree, name, columns, WANTED)
-            if not tables:
-                yield from _classed(tree)
+    with open_tree(path, lambda name: tabular(name) or _holds_texts(name)) as tree:
+        tables = [name for name in tree.names if tabular(name)]
+        for name in tables:
+            yield from read_table(tree, name, columns, WANTED)
+        if not tables:
+            yield from _classed(tree)
 
 
 def _classed(tree: Tree) -> Iterator[Batch | Reject]:
@@ -66,9 +65,9 @@ def _classed(tree: Tree) -> Iterator[Batch | Reject]:
         for name in ends:
             yield from _lines(tree, name, suffix(name).removeprefix("."), split_in(name))
         return
-    folders = list(classes(tree.names))
-    if len({label for _, label, _ in folders}) > 1:
-        yield from _files(tree, folders)
+    classed = list(classes(tree.names))
+    if len({label for _, label, _ in classed}) > 1:
+        yield from load_folders(tree, classed, "text", _plain)
         return
     for name in tree.names:
         yield from _lines(tree, name, _named(name), split_in(name))
@@ -77,37 +76,16 @@ def _classed(tree: Tree) -> Iterator[Batch | Reject]:
 def _lines(tree: Tree, name: str, label: str, split: str) -> Iterator[Batch | Reject]:
     """One text a line, all of one class."""
     place = tree.where(name)
-    try:
-        with tree.stream(name) as file:
-            numbered = enumerate(file, 1)  # bytes are parted at newlines alone
-            while some := list(islice(numbered, ROWS)):
-                kept = [(number, line) for number, line in some if line.strip()]
-                yield {
-                    "text_id": objects(f"{PurePosixPath(name).name}-{n:06d}" for n, _ in kept),
-                    "text": objects(_plain(line) for _, line in kept),
-                    "label": np.full(len(kept), label, dtype=object),
-                    "split": np.full(len(kept), split, dtype=object),
-                    "where": objects(f"{place} line {number}" for number, _ in kept),
-                }
-    except (OSError, EOFError) as error:
-        raise InvalidInput(f"{place} cannot be read to its end: {error}.") from None
-
-
-def _files(tree: Tree, folders: Sequence[tuple[str, str, str]]) -> Iterator[Batch | Reject]:
-    """One text a file, each in the folder of its class."""
-    rest = iter(folders)
-    while some := list(islice(rest, 1024)):
-        for name, label, _ in some:
-            if not label:
-                yield Reject(tree.where(name), "the file lies in no folder of a class")
-        kept = [entry for entry in some if entry[1]]
-        yield {
-            "text_id": objects(name for name, _, _ in kept),
-            "text": objects(_plain(tree.read(name)) for name, _, _ in kept),
-            "label": objects(label for _, label, _ in kept),
-            "split": objects(split for _, _, split in kept),
-            "where": objects(tree.where(name) for name, _, _ in kept),
-        }
+    with tree.stream(name) as file:
+        numbered = enumerate(lines(file, place), 1)  # bytes are parted at newlines alone
+        while some := list(islice(numbered, ROWS)):
+            kept = [(number, line) for number, line in some if line.strip()]
+            yield {
+                "text": objects(_plain(line) for _, line in kept),
+                "label": np.full(len(kept), label, dtype=object),
+                "split": np.full(len(kept), split, dtype=object),
+                "where": objects(f"{place} line {number}" for number, _ in kept),
+            }
 
 
 def _plain(data: bytes) -> str:
@@ -136,6 +114,7 @@ labelled_texts = View(
     columns={"text": Text(), "label": Text()},
     sample=shop.sample_texts,
     read=read_texts,
+    named_by="text",
     description="Texts and what each of them is or says.",
 )
 texts = labelled_texts.only("text")

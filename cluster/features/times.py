@@ -27,7 +27,7 @@ def zone_named(name: str) -> ZoneInfo | None:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidInput(
-            f"There is no time zone {name!r}.", hint="Write it as in timezone=Europe/London."
+            f"There is no time zone {name!r}.", hint="Write it as in --map timezone=Europe/London."
         ) from None
 
 
@@ -108,7 +108,7 @@ def _zoned(moment: datetime, zone: ZoneInfo | None) -> int | str:
         if zone is None:
             return (
                 f"{moment.isoformat(sep=' ')!r} has no time zone: "
-                "say which one it is in, as in timezone=Europe/London"
+                "say which one it is in, as in --map timezone=Europe/London"
             )
         moment = moment.replace(tzinfo=zone)
     return (moment - EPOCH) // MICROSECOND

@@ -1,6 +1,6 @@
 """Name some typed columns about one key: what data looks like before a model sees it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -24,13 +24,15 @@ class Reject:
     reason: str
 
 
-Reader = Callable[[Sequence[Path], Mapping[str, str]], Iterator[Batch | Reject]]
-"""Reads raw files: `read(paths, columns)` yields batches of raw rows, some thousands at a time, and
-a Reject for what is no row at all. `columns` says which source column is which of ours.
+Reader = Callable[[Path, Mapping[str, str]], Iterator[Batch | Reject]]
+"""Reads a raw file, folder or zip: `read(path, columns)` yields batches of raw rows, some thousands
+at a time, and a Reject for what is no row at all. `columns` says which source column is which of
+ours.
 
-A batch holds every column of key and view; `event_time` and `split` where the source gives them;
-and, where it can, `where`: text that says where each row stood. Values are as the source has them:
-each column's `admit` makes them what they should be, or says why it cannot."""
+A batch holds every column of the view, and of the key unless the view is `named_by` one of its
+columns; `event_time` and `split` where the source gives them; and, where it can, `where`: text that
+says where each row stood. Values are as the source has them: each column's `admit` makes them what
+they should be, or says why it cannot."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class View:
     says nothing). Key and event time together identify a row: the same again changes nothing, other
     values for them replace it.
 
+    A picture or a text often has no id of its own. Then its content is its key, and neither its
+    file's name nor its line is: the same files from another folder, in another order or among more
+    rows are the same rows; files that share a name are not; a new label or split replaces the old;
+    a picture or text that was itself changed is a new row beside the old one, since nothing tells
+    that they were one. Rows of one source that hold the same stay apart, as `<key>`, `<key>-2`.
+
     Args:
         name: the view's name, and the folder of its rows.
         key: the columns that say what a row is about, all of them `Text`.
@@ -49,6 +57,8 @@ class View:
         sample: draws made-up rows, key and `event_time` included, so that a capability can be
             tested and shown with no data at hand.
         read: reads raw files; a view without one cannot be ingested.
+        named_by: the column whose content is the key of rows that come without one, if any; such a
+            view has a key of one column.
         description: what it holds, for people.
     """
 
@@ -57,6 +67,7 @@ class View:
     columns: Mapping[str, Column]
     sample: Sample = field(repr=False, compare=False)
     read: Reader | None = field(default=None, repr=False, compare=False)
+    named_by: str = ""
     description: str = ""
 
     @property

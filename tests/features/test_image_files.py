@@ -9,20 +9,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.batch import Arrays, concat
+from cluster.batch import Arrays, concat, objects
 from cluster.errors import InvalidInput, NotFound
 from cluster.features.image_files import read_images
 from cluster.features.images import labelled_images
 from cluster.features.ingest import admit
-from cluster.features.pictures import encode
+from cluster.features.pictures import decode, encode
 from cluster.features.view import Reject
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
+EMPTY = {name: objects([]) for name in ("image", "label", "split")}
 
 
-def read(*paths: Path, **columns: str) -> tuple[Arrays, list[Reject]]:
-    good, bad = [], []
-    for piece in read_images(paths, columns):
+def read(path: Path, **columns: str) -> tuple[Arrays, list[Reject]]:
+    good, bad = [admit(labelled_images, EMPTY)[0]], []
+    for piece in read_images(path, columns):
         if isinstance(piece, Reject):
             bad.append(piece)
         else:
@@ -39,9 +40,10 @@ def lay(folder: Path, *names: str) -> None:
         path.write_bytes(encode(GREY + np.uint8(shade)))
 
 
-def labels(rows: Arrays) -> dict[str, tuple[str, str]]:
-    whole = zip(rows["image_id"], rows["label"], rows["split"], strict=True)
-    return {key: (label, split) for key, label, split in whole}
+def labels(rows: Arrays) -> list[tuple[int, str, str]]:
+    """Of each row by how much `lay` brightened the picture, its class and its part."""
+    shades = (decode(data)[0, 0, 0] for data in rows["image"])
+    return sorted(zip(map(int, shades), rows["label"], rows["split"], strict=True))
 
 
 def test_a_folder_names_the_class_of_its_pictures(tmp_path: Path) -> None:
@@ -50,21 +52,13 @@ def test_a_folder_names_the_class_of_its_pictures(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("about")
     rows, bad = read(tmp_path)
     assert not bad
-    assert labels(rows) == {
-        "cat/1.png": ("cat", ""),
-        "cat/deep/2.png": ("cat", ""),
-        "dog/1.png": ("dog", ""),
-    }
+    assert labels(rows) == [(0, "cat", ""), (1, "cat", ""), (2, "dog", "")]
 
 
 def test_folders_above_the_classes_name_the_part(tmp_path: Path) -> None:
     lay(tmp_path, "pets/train/cat/1.png", "pets/val/cat/1.png", "pets/test/dog/1.png")
     rows, _ = read(tmp_path)
-    assert labels(rows) == {
-        "pets/train/cat/1.png": ("cat", "train"),
-        "pets/val/cat/1.png": ("cat", "valid"),
-        "pets/test/dog/1.png": ("dog", "test"),
-    }
+    assert labels(rows) == [(0, "cat", "train"), (1, "cat", "valid"), (2, "dog", "test")]
 
 
 def test_a_class_called_train_is_a_class_beside_others(tmp_path: Path) -> None:
@@ -89,9 +83,9 @@ def test_pictures_that_cannot_be_used_are_rejected_with_place_and_reason(tmp_pat
     lay(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "stray.png")
     (tmp_path / "cat" / "2.png").write_bytes(encode(GREY)[:-30])
     rows, bad = read(tmp_path)
-    assert sorted(rows["image_id"]) == ["cat/1.png", "dog/1.png"]
+    assert labels(rows) == [(0, "cat", ""), (2, "dog", "")]
     reasons = {reject.where: reject.reason for reject in bad}
-    assert reasons["stray.png"] == "the picture lies in no folder of a class"
+    assert reasons["stray.png"] == "the file lies in no folder of a class"
     assert "truncated or broken" in reasons["cat/2.png"]
 
 
@@ -100,15 +94,30 @@ def test_a_table_gives_paths_within_its_folder_or_the_bytes(tmp_path: Path) -> N
     (tmp_path / "labels.csv").write_text("file,label,split\npix/a.png,x,train\npix/b.png,y,dev\n")
     rows, bad = read(tmp_path / "labels.csv")
     assert not bad
-    assert labels(rows) == {
-        "labels-000002": ("x", "train"),
-        "labels-000003": ("y", "valid"),
-    }
+    assert labels(rows) == [(0, "x", "train"), (1, "y", "valid")]
     table = pa.table({"id": ["7"], "png": [{"bytes": encode(GREY), "path": None}], "label": [3]})
     pq.write_table(table, tmp_path / "hub.parquet")
     rows, _ = read(tmp_path / "hub.parquet", image="png")
-    assert labels(rows) == {"7": ("3", "")}
+    assert rows["image_id"].tolist() == ["7"]
+    assert labels(rows) == [(0, "3", "")]
     assert rows["image"][0] == encode(GREY)
+
+
+def test_a_table_of_pictures_that_lie_in_no_folder_is_read_in_their_place(tmp_path: Path) -> None:
+    lay(tmp_path, "a.png", "b.png")
+    (tmp_path / "labels.csv").write_text("file,label\na.png,x\nb.png,y\n")
+    rows, bad = read(tmp_path)
+    assert not bad
+    assert labels(rows) == [(0, "x", ""), (1, "y", "")]
+
+
+def test_large_pictures_are_held_a_few_at_a_time(tmp_path: Path) -> None:
+    for number in range(5):
+        path = tmp_path / "cat" / f"{number}.bmp"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"BM" + bytes(30_000_000))
+    batches = [piece for piece in read_images(tmp_path, {}) if not isinstance(piece, Reject)]
+    assert [len(batch["image"]) for batch in batches] == [3, 2]
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "a/../../secret.png"])
@@ -134,7 +143,7 @@ def test_idx_pairs_give_pixels_labels_and_parts(tmp_path: Path) -> None:
         (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(5, dtype=np.uint8)))
     rows, bad = read(tmp_path)
     assert not bad
-    assert rows["image_id"][[0, 9]].tolist() == ["train-000000", "test-000004"]
+    assert len(set(rows["image_id"])) == 5  # both parts hold the same pictures
     assert Counter(rows["split"]) == {"train": 5, "test": 5}
     assert rows["label"][:5].tolist() == ["0", "1", "2", "3", "4"]
     stored = labelled_images.columns["image"]

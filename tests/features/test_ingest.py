@@ -13,6 +13,7 @@ from cluster.features.interactions import interactions, items, users
 from cluster.features.store import Store
 from cluster.features.texts import labelled_texts
 from cluster.features.view import View
+from cluster.features.writers import LOCK
 from tests.features.shelf import batch, shelf
 
 
@@ -23,8 +24,9 @@ def table(path: Path, good: int, bad: int) -> Path:
 
 
 def files(root: Path) -> list[Path]:
+    beside = {"rejects", LOCK}
     return sorted(
-        path for path in root.rglob("*") if path.is_file() and "rejects" not in path.parts
+        path for path in root.rglob("*") if path.is_file() and not beside.intersection(path.parts)
     )
 
 
@@ -89,6 +91,11 @@ def test_a_source_without_rows_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+def test_an_empty_path_is_not_this_folder(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"A path is empty\. Name a file"):
+        ingest(labelled_texts, [""], Store(tmp_path))
+
+
 def test_a_view_without_a_reader_takes_rows_that_are_made(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(InvalidInput, match="has no reader"):
@@ -102,7 +109,7 @@ def test_a_view_without_a_reader_takes_rows_that_are_made(tmp_path: Path) -> Non
 def test_a_zone_is_named_beside_the_columns(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("user_id,item_id,timestamp\na,b,2024-05-01 14:00:00\n")
     store = Store(tmp_path / "s")
-    with pytest.raises(InvalidInput, match="has no time zone: say which one"):
+    with pytest.raises(InvalidInput, match="say which one it is in, as in --map timezone="):
         ingest(interactions, [tmp_path / "a.csv"], store)
     with pytest.raises(InvalidInput, match="There is no time zone 'Berlin'"):
         ingest(interactions, [tmp_path / "a.csv"], store, columns={"timezone": "Berlin"})

@@ -15,7 +15,7 @@ from cluster.features.view import Reject, View
 def read(view: View, path: Path, zone: str = "", **columns: str) -> tuple[Arrays, list[Reject]]:
     good, bad = [], []
     assert view.read is not None
-    for piece in view.read([path], columns):
+    for piece in view.read(path, columns):
         if isinstance(piece, Reject):
             bad.append(piece)
         else:
@@ -28,6 +28,7 @@ def read(view: View, path: Path, zone: str = "", **columns: str) -> tuple[Arrays
 def test_usual_names_are_recognised(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text(
         "User-ID,movieId,Rating,timestamp\n1,10,4.5,964982703\n2,11,nan,964982703\n,1,1,1\n"
+        "3,1,-inf,1\n4,1,,1\n5,1,many,1\n"
     )
     rows, bad = read(interactions, tmp_path)
     assert rows["user_id"].tolist() == ["1"]
@@ -37,6 +38,9 @@ def test_usual_names_are_recognised(tmp_path: Path) -> None:
     assert [(r.where, r.reason) for r in bad] == [
         ("log.csv line 3", "value is nan, not a finite number"),
         ("log.csv line 4", "user_id is empty"),
+        ("log.csv line 5", "value is -inf, not a finite number"),
+        ("log.csv line 6", "value is missing"),
+        ("log.csv line 7", "value 'many' is not a number"),
     ]
 
 
@@ -46,6 +50,31 @@ def test_a_mapping_says_which_column_is_which(tmp_path: Path) -> None:
     assert not bad
     assert rows["value"].tolist() == [1.0]
     assert rows["event_time"].tolist() == [np.datetime64("2024-05-01T12:00:00", "us")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("bought_at", "7"), ("purchaseDate", "x"), ("ts_ms", "1"), ("moment", "2024-05-01 12:00")],
+)
+def test_times_that_nobody_recognises_are_not_left_out_in_silence(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    (tmp_path / "log.csv").write_text(f"user_id,item_id,{name}\na,x,{value}\n")
+    with pytest.raises(
+        InvalidInput, match=f"known as event_time, but '{name}' looks like one"
+    ) as e:
+        read(interactions, tmp_path)
+    assert (
+        f"--map event_time={name}, or that there is none with --map event_time=-." in e.value.hint
+    )
+    rows, bad = read(interactions, tmp_path, event_time="-")
+    assert not bad
+    assert rows["user_id"].tolist() == ["a"]
+
+
+def test_columns_that_are_no_times_need_no_word(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id,price,note,sometimes\na,x,-3.5,1e5,\n")
+    assert "event_time" not in read(interactions, tmp_path)[0]
 
 
 def test_whole_ids_with_gaps_and_naive_times_read_from_parquet(tmp_path: Path) -> None:
