@@ -40,7 +40,7 @@ class Repeats:
 
 def _bytes(value: object) -> bytes:
     if isinstance(value, np.ndarray):
-        return f"{value.dtype} {value.shape} ".encode() + value.tobytes()
+        return f"{value.dtype.str} {value.shape} ".encode() + value.tobytes()
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     return str(value).encode(errors="surrogatepass")

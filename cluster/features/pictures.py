@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from cluster.features.headers import PNG, measure
 MAX_PIXELS = 25_000_000
 _COLOURS = {1: 0, 3: 2}  # channels to PNG's colour types, for grey and for RGB
 _CHANNELS = {0: 1, 2: 3}
+_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG
 _ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
 _EXIF = frozenset(("exif", "xmp", "Raw profile type exif"))  # where Pillow finds it
 _UPRIGHT = {
@@ -90,7 +92,12 @@ def encode(pixels: NDArray[Any]) -> bytes:
     lines[:, 1:] = cube.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOURS[channels], 0, 0, 0)
     body = zlib.compress(lines.tobytes(), 4)
-    return PNG + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+    return _opening(header) + _chunk(b"IDAT", body) + _END
+
+
+@lru_cache(maxsize=64)  # most pictures of a source are of one size
+def _opening(header: bytes) -> bytes:
+    return PNG + _chunk(b"IHDR", header)
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
@@ -134,9 +141,9 @@ def _is_plain(data: bytes, body: bytes) -> bool:
     return (
         header[8] == 8  # bits
         and header[10:] == b"\0\0\0"
-        and data[8:33] == _chunk(b"IHDR", header)
+        and data[:33] == _opening(header)
         and data[33:41] == struct.pack(">I", len(body)) + b"IDAT"
-        and data[-16:] == struct.pack(">I", zlib.crc32(data[37:-16])) + _chunk(b"IEND", b"")
+        and data[-16:] == struct.pack(">I", zlib.crc32(data[37:-16])) + _END
     )
 
 
