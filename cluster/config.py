@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from cluster.errors import InvalidInput, nearest
+from cluster.faults import faults
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Config(BaseModel):
                 {n: _listed(cls.model_fields[n], v) for n, v in pairs.items()}
             )
         except ValidationError as error:
-            raise _refusal(error, cls.model_fields) from None
+            raise _refusal(error, cls) from None
 
 
 def describe(name: str, fields: Mapping[str, FieldInfo]) -> str:
@@ -67,15 +68,11 @@ def describe(name: str, fields: Mapping[str, FieldInfo]) -> str:
     return f"Its default is {field.default!r}{span}."
 
 
-def _refusal(error: ValidationError, fields: Mapping[str, FieldInfo]) -> InvalidInput:
-    first = error.errors()[0]
-    if not first["loc"]:  # knobs that do not fit together
-        return InvalidInput(first["msg"])
-    where = ".".join(map(str, first["loc"]))
-    return InvalidInput(
-        f"{where} = {first['input']!r} is not allowed: {first['msg']}.",
-        hint=describe(str(first["loc"][0]), fields),
-    )
+def _refusal(error: ValidationError, config: type[Config]) -> InvalidInput:
+    first = faults(error, config)[0]
+    place = error.errors()[0]["loc"]  # none where knobs do not fit together
+    hint = describe(str(place[0]), config.model_fields) if place else first.hint
+    return InvalidInput(first.message, hint=hint, limit=first.limit, actual=first.actual)
 
 
 def _listed(field: FieldInfo, value: object) -> object:

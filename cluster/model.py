@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cluster.batch import Batch, chunks, length
 from cluster.errors import InvalidInput
+from cluster.faults import faults, refuse_infinite
 from cluster.registry import Manifest, read_manifest, verify
 from cluster.task import Task
 
@@ -57,18 +58,20 @@ def validated(task: AnyTask, rows: Sequence[object]) -> list[BaseModel]:
     Raises:
         InvalidInput: names the row and field of the first that is wrong.
     """
-    inputs = []
-    for number, row in enumerate(rows):
-        try:
-            inputs.append(row if isinstance(row, task.Input) else task.Input.model_validate(row))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = "/".join(map(str, (number, *first["loc"])))
-            raise InvalidInput(
-                f"Row {number}, {'.'.join(map(str, first['loc'])) or 'whole'}: {first['msg']}.",
-                pointer=f"/inputs/{where}",
-            ) from None
-    return inputs
+    try:
+        inputs = TypeAdapter(list[task.Input]).validate_python(rows)  # type: ignore[name-defined]
+        refuse_infinite(inputs)
+    except ValidationError as error:
+        first = faults(error, task.Input, "/inputs")[0]
+        number = first.pointer.split("/")[2]
+        raise InvalidInput(
+            f"Row {number}: {first.message}",
+            hint=first.hint,
+            pointer=first.pointer,
+            limit=first.limit,
+            actual=first.actual,
+        ) from None
+    return list(inputs)
 
 
 def as_rows(rows: Any) -> list[object]:

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cluster.errors import InvalidInput
+from cluster.faults import faults
 
 
 class Settings(BaseModel):
@@ -61,11 +61,9 @@ def settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate(named)
     except ValidationError as error:
-        first: Any = error.errors()[0]
-        name = str(first["loc"][0])
-        complaint = first["msg"][0].lower() + first["msg"][1:]
+        name = str(error.errors()[0]["loc"][0])
         raise InvalidInput(
-            f"{name} is {named[name]!r}: {complaint}.", hint=f"Set {name} anew, or unset it."
+            faults(error, Settings)[0].message, hint=f"Set {name} anew, or unset it."
         ) from None
 
 

@@ -68,7 +68,9 @@ def test_lepton_s_own_tracking_variable_wins_over_mlflow_s() -> None:
     [("LEPTON_PORT", "80"), ("LEPTON_DASHBOARD_PORT", "x"), ("LEPTON_MEMORY_SHARE", "2")],
 )
 def test_a_bad_value_is_answered_with_the_name_of_its_variable(variable: str, value: str) -> None:
-    with pytest.raises(InvalidInput, match=rf"{variable} is '{value}': .*Set {variable} anew"):
+    with pytest.raises(
+        InvalidInput, match=rf"^{variable} is '{value}'; it must be .*Set {variable} anew"
+    ):
         settings({variable: value})
 
 

@@ -51,14 +51,23 @@ def test_more_rows_than_a_batch_are_answered_in_order(model: Model) -> None:
     assert model.predict([]) == []
 
 
-def test_a_wrong_row_is_named_with_its_field(model: Model) -> None:
-    with pytest.raises(InvalidInput, match=r"^Row 1, x: Input should be a valid number") as refused:
-        model.predict([ROWS[0], {"x": "far", "y": 0}])
-    assert refused.value.pointer == "/inputs/1/x"
-    with pytest.raises(InvalidInput, match=r"^Row 0, y: Field required"):
-        model.predict([{"x": 1.0}])
-    with pytest.raises(InvalidInput, match=r"^Row 0, whole: "):
-        model.predict([3])
+@pytest.mark.parametrize(
+    ("row", "sentence", "pointer"),
+    [
+        ({"x": "far", "y": 0}, "x is 'far'; it must be a number.", "/inputs/1/x"),
+        ({"x": 1.0}, "y is missing; it is required.", "/inputs/1/y"),
+        ({"x": np.nan, "y": 0}, "x is nan; it must be a finite number.", "/inputs/1/x"),
+        (Input(x=0, y=np.inf), "y is inf; it must be a finite number.", "/inputs/1/y"),
+        (3, "The input is 3; it must be an object of fields: x, y, margin.", "/inputs/1"),
+    ],
+)
+def test_a_wrong_row_is_named_with_its_field(
+    model: Model, row: Any, sentence: str, pointer: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        model.predict([ROWS[0], row])
+    assert str(refused.value) == f"Row 1: {sentence}"
+    assert refused.value.pointer == pointer
 
 
 @pytest.mark.parametrize("rows", [{"x": 1.0, "y": 2.0}, "0.5,0.5", b"x", 7, None])

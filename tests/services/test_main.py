@@ -105,7 +105,7 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
         (["ingest", "images", "/no/such/folder"], "/no/such/folder"),
         (["train", "vision.clasify"], "There is no capability 'vision.clasify'. Did you mean"),
         (["train", "vision.classify", "epoch=3"], "There is no knob 'epoch'. Did you mean 'epochs"),
-        (["train", "vision.classify", "epochs=0"], "epochs = '0' is not allowed: Input should be"),
+        (["train", "vision.classify", "epochs=0"], "epochs is '0'; it must be greater than"),
         (["train", "vision.classify", "epochs"], "'epochs' is not a setting. Write name=value"),
         (["train", "vision.classify"], "python -m services ingest images PATH"),
         (["versions", "nlp"], "There is no capability 'nlp'."),
