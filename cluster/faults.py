@@ -102,11 +102,10 @@ def _sentence(found: Mapping[str, Any], name: str, known: Collection[str]) -> tu
 
 def _length(name: str, value: Any, context: Mapping[str, Any]) -> str:
     unit = "character" if isinstance(value, str) else "element"
-    most, least = context.get("max_length"), context.get("min_length")
     has = f"{name} has {_count(len(value), unit)}" if value else f"{name} is empty"
-    if most is not None:
-        return f"{has}; the limit is {most:,}."
-    return f"{has}; it must have at least {_count(least, unit)}."
+    if "max_length" in context:
+        return f"{has}; the limit is {context['max_length']:,}."
+    return f"{has}; it must have at least {_count(context['min_length'], unit)}."
 
 
 def _count(number: int, unit: str) -> str:
@@ -130,14 +129,14 @@ def _shown(value: object) -> str:
         value = value.item()
     if isinstance(value, str) and len(value) > VALUE_SHOWN:
         return f"a string of {len(value):,} characters"
-    if isinstance(value, bool | None):
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, int | float) and abs(value) > 10**VALUE_SHOWN:
-        return f"{value:.6g}"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float | str):
-        return repr(value)
-    kinds = {list: "a list", tuple: "a list", dict: "an object"}
-    return kinds.get(type(value), f"of type {type(value).__name__}")
+        huge = not isinstance(value, str) and abs(value) > 10**VALUE_SHOWN
+        return f"{value:.6g}" if huge else repr(value)
+    if isinstance(value, list | tuple | dict):
+        return "an object" if isinstance(value, dict) else "a list"
+    return f"of type {type(value).__name__}"
 
 
 def _number(value: object) -> float | None:

