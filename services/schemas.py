@@ -11,15 +11,27 @@ from cluster.features.pictures import encode
 from cluster.model import AnyTask
 from cluster.registry import Manifest
 from lepton import __version__
-from lepton.wire import PROBLEM_MEDIA_TYPE, Metric, Problem, State, TaskInfo
+from lepton.wire import (
+    PROBLEM_MEDIA_TYPE,
+    Health,
+    Metric,
+    Problem,
+    Readiness,
+    State,
+    TaskInfo,
+    TaskList,
+)
 from services.app import raw_input
 
 REF = "#/components/schemas/{model}"
+PROBLEM = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}}
 FAULTS = {
     "400": "The body cannot be read",
+    "405": "The method is not allowed here",
     "413": "The body or the batch is too large",
     "415": "The content type is not read here",
     "422": "An input is not valid",
+    "500": "The server failed",
     "503": "Not served, still starting, or overloaded",
 }
 
@@ -45,15 +57,22 @@ def task_info(task: type[AnyTask], state: State, manifest: Manifest | None) -> T
 
 def openapi(tasks: list[type[AnyTask]]) -> dict[str, Any]:
     """The OpenAPI document of all capabilities and of the door."""
-    models = [(Problem, "validation"), (TaskInfo, "validation")]
-    refs, definitions = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
+    shapes = (Problem, TaskInfo, TaskList, Health, Readiness)
+    _, definitions = models_json_schema(
+        [(shape, "serialization") for shape in shapes], ref_template=REF
+    )
     schemas = dict(definitions["$defs"])
-    del refs
     paths: dict[str, Any] = {
-        "/healthz": {"get": _get("Whether the process answers")},
-        "/readyz": {"get": _get("Whether every capability that should be up is up")},
-        "/v1/tasks": {"get": _get("Every capability, its schemas and its version")},
+        "/healthz": {"get": _get("Whether the process answers", Health)},
+        "/readyz": {"get": _get("Whether every capability that should be up is up", Readiness)},
+        "/v1/tasks": {"get": _get("Every capability, its schemas and its version", TaskList)},
+        "/v1/tasks/{name}": {"get": _get("One capability", TaskInfo)},
     }
+    waiting = {"description": "Something is not up yet", "content": _json(Readiness)}
+    paths["/readyz"]["get"]["responses"]["503"] = waiting
+    one = paths["/v1/tasks/{name}"]["get"]
+    one["parameters"] = [_parameter("path", "name", {"type": "string"}, required=True)]
+    one["responses"]["404"] = {"description": "No capability of that name", "content": PROBLEM}
     for task in tasks:
         paths[path_of(task.name())] = {"post": _post(task, schemas)}
     info = {"title": "Lepton", "version": __version__, "license": {"name": "Apache-2.0"}}
@@ -74,13 +93,27 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _get(summary: str) -> dict[str, Any]:
-    return {"summary": summary, "responses": {"200": {"description": "As asked"}}}
+def _json(shape: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": REF.format(model=shape.__name__)}}}
+
+
+def _get(summary: str, shape: type[BaseModel]) -> dict[str, Any]:
+    responses = {"200": {"description": "As asked", "content": _json(shape)}}
+    return {"summary": summary, "responses": responses | _refusals("405", "500")}
+
+
+def _refusals(*statuses: str) -> dict[str, Any]:
+    return {status: {"description": FAULTS[status], "content": PROBLEM} for status in statuses}
+
+
+def _parameter(
+    place: str, name: str, schema: dict[str, Any], *, required: bool = False
+) -> dict[str, Any]:
+    return {"in": place, "name": name, "required": required, "schema": schema}
 
 
 def _post(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
     name = task.name()
-    problem = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     answer = {
         "type": "object",
         "properties": {
@@ -91,20 +124,28 @@ def _post(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
         },
         "required": ["model", "version", "outputs", "request_id"],
     }
-    responses: dict[str, Any] = {
-        "200": {
-            "description": "One output per input, in order",
-            "content": {"application/json": {"schema": answer}},
-        }
+    done = {
+        "description": "One output per input, in order",
+        "content": {"application/json": {"schema": answer}},
     }
-    for status, description in FAULTS.items():
-        responses[status] = {"description": description, "content": problem}
     return {
         "operationId": name,
         "summary": task.summary(),
+        "parameters": _options(task),
         "requestBody": {"required": True, "content": _bodies(task, schemas)},
-        "responses": responses,
+        "responses": {"200": done, **_refusals(*FAULTS)},
     }
+
+
+def _options(task: type[AnyTask]) -> list[dict[str, Any]]:
+    """What the query may hold beside a raw body: every field but the one that the body fills."""
+    field, media = raw_input(task)
+    schema = task.Input.model_json_schema(ref_template=_template(task))
+    return [
+        _parameter("query", name, declared) | {"description": f"Beside a body of {media} only."}
+        for name, declared in schema.get("properties", {}).items()
+        if media and name != field
+    ]
 
 
 def _bodies(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -123,11 +164,15 @@ def _bodies(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
     return bodies
 
 
+def _template(task: type[AnyTask]) -> str:
+    return f"#/components/schemas/{task.name()}.{{model}}"
+
+
 def _placed(
     task: type[AnyTask], kind: Literal["Input", "Output"], schemas: dict[str, Any]
 ) -> dict[str, str]:
     """Put the schema of a type, and of the types in it, among `schemas`; the reference to it."""
-    template = f"#/components/schemas/{task.name()}.{{model}}"
+    template = _template(task)
     model: type[BaseModel] = getattr(task, kind)
     schema = model.model_json_schema(ref_template=template)
     for inner, definition in schema.pop("$defs", {}).items():

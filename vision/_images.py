@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import io
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -15,10 +16,11 @@ from cluster.errors import InvalidInput
 from cluster.features.pictures import MAX_PIXELS, decode
 
 Pixels = NDArray[np.uint8]
+PNG_MODES = {"1", "LA", "P", "RGBA", "I;16"}
 
 
 def read(value: object) -> Pixels:
-    """A picture in any form that people have one: file bytes, base64 of them, pixels, PIL.
+    """A picture in any form that people have: file bytes, base64 or a data URI, pixels, PIL.
 
     Returns:
         uint8 `[height, width, 1 or 3]`.
@@ -27,14 +29,23 @@ def read(value: object) -> Pixels:
         InvalidInput: it is none of these, or broken, or too large.
     """
     if isinstance(value, str):
+        data = value.partition(",")[2] if value.startswith("data:") else value
         try:
-            value = base64.b64decode(value, validate=True)
+            value = base64.b64decode(data, validate=True)
         except (binascii.Error, ValueError):
             raise InvalidInput(
-                "The picture is not base64.", hint="Send the bytes of its file in base64."
+                "The picture is not base64.",
+                hint="Send the bytes of its file in base64, without line breaks.",
             ) from None
+    if isinstance(value, Image.Image) and value.mode not in {"L", "RGB"}:
+        value = _file(value)  # palettes and transparency are decoded as those of files are
     if isinstance(value, bytes | bytearray | memoryview):
         return decode(bytes(value))
+    if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
+        raise InvalidInput(
+            f"A value of type {type(value).__name__} is not a picture.",
+            hint="Send the bytes of its file in base64.",
+        )
     pixels = np.asarray(value)
     cube = pixels[..., None] if pixels.ndim == 2 else pixels
     if cube.dtype != np.uint8 or cube.ndim != 3 or cube.shape[2] not in {1, 3} or not cube.size:
@@ -43,6 +54,12 @@ def read(value: object) -> Pixels:
             hint="Send uint8 of height x width, or height x width x 3.",
         )
     return cube
+
+
+def _file(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    (picture if picture.mode in PNG_MODES else picture.convert("RGB")).save(file, "PNG")
+    return file.getvalue()
 
 
 Picture = Annotated[

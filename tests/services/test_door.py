@@ -158,10 +158,33 @@ def test_the_openapi_document_is_whole(tmp_path: Path) -> None:
             part = part[name]
     for schema in document["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
+    readiness, one = document["paths"]["/readyz"]["get"], document["paths"]["/v1/tasks/{name}"]
+    assert readiness["responses"].keys() == {"200", "405", "500", "503"}
+    assert one["get"]["responses"].keys() == {"200", "404", "405", "500"}
+    assert [parameter["name"] for parameter in one["get"]["parameters"]] == ["name"]
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert all(operation["summary"] and operation["responses"] for operation in operations)
     ids = [operation["operationId"] for operation in operations if "operationId" in operation]
     assert sorted(ids) == sorted(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "media", "options"),
+    [
+        ("vision.classify", "image/*", ["top_k"]),
+        ("nlp.classify", "text/plain", ["top_k"]),
+        ("recsys.recommend", None, []),
+    ],
+)
+def test_the_options_of_a_raw_body_stand_in_the_openapi_document(
+    name: str, media: str | None, options: list[str]
+) -> None:
+    post = openapi([catalog.find(name)])["paths"][path_of(name)]["post"]
+    assert [(each["in"], each["name"]) for each in post["parameters"]] == [
+        ("query", option) for option in options
+    ]
+    assert post["requestBody"]["content"].keys() == {"application/json", media} - {None}
+    assert {"400", "405", "413", "415", "422", "500", "503"} <= post["responses"].keys()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,16 +1,21 @@
 """vision.classify: pictures of any size and colour, every network, augmentation that is fast."""
 
+import base64
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from cluster.batch import Batch, objects
+from cluster.errors import InvalidInput
+from cluster.features.pictures import encode
 from cluster.rows import Resident
 from cluster.run import Run
-from vision._images import erase, fit, mirror, same_size, shift
+from vision._images import erase, fit, mirror, read, same_size, shift
 from vision.classify import Classify, Config
 
 SMALL = ["epochs=10", "batch_size=16", "precision=fp32", "max_side=16", "flip=false"]
@@ -66,6 +71,42 @@ def test_any_picture_is_brought_to_the_size_and_channels_asked_for(channels: int
     assert same_size(stripes(6, np.random.default_rng(2))["image"], 9, 7, channels).shape == (
         6, channels, 9, 7,
     )  # fmt: skip
+
+
+PLAIN = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        encode(PLAIN),
+        base64.b64encode(encode(PLAIN)).decode(),
+        f"data:image/png;base64,{base64.b64encode(encode(PLAIN)).decode()}",
+        PLAIN,
+        Image.fromarray(PLAIN),
+        Image.fromarray(PLAIN).convert("RGBA"),
+        Image.fromarray(PLAIN).quantize(256),
+    ],
+)
+def test_a_picture_is_read_in_any_form_that_people_have(value: object) -> None:
+    assert read(value).tolist() == PLAIN.tolist()
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (1, "A value of type int is not a picture. Send the bytes of its file in base64."),
+        (None, "A value of type NoneType is not a picture. Send the bytes"),
+        ([[1, 2], [3]], "A value of type list is not a picture. Send the bytes"),
+        ("shoe.png", "The picture is not base64. Send the bytes of its file in base64, without"),
+        ("data:image/png;base64,!", "The picture is not base64."),
+        ("data:", "bytes"),
+        (PLAIN.astype(float), "An array of float64 with shape (4, 4, 3) is not a picture."),
+    ],
+)
+def test_what_is_no_picture_is_told_what_one_is(value: object, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(sentence)):
+        read(value)
 
 
 def pixels() -> NDArray[np.uint8]:
