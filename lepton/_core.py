@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from lepton._answers import counted_from, problem_of, read
 from lepton._fields import input_fields
-from lepton._inputs import Row, batch_of, to_wire
+from lepton._inputs import Row, batch_of, named, to_wire
 from lepton._retry import RETRIED_STATUSES, Backoff
 from lepton.errors import (
     APIStatusError,
@@ -61,6 +61,12 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise BadValue(f"The url is {self.url!r}. Begin it with http:// or https://.")
+        try:
+            host = httpx.URL(self.url).host
+        except httpx.InvalidURL as error:
+            raise BadValue(f"The url is {self.url!r}, which is none: {error}.") from None
+        if not host:
+            raise BadValue(f"The url is {self.url!r}. Name a host, as in http://127.0.0.1:8000.")
         if self.timeout_s <= 0:
             raise BadValue(f"timeout_s is {self.timeout_s}. Give more than 0 seconds.")
         if self.retries < 0:
@@ -113,9 +119,13 @@ class Core:
         self._settings = settings
         self._known: dict[str, TaskInfo] = {}
 
-    async def call(self, task: str, arguments: Row) -> Output | list[Output]:
-        """Predict for arguments: lists in, list out."""
-        batch = batch_of(arguments, input_fields((await self._info(task)).input))
+    async def call(
+        self, task: str, values: Sequence[object], arguments: Row
+    ) -> Output | list[Output]:
+        """Predict for arguments, at most one of them without a name: lists in, list out."""
+        fields = input_fields((await self._info(task)).input)
+        arguments = named(values, arguments, fields, task)
+        batch = batch_of(arguments, fields)
         prediction = await self.predict(task, [arguments] if batch is None else batch)
         return prediction.outputs[0] if batch is None else prediction.outputs
 

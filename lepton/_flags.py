@@ -2,7 +2,8 @@
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from rich.markup import escape
 from typer.main import get_command
 
 from lepton._fields import Field, input_fields
+from lepton.errors import BadValue
 from lepton.wire import TaskInfo
 
 OWN_FLAGS = {"--json", "--file", "--url", "--timeout-s", "--help"}
@@ -26,6 +28,7 @@ def read_words(words: Sequence[str], info: TaskInfo) -> dict[str, object]:
 
     Raises:
         typer.BadParameter: a value of the wrong kind, or a word too many.
+        BadValue: what stdin holds for a field of text is no UTF-8.
         typer.Exit: help was asked for, and has been shown.
     """
     task = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -37,6 +40,20 @@ def read_words(words: Sequence[str], info: TaskInfo) -> dict[str, object]:
     if not isinstance(values, dict):
         raise typer.Exit
     return values
+
+
+def require(values: Mapping[str, object], info: TaskInfo) -> None:
+    """Need a value for every field that has no default.
+
+    Raises:
+        typer.BadParameter: names the first that has none.
+    """
+    for field in input_fields(info.input).values():
+        if field.required and field.name not in values:
+            raise typer.BadParameter(
+                f"{field.name} is missing. Give it as a value or with {_flag(field)}, - to read "
+                "it from stdin; or give whole inputs with --json or --file."
+            )
 
 
 class _Reader:
@@ -75,7 +92,9 @@ class _Reader:
 
 
 def _words() -> inspect.Parameter:
-    about = typer.Argument(metavar="VALUE", help="Values of the first fields, in the order below.")
+    about = typer.Argument(
+        metavar="VALUE", help="Values of the first fields, in the order below; - is stdin."
+    )
     return inspect.Parameter(
         "words",
         inspect.Parameter.KEYWORD_ONLY,
@@ -142,6 +161,8 @@ def _bound(low: JsonValue, high: JsonValue) -> str:
 def _read(text: str | list[str], field: Field, where: str) -> object:
     if isinstance(text, list):
         return [_read(one, field.element, where) for one in text]
+    if text == "-" and (field.is_binary or "string" in field.kinds):
+        return _piped(field)
     if field.is_binary:
         return text
     for kind, read in READERS.items():
@@ -151,6 +172,16 @@ def _read(text: str | list[str], field: Field, where: str) -> object:
             except ValueError:
                 continue
     return _otherwise(text, field, where)
+
+
+def _piped(field: Field) -> object:
+    """What stdin holds: bytes, or a text without the line break that ends it."""
+    if field.is_binary:
+        return sys.stdin.buffer.read()
+    try:
+        return sys.stdin.read().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise BadValue(f"stdin holds no text for {field.name}: {error}.") from None
 
 
 def _otherwise(text: str, field: Field, where: str) -> object:

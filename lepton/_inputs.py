@@ -1,7 +1,7 @@
 """Turn what a caller gives into rows of JSON: lists into batches, pictures into base64."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -15,6 +15,25 @@ from lepton.errors import BadType, BadValue
 
 Fields = Mapping[str, Field]
 Row = Mapping[str, object]
+
+
+def named(values: Sequence[object], arguments: Row, fields: Fields, task: str) -> Row:
+    """The arguments, with the one value that has no name under the name of the first field.
+
+    Raises:
+        BadType: there are several such values, or the first field is given by its name as well.
+    """
+    if not values:
+        return arguments
+    first = next(iter(fields), "")
+    if len(values) > 1 or not first:
+        raise BadType(
+            f"{task} was given {len(values)} values without a name. Give at most "
+            f"the first of its fields so, and the others by name: {', '.join(fields) or 'none'}."
+        )
+    if first in arguments:
+        raise BadType(f"{task} was given {first} with its name and without. Give it once.")
+    return {first: values[0], **arguments}
 
 
 def batch_of(arguments: Row, fields: Fields) -> list[Row] | None:

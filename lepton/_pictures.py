@@ -47,8 +47,8 @@ def to_base64(value: object, name: str) -> str:
     """Write a value of a binary field as base64.
 
     Args:
-        value: bytes; a path; base64 already; a Pillow image; a uint8 array [height, width],
-            [height, width, 1] or [height, width, 3].
+        value: bytes; a path; base64 already, or a data URI; a Pillow image; a uint8 array
+            [height, width], [height, width, 1] or [height, width, 3].
         name: the field, for messages.
 
     Raises:
@@ -86,15 +86,16 @@ def _from_text(text: str, name: str) -> str:
     path = Path(text)
     if _is_file(path):
         return to_base64(path, name)
+    data = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        base64.b64decode(text, validate=True)
+        base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         shown = text if len(text) <= 80 else f"{text[:77]}..."
         raise MissingFile(
             f"{name} is {shown!r}, which is neither an existing file nor base64. "
             "Check the path, or give the bytes themselves."
         ) from None
-    return text
+    return data
 
 
 def _is_file(path: Path) -> bool:

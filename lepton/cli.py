@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.main import get_command
 
 from lepton import __version__
-from lepton._flags import read_words
+from lepton._flags import read_words, require
 from lepton._inputs import Row
 from lepton._show import show
 from lepton.client import Client
@@ -150,7 +150,10 @@ def predict(
         raise typer.BadParameter("Give --json or --file, not both.")
     shell: Shell = ctx.obj
     with shell.connect(url, timeout_s=timeout_s) as client:
-        common = read_words(ctx.args, client.task(task))
+        info = client.task(task)
+        common = read_words(ctx.args, info)
+        if not json_text and not file:
+            require(common, info)
         rows = _from_file(file) if file else _from_json(json_text or "{}")
         show(_outputs(client, task, ({**common, **row} for row in rows)), shell.console)
 
@@ -178,20 +181,30 @@ def _from_json(text: str) -> list[Row]:
     except ValueError as error:
         raise typer.BadParameter(f"It is not JSON: {error}.", param_hint="--json") from None
     rows = value if isinstance(value, list) else [value]
+    if not rows:
+        raise typer.BadParameter("The array is empty. Give an input in it.", param_hint="--json")
     if not all(isinstance(row, dict) for row in rows):
         raise typer.BadParameter("Give a JSON object, or an array of them.", param_hint="--json")
     return rows
 
 
 def _from_file(path: str) -> Iterator[Row]:
+    found = False
     with ExitStack() as stack:
         try:
-            lines = sys.stdin if path == "-" else stack.enter_context(Path(path).open())
+            lines = (
+                sys.stdin if path == "-" else stack.enter_context(Path(path).open(encoding="utf-8"))
+            )
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _from_line(line, f"{path}, line {number}")
+                    found = True
         except OSError as error:
             raise MissingFile(f"{path} cannot be read: {error.strerror}. Check the path.") from None
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield _from_line(line, f"{path}, line {number}")
+        except UnicodeDecodeError:
+            raise BadValue(f"{path} is no text in UTF-8. Give one JSON object per line.") from None
+    if not found:
+        raise BadValue(f"{path} holds no inputs. Give one JSON object per line.")
 
 
 def _from_line(line: str, where: str) -> Row:

@@ -23,7 +23,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 class Domain(Generic[T]):
     """One domain of a client, such as ``client.vision``: its attributes are the domain's tasks."""
 
-    def __init__(self, name: str, call: Callable[[str, Row], T]) -> None:
+    def __init__(self, name: str, call: Callable[[str, Sequence[object], Row], T]) -> None:
         self._name = name
         self._call = call
 
@@ -31,10 +31,9 @@ class Domain(Generic[T]):
         if task.startswith("_"):  # asked for by copies and notebooks, never meant as a task
             raise AttributeError(task)
 
-        def call(**fields: object) -> T:
-            return self._call(f"{self._name}.{task}", fields)
+        def call(*values: object, **fields: object) -> T:
+            return self._call(f"{self._name}.{task}", values, fields)
 
-        call.__qualname__ = f"client.{self._name}.{task}"  # so that Python's own messages name it
         return call
 
     def __repr__(self) -> str:
@@ -101,7 +100,8 @@ class Client(_Connection[httpx.BaseTransport]):
             client.vision.classify(image="shoe.png", top_k=3).label
             client.nlp.classify(text=["a wonderful film", "too long"])[1].label
 
-    The arguments are the task's input fields. A list, for a field that the task does not declare as
+    The arguments are the task's input fields; the first of them may go without its name:
+    ``client.vision.classify("shoe.png")``. A list, for a field that the task does not declare as
     one, makes a batch, and a list of outputs comes back; the other arguments hold for all of it. A
     binary field takes a path, bytes, a Pillow image, a uint8 array, or base64.
 
@@ -113,7 +113,7 @@ class Client(_Connection[httpx.BaseTransport]):
         # Any, because the arguments decide whether one output comes back or a list of them
         if domain.startswith("_"):
             raise AttributeError(domain)
-        return Domain(domain, lambda task, fields: _finish(self._core.call(task, fields)))
+        return Domain(domain, lambda task, *given: _finish(self._core.call(task, *given)))
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ LeptonError
     ├── Forbidden             403  this API key may not do that
     ├── NotFound              404  no task, version or page of that name
     ├── MethodNotAllowed      405  the url exists, but not for this verb
-    ├── TooLarge              413  a body, batch, picture or text is over its limit
+    ├── TooLarge              413  the body or the batch is over its limit
     ├── UnsupportedMedia      415  a content type that nobody there reads
     ├── InvalidInput          422  a value breaks its type, bound or limit
     ├── RateLimited           429  too many requests
@@ -126,7 +126,7 @@ class MethodNotAllowed(APIStatusError):
 
 
 class TooLarge(APIStatusError):
-    """413: a body, batch, picture or text is over its limit."""
+    """413: the body or the batch is over its limit."""
 
 
 class UnsupportedMedia(APIStatusError):

@@ -118,6 +118,39 @@ def test_lines_can_come_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.echoed() == [{"text": str(n)} for n in range(300)]
 
 
+def test_one_value_can_come_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run()
+    for words in (["-", "en"], ["--text", "-", "--lang", "en"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("a wonderful film\n"))
+        assert run("predict", "nlp.classify", *words) == 0
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"abc")))
+    assert run("predict", "vision.classify", "-") == 0
+    film = {"text": "a wonderful film", "lang": "en"}
+    assert run.echoed() == [film, film, {"image": "YWJj"}]
+
+
+def test_bytes_for_a_text_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+    assert Run()("predict", "nlp.classify", "-") == 1
+    assert capsys.readouterr().err.startswith("Error: stdin holds no text for text: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "holds no inputs"), (b"\n\n", "holds no inputs"), (b"\x89PNG", "is no text in UTF-8")],
+)
+def test_a_file_without_inputs_is_told(
+    content: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    assert Run()("predict", "nlp.classify", "--file", str(path)) == 1
+    expected = f"Error: {path} {words}. Give one JSON object per line.\n"
+    assert capsys.readouterr().err == expected
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [("{", "line 1: it is not JSON"), ("[1]", "line 1: it is JSON, but no object")],
@@ -141,6 +174,9 @@ def test_a_bad_line_is_named(
         (["nlp.classify", "good", "--treshold", "1"], "--treshold"),
         (["nlp.classify", "--json", "{"], "It is not JSON"),
         (["nlp.classify", "--json", "3"], "Give a JSON object"),
+        (["nlp.classify", "--json", "[]"], "The array is empty"),
+        (["nlp.classify"], "text is missing"),
+        (["nlp.classify", "--lang", "en"], "with --text, - to read"),
         (["nlp.classify", "--json", "{}", "--file", "-"], "not both"),
     ],
 )

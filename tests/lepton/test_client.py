@@ -67,6 +67,32 @@ def test_lists_in_are_lists_out_and_one_value_holds_for_all() -> None:
     ]
 
 
+def test_the_first_field_may_go_without_its_name() -> None:
+    toy = Toy()
+    client = toy.client()
+    assert client.nlp.classify("good", threshold=0.9).echo == {"text": "good", "threshold": 0.9}
+    assert [out.echo for out in client.nlp.classify(["a", "b"])] == [{"text": "a"}, {"text": "b"}]
+    assert client.vision.classify(b"abc").echo == {"image": "YWJj"}
+
+    async def ask() -> object:
+        async with toy.async_client() as client:
+            return (await client.nlp.classify("good")).echo
+
+    assert asyncio.run(ask()) == {"text": "good"}
+
+
+def test_more_values_without_a_name_are_refused_with_the_names() -> None:
+    client = Toy().client()
+    with pytest.raises(BadType) as refused:
+        client.vision.classify(b"abc", 3)
+    assert str(refused.value) == (
+        "vision.classify was given 2 values without a name. Give at most the first of its fields "
+        "so, and the others by name: image, top_k, item_id."
+    )
+    with pytest.raises(BadType, match=r"was given text with its name and without\. Give it once"):
+        client.nlp.classify("good", text="bad")
+
+
 def test_a_list_of_one_is_still_a_batch() -> None:
     assert len(Toy().client().nlp.classify(text=["good"])) == 1
 
@@ -90,11 +116,6 @@ def test_a_list_of_lists_for_a_field_of_lists_is_a_batch() -> None:
 def test_lists_of_unequal_length_are_an_error_with_both_lengths() -> None:
     with pytest.raises(ValueError, match="user_id has 3 values but k has 2"):
         Toy().client().recsys.recommend(user_id=[1, 2, 3], k=[5, 6])
-
-
-def test_positional_arguments_are_refused_with_the_name_of_the_task() -> None:
-    with pytest.raises(TypeError, match=r"client\.nlp\.classify\(\) takes 0 positional"):
-        Toy().client().nlp.classify("a wonderful film")
 
 
 def test_predict_says_which_version_answered() -> None:
@@ -263,6 +284,9 @@ def test_the_url_defaults_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> No
     ("knobs", "words"),
     [
         ({"url": "127.0.0.1:8000"}, "Begin it with http://"),
+        ({"url": "http://:80"}, "Name a host"),
+        ({"url": "http://[::1"}, "which is none"),
+        ({"url": "http://a:b"}, "which is none"),
         ({"timeout_s": 0}, "more than 0 seconds"),
         ({"retries": -1}, "0 to ask only once"),
         ({"chunk_size": 0}, "chunk_size is 0"),

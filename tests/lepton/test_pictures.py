@@ -110,6 +110,10 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         sent(tmp_path)
 
 
+def test_a_data_uri_is_sent_as_its_base64() -> None:
+    assert to_base64("data:image/png;base64,YWJj", "image") == "YWJj"
+
+
 @pytest.mark.parametrize("text", ["no/base64!" * 500, "null\0byte"])
 def test_text_that_is_no_path_and_no_base64_is_cut_short(text: str) -> None:
     with pytest.raises(MissingFile, match="neither an existing file nor base64") as caught:
