@@ -80,7 +80,9 @@ class Output(BaseModel):
     basis: Literal["user", "items", "popular"] = Field(
         description="What the ranking rests on: the user's history, the items sent, or popularity."
     )
-    unknown: list[str] = Field([], description="Items sent that no training row holds.")
+    unknown: list[str] = Field(
+        [], description="Items and categories sent that no training row holds."
+    )
 
 
 class Recommend(Task[Config, Input, Output]):
@@ -131,6 +133,8 @@ class Recommend(Task[Config, Input, Output]):
     def predict(self, batch: Batch) -> list[Output]:
         """Score every item for each row, strike out what may not be shown, keep the best."""
         histories, basis, unknown = self._histories(batch)
+        for names, categories in zip(unknown, batch["categories"], strict=True):
+            names += [name for name in categories if name not in self.categories]
         scores = np.asarray(self._score(histories, batch, basis), dtype=np.float64)
         popular = [row for row, kind in enumerate(basis) if kind == "popular"]
         scores[popular] = self._popularity

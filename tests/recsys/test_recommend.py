@@ -84,7 +84,12 @@ def test_seen_and_excluded_items_are_left_out_on_request(model: Recommend) -> No
 
 def test_only_the_categories_asked_for_are_shown(model: Recommend) -> None:
     assert {item[0] for item in ask(model, user_id="u0", k=1_000, categories=["b"]).items} == {"b"}
-    assert ask(model, user_id="u0", categories=["no such"]).items == []
+
+
+def test_a_category_that_nothing_has_is_told_as_unknown(model: Recommend) -> None:
+    shown = ask(model, user_id="u0", items=["c1"], categories=["no such"])
+    assert (shown.items, shown.unknown) == ([], ["c1", "no such"])
+    assert ask(model, user_id="u0", categories=["a"]).unknown == []
 
 
 def test_both_forms_of_ease_give_the_same_scores() -> None:
