@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
-from pydantic_core import InitErrorDetails
 
 from cluster.errors import InvalidInput, nearest
 
 NAME_SHOWN = 64  # characters of a name that a caller made up
 VALUE_SHOWN = 40  # characters of a value: a longer one may be large or private
+MOST_FAULTS = 20_000  # of a kilobyte each; only who means harm sends more
 KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -36,6 +36,9 @@ def faults(error: ValidationError, model: type[BaseModel], root: str = "") -> li
         model: whose fields are offered in place of an unknown one.
         root: the JSON pointer of what was validated.
     """
+    if (count := error.error_count()) > MOST_FAULTS:
+        hint = "Mend one input first, and send it alone."
+        return [InvalidInput(f"There are {count:,} faults.", hint=hint, pointer=root)]
     return [_fault(dict(found), model, root) for found in error.errors(include_url=False)]
 
 
@@ -43,16 +46,14 @@ def refuse_infinite(rows: Sequence[BaseModel]) -> None:
     """Let no NaN and no infinity in: JSON cannot carry them, but Python and a query string can.
 
     Raises:
-        ValidationError: a number in a field of its own is not finite.
+        ValidationError: about the first number that is not finite.
     """
-    found: list[InitErrorDetails] = [
-        {"type": "finite_number", "loc": (number, name), "input": value}
-        for number, row in enumerate(rows)
-        for name, value in row
-        if isinstance(value, float) and not math.isfinite(value)
-    ]
-    if found:
-        raise ValidationError.from_exception_data("rows", found)
+    for number, row in enumerate(rows):
+        for name, value in row:
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValidationError.from_exception_data(
+                    "rows", [{"type": "finite_number", "loc": (number, name), "input": value}]
+                )
 
 
 def _fault(found: Mapping[str, Any], model: type[BaseModel], root: str) -> InvalidInput:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
 
 from cluster.batch import Batch, chunks, length
 from cluster.errors import InvalidInput
@@ -59,11 +59,12 @@ def validated(task: AnyTask, rows: Sequence[object]) -> list[BaseModel]:
         InvalidInput: names the row and field of the first that is wrong.
     """
     try:
-        inputs = TypeAdapter(list[task.Input]).validate_python(rows)  # type: ignore[name-defined]
+        shape: Any = Annotated[list[task.Input], FailFast()]  # type: ignore[name-defined]
+        inputs = TypeAdapter(shape).validate_python(rows)
         refuse_infinite(inputs)
     except ValidationError as error:
         first = faults(error, task.Input, "/inputs")[0]
-        number = first.pointer.split("/")[2]
+        number = error.errors()[0]["loc"][0]
         raise InvalidInput(
             f"Row {number}: {first.message}",
             hint=first.hint,

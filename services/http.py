@@ -21,7 +21,7 @@ from lepton.wire import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE, REQUEST_ID_HEADER, Fau
 log = logging.getLogger("ray.serve.lepton")  # so that `services logs` finds it
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-MOST_FAULTS = 10
+FAULTS_TOLD = 10
 PATH_SHOWN = 200  # characters
 TITLES = {405: "The method is not allowed here", 404: "There is nothing by that name"}
 
@@ -66,7 +66,7 @@ def invalid(request: Request, error: ValidationError, model: type[BaseModel]) ->
     first, more = found[0], len(found) - 1
     rest = f" (and {more:,} more fault{'s' * (more > 1)})" if more else ""
     whole = InvalidInput(f"{first.pointer}: {first}{rest}")
-    return problem(request, whole, found[:MOST_FAULTS])
+    return problem(request, whole, found[:FAULTS_TOLD])
 
 
 def _problem(

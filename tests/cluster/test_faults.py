@@ -105,6 +105,12 @@ def test_each_fault_is_a_sentence(field: str, value: Any, sentence: str) -> None
     assert fault.pointer.startswith(f"/inputs/0/{field[:64]}")
 
 
+def test_more_faults_than_anybody_reads_are_only_counted() -> None:
+    (fault,) = found({"text": "a", **{f"a{number}": 1 for number in range(20_001)}})
+    assert str(fault) == "There are 20,001 faults. Mend one input first, and send it alone."
+    assert fault.pointer == "/inputs"
+
+
 def test_what_is_missing_is_named() -> None:
     (fault,) = found({})
     assert (str(fault), fault.pointer) == ("text is missing; it is required.", "/inputs/0/text")
