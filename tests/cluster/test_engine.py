@@ -198,7 +198,8 @@ def test_haproxy_gets_no_public_port_and_a_limit_for_bodies(tmp_path: Path) -> N
     assert [line.split()[1] for line in made.splitlines() if "bind" in line] == ["127.0.0.1:8000"]
     assert f"req.body_size gt {2 * 2**20}" in made
     assert "514" not in made
-    assert f"errorfile 503 {tmp_path}/503.http" in made
+    assert "/ray/500.http" not in made
+    assert f"lf-file {tmp_path}/503.json" in made
 
 
 # with Ray
