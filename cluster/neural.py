@@ -69,6 +69,7 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
     """
 
     varying: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    parallel = True  # the loop sums gradients over workers; `study` agrees through `run`
 
     def __init__(self, config: C | None = None) -> None:
         super().__init__(config)

@@ -96,10 +96,11 @@ class Registry:
         return sorted(int(folder.name) for folder in folders if folder.name.isdecimal())
 
     def of_run(self, task: str, run: str) -> Manifest | None:
-        """The version that a run made, if it did and its manifest is not damaged."""
+        """The version that a run made, if it did and no byte of it is damaged."""
         for version in reversed(self.versions(task)):
             with suppress(Corrupt):  # training again is the way out, so it must not stop here
                 if (manifest := self.manifest(task, version)).run == run:
+                    verify(self.root / task / str(version))
                     return manifest
         return None
 

@@ -88,7 +88,8 @@ class Task(ABC, Generic[C, I, O]):
         split: which examples are kept to measure, where the source does not say.
         objective: what tuning and promotion chase.
         serving: how replicas batch and scale.
-        parallel: whether it can learn in shards on several workers.
+        parallel: whether `fit` can learn in shards on several workers, which takes the collectives of
+            `Run`: without them each worker would know its own shard alone.
     """
 
     Config: ClassVar[type[Config]]
@@ -102,7 +103,7 @@ class Task(ABC, Generic[C, I, O]):
     split: ClassVar[Split] = ByKey()
     objective: ClassVar[Objective]
     serving: ClassVar[Serving] = Serving()
-    parallel: ClassVar[bool] = True
+    parallel: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Read the three types off `Task[Config, Input, Output]`."""

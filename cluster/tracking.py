@@ -28,7 +28,10 @@ class Tracker:
 
     @contextmanager
     def run(self, task: str, name: str, params: Mapping[str, object]) -> Iterator["TrackedRun"]:
-        """Record a run from its start to its end, also when it fails or is interrupted."""
+        """Record a run from its start to its end, also when it fails or is interrupted.
+
+        A run of that name whose process was killed goes on as the same run.
+        """
         client = self._client()
         experiment = client.get_experiment_by_name(task)
         number = (
@@ -36,7 +39,11 @@ class Tracker:
             if experiment
             else client.create_experiment(task, artifact_location=self.artifacts.as_uri())
         )
-        tracked = TrackedRun(client, client.create_run(number, run_name=name).info.run_id)
+        killed = client.search_runs(
+            [number], f"attributes.run_name = '{name}' and attributes.status = 'RUNNING'"
+        )
+        started = killed[0] if killed else client.create_run(number, run_name=name)
+        tracked = TrackedRun(client, started.info.run_id)
         for key, value in params.items():
             client.log_param(tracked.id, key, value)
         try:

@@ -5,6 +5,7 @@ import inspect
 import json
 import math
 import platform
+import shutil
 import signal
 import tempfile
 import threading
@@ -67,8 +68,10 @@ class Job:
 
 
 def code_version(task: type[AnyTask]) -> str:
-    """The first twelve digits of the SHA-256 of the capability's own file."""
-    return hashlib.sha256(Path(inspect.getfile(task)).read_bytes()).hexdigest()[:12]
+    """Twelve digits that change with the capability's own file and the helpers beside it."""
+    own = Path(inspect.getfile(task))
+    files = [own, *sorted(own.parent.glob("_*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def again(job: Job) -> Job:
@@ -115,7 +118,10 @@ def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
             returned = _fit(trainer).return_value
         except ray.train.TrainingFailedError as failure:
             raise _cause(failure) from failure
-    return _manifest(job, json.loads(returned))
+    manifest = _manifest(job, json.loads(returned))
+    # nobody resumes a run that has its version, and its checkpoints are larger than that
+    shutil.rmtree(job.home / "runs" / job.run, ignore_errors=True)
+    return manifest
 
 
 def _fit(trainer: TorchTrainer) -> Any:

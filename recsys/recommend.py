@@ -95,6 +95,7 @@ class Recommend(Task[Config, Input, Output]):
     split = PerUser(valid=0.0, test=0.25)
     objective = Objective("max", "ndcg_at_10")
     serving = Serving(max_batch=64)
+    parallel = True
 
     def fit(self, train: Rows, valid: Rows, run: Run) -> None:
         """Number users and items over all workers, choose knobs if asked, and fit."""

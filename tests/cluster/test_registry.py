@@ -152,6 +152,13 @@ def test_training_again_is_the_way_out_of_a_damaged_manifest(registry: Registry)
     assert registry.manifest(TASK, 2).run == "one"
 
 
+def test_training_again_is_the_way_out_of_a_damaged_file(registry: Registry) -> None:
+    add(registry, "one")
+    (registry.folder(TASK, 1) / "labels.json").write_bytes(b"[]")
+    assert registry.of_run(TASK, "one") is None
+    assert add(registry, "one") == 2
+
+
 def test_aliases_name_versions_and_can_be_moved(registry: Registry) -> None:
     for run in ("one", "two"):
         registry.point("candidate", TASK, add(registry, run))
