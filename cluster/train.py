@@ -102,34 +102,33 @@ def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
     if existing := Registry(job.home).of_run(job.task.name(), job.run):
         return existing
     with mailbox(on_progress) as box:
-        trainer = TorchTrainer(
-            work,
-            train_loop_config={"job": replace(job, mailbox=box)},
-            scaling_config=scaling(job),
-            run_config=ray.train.RunConfig(
-                name=job.run,
-                storage_path=str(job.home / "runs"),
-                failure_config=ray.train.FailureConfig(max_failures=3),
-                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
-            ),
-            datasets=dict(job.plan.datasets()),
-        )
-        try:
-            returned = _fit(trainer).return_value
-        except ray.train.TrainingFailedError as failure:
-            raise _cause(failure) from failure
-    manifest = _manifest(job, json.loads(returned))
+        answer = _fit(replace(job, mailbox=box))
+    manifest = _manifest(job, json.loads(answer))
     # nobody resumes a run that has its version, and its checkpoints are larger than that
     shutil.rmtree(job.home / "runs" / job.run, ignore_errors=True)
     return manifest
 
 
-def _fit(trainer: TorchTrainer) -> Any:
-    """Train, and give Ctrl-C back to whoever had it: Ray Train takes it and keeps it."""
+def _fit(job: Job) -> str:
+    """Let the workers work, and return what rank 0 did."""
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={"job": job},
+        scaling_config=scaling(job),
+        run_config=ray.train.RunConfig(
+            name=job.run,
+            storage_path=str(job.home / "runs"),
+            failure_config=ray.train.FailureConfig(max_failures=3),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        ),
+        datasets=dict(job.plan.datasets()),
+    )
     handler = signal.getsignal(signal.SIGINT)
     try:
-        return trainer.fit()
-    finally:
+        return str(trainer.fit().return_value)
+    except ray.train.TrainingFailedError as failure:
+        raise _cause(failure) from failure
+    finally:  # Ray Train takes Ctrl-C and keeps it
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
 

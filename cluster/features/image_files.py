@@ -25,6 +25,7 @@ WANTED = Wanted(
 )
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"))
 IDX_ROWS = 4_096  # small pictures held at a time
+IDX_BYTES = 1_000_000_000  # 1.2 million pictures of 28 x 28
 _IDX = re.compile(r"(?P<part>.*?)[-_.]?(?P<what>images|labels)[-.]idx[1-4]-ubyte(\.gz)?$")
 
 
@@ -114,7 +115,7 @@ def _numbered(
 
 def _idx(tree: Tree, name: str) -> NDArray[Any]:
     """An array in the format of Yann LeCun's digits: four bytes of magic, sizes, then values."""
-    data = tree.read(name)
+    data = tree.read(name, IDX_BYTES)
     if len(data) < 4 or data[:3] != b"\0\0\x08":
         raise InvalidInput(f"{tree.where(name)} is no idx file of bytes: it begins {data[:4]!r}.")
     sizes = tuple(np.frombuffer(data, ">u4", min(data[3], (len(data) - 4) // 4), 4).tolist())

@@ -66,17 +66,17 @@ class Tree:
                 f"{self.where(name)} cannot be read to its end: {why}.", hint="Fetch it again."
             ) from None
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
         """The whole of one file.
 
         Raises:
-            TooLarge: it is larger than `MAX_FILE_BYTES`.
+            TooLarge: it has more than `most` bytes.
             InvalidInput: it cannot be read.
         """
         with self.stream(name) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise _too_large(self.where(name))
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise _too_large(self.where(name), most)
         return data
 
 
@@ -116,7 +116,7 @@ def lines(file: BinaryIO, where: str) -> Iterator[bytes]:
     """
     while line := file.readline(MAX_FILE_BYTES + 1):
         if len(line) > MAX_FILE_BYTES:
-            raise _too_large(f"A line of {where}")
+            raise _too_large(f"A line of {where}", MAX_FILE_BYTES)
         yield line
 
 
@@ -220,10 +220,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def _too_large(what: str) -> TooLarge:
-    return TooLarge(
-        f"{what} is larger than {MAX_FILE_BYTES:,} bytes.", hint="Split it.", limit=MAX_FILE_BYTES
-    )
+def _too_large(what: str, most: int) -> TooLarge:
+    return TooLarge(f"{what} is larger than {most:,} bytes.", hint="Split it.", limit=most)
 
 
 def _visible(names: Sequence[str]) -> tuple[str, ...]:
