@@ -6,7 +6,6 @@ optimizer and step, and a run that was killed ends bit-equal to one that was not
 """
 
 import json
-import math
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cluster.batch import Arrays, Batch, concat, shuffle, take
 from cluster.neural import NeuralConfig, NeuralTask
+from cluster.optimizers import make_optimizer, rate
 from cluster.rows import Rows
 from cluster.run import Run
 
@@ -173,20 +173,8 @@ class Loop:
         return self.task.score(rows, self.task.decode(arrays, rows))
 
     def lr(self) -> float:
-        """The learning rate of this step: up in a line, then down in a line or a half cosine.
-
-        OneCycle is Smith 2018 (arXiv:1803.09820), the cosine Loshchilov and Hutter 2017
-        (arXiv:1608.03983).
-        """
-        done, warmup = self.step / self.steps, self.config.warmup
-        if self.config.schedule == "constant":
-            return self.config.lr
-        if done < warmup:
-            return self.config.lr * (0.04 + 0.96 * done / warmup)
-        left: float = max(0.0, (1 - done) / (1 - warmup))
-        if self.config.schedule == "cosine":
-            left = 0.5 - 0.5 * math.cos(math.pi * left)
-        return self.config.lr * left
+        """The learning rate of this step."""
+        return rate(self.config, self.step / self.steps)
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         """Arrays on the device of this run."""
@@ -279,20 +267,6 @@ def reseed(seed: int, device: str) -> None:
     torch.default_generator.manual_seed(seed)
     if device.startswith("cuda"):
         torch.cuda.manual_seed(seed)
-
-
-def make_optimizer(network: nn.Module, config: NeuralConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD with Nesterov momentum; norms and biases are not decayed."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0
-        )
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.99))
 
 
 @torch.no_grad()

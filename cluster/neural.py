@@ -37,7 +37,7 @@ class NeuralConfig(Config):
     epochs: Annotated[int, Between(1, 1_000)] = 8
     batch_size: Annotated[int, Between(1, 8_192)] = 128
     lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 3e-3
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
     warmup: Annotated[float, Between(0.0, 0.9)] = 0.2
     momentum: Annotated[float, Between(0.0, 0.999)] = 0.9

@@ -88,7 +88,7 @@ class Task(ABC, Generic[C, I, O]):
         split: which examples are kept to measure, where the source does not say.
         objective: what tuning and promotion chase.
         serving: how replicas batch and scale.
-        parallel: whether `fit` can learn in shards on several workers, which takes the collectives of
+        parallel: whether `fit` can learn in shards on several workers, with the collectives of
             `Run`: without them each worker would know its own shard alone.
     """
 

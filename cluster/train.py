@@ -111,7 +111,7 @@ def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
 
 def _fit(job: Job) -> str:
     """Let the workers work, and return what rank 0 did."""
-    trainer = TorchTrainer(
+    trainer: Any = TorchTrainer(  # its result does not declare what a worker returned
         work,
         train_loop_config={"job": job},
         scaling_config=scaling(job),
