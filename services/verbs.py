@@ -169,7 +169,8 @@ def up(say: Callable[[str], None]) -> None:
 
 def down(say: Callable[[str], None]) -> None:
     """Stop all that `up` started."""
-    engine.down(settings(), say=say)
+    if not engine.down(settings(), say=say):
+        say("Nothing runs here.")
 
 
 def deploy(task: str, reference: str) -> str:

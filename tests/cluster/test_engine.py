@@ -365,3 +365,4 @@ def test_a_killed_ray_is_cleaned_up_by_the_next_up_and_down_leaves_nothing(
     assert host.family(again.pid, again.born, again.mark) == []
     assert not again.folder.exists()
     assert {path.name for path in chosen.home.iterdir()} == {"logs", "token"}
+    assert (chosen.home / "logs").stat().st_mode & 0o777 == 0o700
