@@ -11,7 +11,6 @@ FORMATTED := lepton services cluster vision nlp recsys tests
 
 .PHONY: demo test check bench lock clean
 
-demo: export LEPTON_HOME := $(or $(LEPTON_HOME),$(HOME)/.lepton)/demo$(if $(DATA),-data)
 demo: $(READY)
 	$(BIN)/python -m services demo $(if $(DATA),--data "$(DATA)")
 
