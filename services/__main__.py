@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cluster import signals
 from cluster.errors import LeptonError
 from services import show, verbs
 
@@ -68,9 +69,13 @@ def train(
     again: Annotated[bool, typer.Option("--again", help="Train though this run ended.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Train on the ingested rows; the result is registered as the candidate."""
-    with show.training(task) as progress:
-        job = verbs.Training(task, settings or [], workers=workers, seed=seed, again=again)
-        manifest = verbs.train(job, progress)
+    job = verbs.Training(task, settings or [], workers=workers, seed=seed, again=again)
+    try:
+        with show.training(task) as progress:
+            manifest = verbs.train(job, progress)
+    except KeyboardInterrupt as stop:
+        show.say(str(stop) or "Stopped.")
+        raise
     show.manifest(manifest)
 
 
@@ -125,14 +130,13 @@ def demo(
 
 
 def main() -> None:
-    """Run a command; an error of ours is one sentence and exit status 1."""
+    """Run a command: an error of ours is one sentence and status 1, Ctrl-C is status 130."""
     try:
-        app(standalone_mode=True)
+        with signals.like_ctrl_c():
+            app()
     except LeptonError as error:
         show.fail(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from services.schemas import path_of
 
 if TYPE_CHECKING:
     from cluster import serve
+    from cluster import train as training
 
 TAKE_OVER_S = 30.0
 ASKED_IN_A_ROW = 8
@@ -72,6 +73,9 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
 
     Returns:
         The manifest of the version.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; it says whether the same command goes on.
     """
     here = settings()
     task = catalog.find(wanted.task)
@@ -95,12 +99,21 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
         registry.point("candidate", wanted.task, existing.version)
         return existing
     with tracker.run(wanted.task, job.run, config.model_dump()) as tracked:
-        manifest = training.train(job, on_progress=on_progress)
+        try:
+            manifest = training.train(job, on_progress=on_progress)
+        except (KeyboardInterrupt, SystemExit):  # Ray Train makes the one of the other
+            raise KeyboardInterrupt(_stopped(job)) from None
         registry.point("candidate", wanted.task, manifest.version)
         folder = registry.folder(wanted.task, manifest.version)
         tracked.curves(getattr(task.load(folder), "curves", []))
         tracked.version(manifest, folder)
     return manifest
+
+
+def _stopped(job: "training.Job") -> str:
+    kept = any((job.home / "runs" / job.run).glob("checkpoint_*"))
+    goes_on = kept and not job.nonce  # with a nonce, every command is a run of its own
+    return "Stopped." + (" The same command goes on from the last checkpoint." if goes_on else "")
 
 
 def evaluate(task: str, reference: str) -> Evaluation:
