@@ -52,7 +52,7 @@ def logs(
 @app.command()
 def ingest(
     view: Annotated[str, typer.Argument(help="images, texts, items, interactions or another.")],
-    paths: Annotated[list[Path], typer.Argument(help="Files, folders or archives.")],
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or archives.")],
     columns: Annotated[str, typer.Option("--map", help="ours=theirs,... by column name.")] = "",
     max_rejects: Annotated[float, typer.Option(help="Share of bad rows that is borne.")] = 0.01,
 ) -> None:

@@ -89,7 +89,8 @@ def ingested(report: Ingested) -> None:
     """What an ingest took in."""
     say(
         f"{report.view}: {report.rows:,} rows read, {report.new:,} new, {report.replaced:,} "
-        f"replaced, {report.same:,} as before, {report.rejects:,} rejected."
+        f"replaced, {report.same:,} as before, {report.doubled:,} given twice, "
+        f"{report.rejects:,} rejected."
     )
     if report.rejects_file:
         say(f"The rejected rows and why: {report.rejects_file}")

@@ -44,7 +44,7 @@ class Training:
     again: bool = False
 
 
-def ingest(view: str, paths: Sequence[Path], columns: str, max_rejects: float) -> Ingested:
+def ingest(view: str, paths: Sequence[str | Path], columns: str, max_rejects: float) -> Ingested:
     """Bring raw files into the view's rows.
 
     Args:
@@ -52,10 +52,19 @@ def ingest(view: str, paths: Sequence[Path], columns: str, max_rejects: float) -
         paths: files, folders or archives.
         columns: which source column is which of ours: `user_id=userId,item_id=movieId`.
         max_rejects: the share of bad rows above which nothing is taken in.
+
+    Raises:
+        InvalidInput: a path is empty, columns are not mapped, or the share is none.
     """
+    if "" in paths:  # it would be the current folder, and is a variable that is not set
+        raise InvalidInput("A path is empty.", hint="The current folder is `.`.")
+    if not 0 <= max_rejects <= 1:
+        raise InvalidInput(
+            f"{max_rejects:g} is no share of bad rows.", hint="It is from 0 to 1; 0.05 is 5%."
+        )
     return ingest_files(
         catalog.find_view(view),
-        paths,
+        [Path(path) for path in paths],
         Store(settings().home / "features"),
         columns=_mapping(columns),
         max_reject_share=max_rejects,

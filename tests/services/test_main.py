@@ -65,9 +65,9 @@ def test_rows_are_taken_in_once_however_often_they_are_brought(
     services: Command, ratings: Path
 ) -> None:
     ingest = ("ingest", "interactions", str(ratings))
-    said = "interactions: 3 rows read, 3 new, 0 replaced, 0 as before, 0 rejected.\n"
+    said = "interactions: 3 rows read, 3 new, 0 replaced, 0 as before, 0 given twice, 0 rejected.\n"
     assert services(*ingest) == (0, said, "")
-    said = "interactions: 3 rows read, 0 new, 0 replaced, 3 as before, 0 rejected.\n"
+    said = "interactions: 3 rows read, 0 new, 0 replaced, 3 as before, 0 given twice, 0 rejected.\n"
     assert services(*ingest) == (0, said, "")
 
 
@@ -93,7 +93,9 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
     assert err.startswith("Error: 1 of 4 rows are bad (25.0%), more than the 1.0% that may")
     status, out, _ = services(*ingest, "--max-rejects", "0.5")
     assert status == 0
-    assert out.startswith("interactions: 4 rows read, 3 new, 0 replaced, 0 as before, 1 rejected.")
+    assert out.startswith(
+        "interactions: 4 rows read, 3 new, 0 replaced, 0 as before, 0 given twice, 1 rejected."
+    )
     rejects = Path(out.splitlines()[1].removeprefix("The rejected rows and why: "))
     assert "item_id is empty" in rejects.read_text()
 
@@ -103,6 +105,9 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
     [
         (["ingest", "interaction", "."], "There is no view 'interaction'. Did you mean 'interact"),
         (["ingest", "images", "/no/such/folder"], "/no/such/folder"),
+        (["ingest", "images", ""], "A path is empty. The current folder is `.`."),
+        (["ingest", "images", ".", "--max-rejects", "5"], "5 is no share of bad rows. It is from"),
+        (["ingest", "images", ".", "--max-rejects", "nan"], "nan is no share of bad rows."),
         (["train", "vision.clasify"], "There is no capability 'vision.clasify'. Did you mean"),
         (["train", "vision.classify", "epoch=3"], "There is no knob 'epoch'. Did you mean 'epochs"),
         (["train", "vision.classify", "epochs=0"], "epochs = '0' is not allowed: Input should be"),
