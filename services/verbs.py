@@ -162,7 +162,9 @@ def promote(task: str, reference: str, *, force: bool = False) -> str:
 def rollback(task: str) -> str:
     """Put the version before into production again."""
     catalog.find(task)
-    return _now_in_production(task, Registry(settings().home).rollback(task))
+    registry = Registry(settings().home)
+    registry.resolve(task, "production")  # where none is, it says how to get one
+    return _now_in_production(task, registry.rollback(task))
 
 
 def _now_in_production(task: str, manifest: Manifest) -> str:
@@ -208,44 +210,60 @@ def deploy(task: str, reference: str) -> str:
     engine.connect(here)
     serve.deploy(capability, version, here, build_app)
     url = here.url + path_of(task)
-    if (found := _settled(url, f"version {version}")) != f"version {version}":
+    if (found := _settled(task, url, wanted=version)) != version:
+        answers = f"version {found} answers" if found else "nothing answers"
         raise Unavailable(
-            f"Version {version} of {task} did not take over; {found} answers.",
+            f"Version {version} of {task} did not take over; {answers}.",
             hint=f"Why stands in the log: python -m services logs {task}",
         )
     Registry(here.home).point("serving", task, version)
     return f"Version {version} of {task} answers at {url}."
 
 
-def _settled(url: str, wanted: str) -> str:
+def _settled(task: str, url: str, *, wanted: int) -> int:
     """Ask what answers until it is `wanted` several times in a row, or the time is over.
 
     There may be several replicas, and for some tenths of a second after a change the proxy goes now
-    to the old and now to the new.
+    to the old and now to the new. Where the URL leads nowhere from this machine, as with a cluster
+    elsewhere, the replicas are asked past the proxy.
 
     Returns:
-        What answered last: `version 3`, or `nothing` where the capability is not served.
+        The version that answered last; 0 where the capability is not served.
     """
-    deadline, agreed, found = time.monotonic() + TAKE_OVER_S, 0, "nothing"
+    deadline, agreed, found = time.monotonic() + TAKE_OVER_S, 0, 0
     while agreed < ASKED_IN_A_ROW and time.monotonic() < deadline:
-        try:
-            answer = httpx.get(url, timeout=5, trust_env=False)
-            found = f"version {answer.json()['version']}" if answer.is_success else "nothing"
-        except (httpx.HTTPError, ValueError, KeyError):
-            found = "nothing"
+        found = _answering(task, url)
         agreed = agreed + 1 if found == wanted else 0
         time.sleep(0.1)
     return found
 
 
+def _answering(task: str, url: str) -> int:
+    from cluster import serve  # noqa: PLC0415 - imports ray
+
+    try:
+        answer = httpx.get(url, timeout=5, trust_env=False)
+        return int(answer.json()["version"]) if answer.is_success else 0
+    except httpx.ConnectError:
+        return serve.answering(task)
+    except (httpx.HTTPError, ValueError, KeyError):
+        return 0
+
+
 def undeploy(task: str) -> str:
-    """Stop serving a capability."""
+    """Stop serving a capability.
+
+    Raises:
+        Conflict: it is not served.
+    """
     catalog.find(task)
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(settings())
+    if task not in states():
+        raise Conflict(f"{task} is not served.", hint="What is: python -m services status")
     serve.undeploy(task)
-    _settled(settings().url + path_of(task), "nothing")
+    _settled(task, settings().url + path_of(task), wanted=0)
     return f"{task} is not served any more."
 
 

@@ -116,7 +116,7 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
         (["versions", "nlp"], "There is no capability 'nlp'."),
         (["evaluate", "vision.classify"], "vision.classify has no version yet. Train one:"),
         (["promote", "vision.classify"], "vision.classify has no version yet."),
-        (["rollback", "vision.classify"], "no earlier production version to go back to."),
+        (["rollback", "vision.classify"], "vision.classify has no version yet. Train one:"),
         (["deploy", "vision.classify"], "vision.classify has no version yet."),
         (["versions", "[/red]"], "There is no capability '[/red]'."),
     ],
