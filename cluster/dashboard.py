@@ -59,14 +59,21 @@ class Dashboard:
         found = {int(driver["pid"]) for driver in told if driver}
         return sorted(found - {os.getpid()})
 
-    def end_drivers(self, *, wait_s: float) -> None:
-        """Ask them to leave while Ray still runs: it would hang them for a minute, then abort."""
-        for pid in self.drivers():
+    def end_drivers(self, *, wait_s: float) -> list[int]:
+        """Ask them to leave while Ray still runs: it would hang them for a minute, then abort.
+
+        Returns:
+            Who left.
+        """
+        asked = self.drivers()
+        for pid in asked:
             with suppress(OSError):
                 os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + wait_s
-        while self.drivers() and time.monotonic() < deadline:
+        deadline, left = time.monotonic() + wait_s, asked
+        while left and time.monotonic() < deadline:
             time.sleep(0.1)
+            left = self.drivers()
+        return sorted(set(asked) - set(left))
 
     def usage(self) -> dict[str, tuple[float, float]]:
         """How much of each resource is taken, and how much there is."""

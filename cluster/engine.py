@@ -115,8 +115,9 @@ def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> 
         engine = _read(settings)
         if engine:
             if _alive(engine):
+                for pid in engine.dashboard.end_drivers(wait_s=10):
+                    say(f"Ended process {pid}, which used Ray.")
                 say("Letting requests in flight finish.")
-                engine.dashboard.end_drivers(wait_s=10)
                 engine.dashboard.drain(wait_s=15)
             _clear(settings, engine)
             say("Lepton is down.")
