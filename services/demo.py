@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import engine, signals
-from cluster.errors import NotFound
+from cluster.errors import Conflict, NotFound
 from cluster.features.ingest import ingest_rows
 from cluster.features.pictures import encode
 from cluster.features.store import Store
@@ -52,11 +52,18 @@ def run(data: Path | None) -> None:
 
     Raises:
         NotFound: the folder lacks a data set.
+        Conflict: another demo runs, or a port is taken.
         KeyboardInterrupt: it was stopped before it served.
     """
     if data is not None:
         _check(data)
     here = _apart("demo" if data is None else "demo-data")
+    running = engine.status(here).engine
+    if running and running.dashboard.drivers():  # else it was killed, and its Ray serves once more
+        raise Conflict(
+            f"Another demo runs at {running.url}.",
+            hint=f"End it: LEPTON_HOME={here.home} python -m services down",
+        )
     with signals.heard_once():
         try:
             _show(data, here)
