@@ -42,10 +42,10 @@ def status() -> None:
 @app.command()
 def logs(
     task: Annotated[str, typer.Argument(help="A capability; without one, all of Serve.")] = "",
-    lines: Annotated[int, typer.Option(help="How many of the last lines.")] = 50,
+    lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 50,
 ) -> None:
     """Print the last lines that replicas logged."""
-    for line in verbs.logs(task, lines) or ["Nothing was logged: no request failed."]:
+    for line in verbs.logs(task, lines) or ["Nothing was logged."]:
         show.say(line)
 
 

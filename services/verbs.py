@@ -1,7 +1,8 @@
 """Do what the command line, the demo and the tests ask for; print nothing."""
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 TAKE_OVER_S = 30.0
 ASKED_IN_A_ROW = 8
+RECORD = re.compile(r"[A-Z]+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ")
+"""How Ray Serve begins a record of its logs: `ERROR 2026-11-21 10:00:00,123 nlp.classify ...`."""
 Progress = Callable[[dict[str, float] | str], None]
 
 
@@ -331,10 +334,25 @@ def logs(task: str, lines: int) -> list[str]:
         catalog.find(task)
     folder = engine.logs(settings()) / "serve"
     files = sorted(folder.glob(f"replica_{task}_*.log" if task else "*.log"))
-    found = sorted(line for file in files for line in file.read_text(errors="replace").splitlines())
     if not files:
         raise NotFound(
             f"There are no logs of {task or 'Ray Serve'} in {folder}.",
             hint="Serve it first: python -m services deploy TASK",
         )
-    return found[-lines:]
+    records = sorted(
+        (record for file in files for record in _records(file)), key=lambda record: record[0]
+    )
+    return [line for _, record in records for line in record][-lines:]
+
+
+def _records(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each record of a log and its time: lines without one belong to the record before them."""
+    at, record = "", list[str]()
+    for line in file.read_text(errors="replace").splitlines():
+        if begins := RECORD.match(line):
+            if record:
+                yield at, record
+            at, record = begins[1], []
+        record.append(line)
+    if record:
+        yield at, record

@@ -118,6 +118,7 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
         (["promote", "vision.classify"], "vision.classify has no version yet."),
         (["rollback", "vision.classify"], "vision.classify has no version yet. Train one:"),
         (["deploy", "vision.classify"], "vision.classify has no version yet."),
+        (["logs", "nlp.classify"], "There are no logs of nlp.classify in"),
         (["versions", "[/red]"], "There is no capability '[/red]'."),
     ],
 )  # fmt: skip
