@@ -8,7 +8,7 @@ import typer
 
 from cluster import signals
 from cluster.errors import LeptonError
-from services import show, verbs
+from services import catalog, show, verbs
 
 app = typer.Typer(
     help="Train, register and serve models on Ray.",
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 
 TaskName = Annotated[str, typer.Argument(help="A capability, as in vision.classify.")]
+KNOBS = "Knobs: epochs=3 lr=0.01; `tasks TASK` lists them."
 Reference = Annotated[str, typer.Argument(help="A version's number, candidate or production.")]
 
 
@@ -61,9 +62,20 @@ def ingest(
 
 
 @app.command()
+def tasks(
+    task: Annotated[str, typer.Argument(help="A capability; without one, all.")] = "",
+) -> None:
+    """List the capabilities, or the knobs of one and what each may be."""
+    if task:
+        show.knobs(catalog.find(task))
+    else:
+        show.tasks(catalog.capabilities())
+
+
+@app.command()
 def train(
     task: TaskName,
-    settings: Annotated[list[str] | None, typer.Argument(help="Knobs: epochs=3 lr=0.01.")] = None,
+    settings: Annotated[list[str] | None, typer.Argument(help=KNOBS)] = None,
     workers: Annotated[int, typer.Option(min=1, help="Ray Train workers.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="What makes two runs alike.")] = 0,
     again: Annotated[bool, typer.Option("--again", help="Train though this run ended.")] = False,  # noqa: FBT002 - a flag

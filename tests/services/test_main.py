@@ -55,8 +55,8 @@ def add(home: Path, run: str, accuracy: float) -> None:
 
 def test_every_command_says_what_it_does() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
-    for command in ("up", "down", "status", "logs", "ingest", "train", "evaluate", "versions",
-                    "promote", "rollback", "deploy", "undeploy", "demo"):  # fmt: skip
+    for command in ("up", "down", "status", "logs", "ingest", "tasks", "train", "evaluate",
+                    "versions", "promote", "rollback", "deploy", "undeploy", "demo"):  # fmt: skip
         assert f" {command} " in shown
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
@@ -113,6 +113,7 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
         (["train", "vision.classify", "epochs=0"], "epochs = '0' is not allowed: Input should be"),
         (["train", "vision.classify", "epochs"], "'epochs' is not a setting. Write name=value"),
         (["train", "vision.classify"], "python -m services ingest images PATH"),
+        (["tasks", "nlp"], "There is no capability 'nlp'."),
         (["versions", "nlp"], "There is no capability 'nlp'."),
         (["evaluate", "vision.classify"], "vision.classify has no version yet. Train one:"),
         (["promote", "vision.classify"], "vision.classify has no version yet."),
@@ -183,3 +184,36 @@ def test_a_damaged_version_is_told_by_the_file(home: Path) -> None:
     (Registry(home).folder("vision.classify", 1) / "weights").write_bytes(b"x")
     with pytest.raises(Corrupt, match=r"weights of vision\.classify version 1 is not what was"):
         load("vision.classify", 1)
+
+
+def test_capabilities_are_listed_and_the_knobs_of_one(services: Command) -> None:
+    status, out, _ = services("tasks")
+    assert status == 0
+    (row,) = [line for line in out.splitlines() if "recsys.recommend" in line]
+    assert "Recommend what a person is likely to want next." in row  # no line is torn in a pipe
+    assert "interactions, items" in row
+    status, out, _ = services("tasks", "vision.classify")
+    assert status == 0
+    rows = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
+    assert "1 to 1,000" in rows["epochs"]
+    assert "adamw, sgd" in rows["optimizer"]
+    assert "32,64,128" in rows["widths"]
+    assert "true, false" in rows["flip"]
+
+
+def test_logs_of_several_replicas_are_in_the_order_of_time_record_by_record(
+    services: Command, home: Path
+) -> None:
+    folder = home / "logs" / "serve"
+    folder.mkdir(parents=True)
+    one = "INFO 2026-11-21 10:00:00,100 nlp.classify_replica a -- one"
+    two = "ERROR 2026-11-21 10:00:00,200 nlp.classify_replica b -- two"
+    three = "INFO 2026-11-21 10:00:00,300 nlp.classify_replica a -- three"
+    trace = ["Traceback (most recent call last):", '  File "x.py", line 1', "ValueError: [x]"]
+    (folder / "replica_nlp.classify_replica_a.log").write_text(f"{one}\n{three}\n")
+    (folder / "replica_nlp.classify_replica_b.log").write_text("\n".join([two, *trace]))
+    status, out, _ = services("logs", "nlp.classify")
+    assert (status, out.splitlines()) == (0, [one, two, *trace, three])
+    status, out, _ = services("logs", "nlp.classify", "--lines", "2")
+    assert (status, out.splitlines()) == (0, [trace[-1], three])
+    assert services("logs", "nlp.classify", "--lines", "0")[0] == 2
