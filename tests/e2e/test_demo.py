@@ -35,7 +35,7 @@ def test_sigterm_in_a_training_that_comes_twice_takes_everything_down(tmp_path: 
             start_new_session=True,
         )
     try:
-        until(lambda: "train vision" in said.read_text(), wait_s=240, what="starting to train")
+        until(lambda: "train vision" in said.read_text(), wait_s=400, what="starting to train")
         ray = engine.status(here).engine
         assert ray
         os.killpg(demo.pid, signal.SIGTERM)
