@@ -11,7 +11,6 @@ FORMATTED := lepton services cluster vision nlp recsys tests
 
 .PHONY: demo test check bench lock clean
 
-demo: export LEPTON_HOME := $(or $(LEPTON_HOME),$(HOME)/.lepton)/demo$(if $(DATA),-data)
 demo: $(READY)
 	$(BIN)/python -m services demo $(if $(DATA),--data "$(DATA)")
 
@@ -22,7 +21,7 @@ check: $(READY)
 	$(BIN)/ruff format --check $(FORMATTED)
 	$(BIN)/ruff check $(FORMATTED)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not ray and not slow"
+	$(BIN)/python -m pytest -q -n 2 -m "not ray and not slow"
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench $(ROWS)

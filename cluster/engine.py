@@ -19,7 +19,8 @@ import httpx
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster import host, profile
+from cluster import host, profile, signals
+from cluster.dashboard import Dashboard
 from cluster.errors import Conflict, Unavailable
 from cluster.settings import Settings, environment, export
 
@@ -43,6 +44,11 @@ class Engine(BaseModel):
     dashboard_url: str
     proxy: Literal["haproxy", "ray"]
     started_at: datetime
+
+    @property
+    def dashboard(self) -> Dashboard:
+        """Ray's dashboard."""
+        return Dashboard(self.dashboard_url, self.token_file)
 
 
 class Status(BaseModel):
@@ -100,9 +106,8 @@ def up(
 
 
 def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> bool:
-    """Drain the services and end what `up` started; False when nothing ran."""
+    """End who uses it, drain the services, end what `up` started; False when nothing ran."""
     if not settings.home.is_dir():
-        say("Nothing runs here.")
         return False
     disconnect()
     path = settings.home / "engine.lock"
@@ -110,10 +115,12 @@ def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> 
         engine = _read(settings)
         if engine:
             if _alive(engine):
+                for pid in engine.dashboard.end_drivers(wait_s=10):
+                    say(f"Ended process {pid}, which used Ray.")
                 say("Letting requests in flight finish.")
-                _drain(engine)
+                engine.dashboard.drain(wait_s=15)
             _clear(settings, engine)
-        say("Lepton is down." if engine else "Nothing runs here.")
+            say("Lepton is down.")
         path.unlink(missing_ok=True)
     return engine is not None
 
@@ -142,7 +149,8 @@ def disconnect() -> None:
     """Leave the cluster, if this process joined one: Ray aborts a driver whose cluster ends."""
     ray: Any = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
-        ray.shutdown()
+        with signals.kept():
+            ray.shutdown()
 
 
 def logs(settings: Settings) -> Path:
@@ -191,7 +199,8 @@ def _join(address: str) -> None:
     ray_constants.ENABLE_RAY_CLUSTER = not local
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
-    ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
+    with signals.kept():
+        ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
 
 
 def _start(
@@ -223,7 +232,8 @@ def _launch(settings: Settings, folder: Path, store_bytes: int) -> Engine:
     mark, port, token_file = uuid.uuid4().hex, host.free_port(), _token(settings)
     command = profile.command(settings, folder, port, store_bytes)
     variables = _variables(settings, folder, mark, token_file)
-    with (folder / "head.log").open("wb") as log:
+    # nothing comes between, and Ray is not ready yet: `down` can end what a killed `up` left
+    with signals.deferred(), (folder / "head.log").open("wb") as log:
         head = subprocess.Popen(  # noqa: S603 - a command line of our own
             command,
             env={**environment(), **variables},
@@ -233,22 +243,21 @@ def _launch(settings: Settings, folder: Path, store_bytes: int) -> Engine:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # outlives the terminal, and its family carries its number
         )
-    head.returncode = 0  # it is meant to outlive this handle, which would warn about that
-    engine = Engine(
-        pid=head.pid,
-        born=host.born(head.pid) or 0,
-        boot=host.boot(),
-        mark=mark,
-        folder=folder,
-        token_file=token_file,
-        address=f"127.0.0.1:{port}",
-        url=settings.url,
-        dashboard_url=f"http://127.0.0.1:{settings.dashboard_port}",
-        proxy="haproxy" if profile.has_haproxy() else "ray",
-        started_at=datetime.now(UTC),
-    )
-    # before Ray is ready, so that `down` can end what a killed `up` left
-    host.write(settings.home / "engine.json", engine.model_dump_json(indent=2))
+        head.returncode = 0  # it is meant to outlive this handle, which would warn about that
+        engine = Engine(
+            pid=head.pid,
+            born=host.born(head.pid) or 0,
+            boot=host.boot(),
+            mark=mark,
+            folder=folder,
+            token_file=token_file,
+            address=f"127.0.0.1:{port}",
+            url=settings.url,
+            dashboard_url=f"http://127.0.0.1:{settings.dashboard_port}",
+            proxy="haproxy" if profile.has_haproxy() else "ray",
+            started_at=datetime.now(UTC),
+        )
+        host.write(settings.home / "engine.json", engine.model_dump_json(indent=2))
     return engine
 
 
@@ -259,6 +268,8 @@ def _variables(settings: Settings, folder: Path, mark: str, token_file: Path) ->
         "LEPTON_ENGINE": mark,
         "LEPTON_HOME": str(settings.home),  # replicas and jobs look where `up` looked
         "RAY_AUTH_TOKEN_PATH": str(token_file),
+        # 1,000 by default, lost with the replica: what waits there no log shows
+        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(host.free_port()),
         # `python` of a job, and of what it starts, is this interpreter
         "PATH": f"{Path(sys.executable).parent}{pathsep}{inherited.get('PATH', '')}",
@@ -272,15 +283,9 @@ def _variables(settings: Settings, folder: Path, mark: str, token_file: Path) ->
 def _start_serve(
     engine: Engine, settings: Settings, say: Callable[[str], None], deadline: float
 ) -> None:
-    _wait(engine, deadline, lambda: _ask(engine, "GET", "/api/serve/applications/") is not None)
+    _wait(engine, deadline, engine.dashboard.answers)
     say("Starting Ray Serve.")
-    options = {"host": settings.host, "port": settings.port}
-    wanted = {"proxy_location": "HeadOnly", "http_options": options, "applications": []}
-    _wait(
-        engine,
-        deadline,
-        lambda: _ask(engine, "PUT", "/api/serve/applications/", wanted) is not None,
-    )
+    _wait(engine, deadline, lambda: engine.dashboard.start_serve(settings.host, settings.port))
     _wait(engine, deadline, lambda: _ready(engine))
 
 
@@ -296,18 +301,6 @@ def _wait(engine: Engine, deadline: float, done: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def _drain(engine: Engine) -> None:
-    """Delete every application: Serve answers what it has begun, within 15 s."""
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        state = _ask(engine, "GET", "/api/serve/applications/")
-        if not state or not state.get("applications"):
-            return
-        if all(app["status"] != "DELETING" for app in state["applications"].values()):
-            _ask(engine, "DELETE", "/api/serve/applications/", timeout_s=15)
-        time.sleep(0.1)
-
-
 def _clear(settings: Settings, engine: Engine) -> None:
     """End every process of an engine, keep its last log, and forget it."""
     for grace_s in (5.0, 2.0):  # twice: a process may have been born meanwhile
@@ -317,6 +310,7 @@ def _clear(settings: Settings, engine: Engine) -> None:
     with suppress(OSError):
         shutil.rmtree(last, ignore_errors=True)
         shutil.move((engine.folder / "session_latest").resolve() / "logs", last)
+        last.chmod(0o700)  # Ray lets anybody write there
     shutil.rmtree(engine.folder, ignore_errors=True)
     (settings.home / "engine.json").unlink(missing_ok=True)
 
@@ -328,14 +322,13 @@ def _alive(engine: Engine) -> bool:
 def _ready(engine: Engine) -> bool:
     # any answer will do: until the first application is deployed, a healthy proxy says 503
     with suppress(httpx.HTTPError):
-        return bool(httpx.get(f"{engine.url}/-/healthz", trust_env=False).status_code)
+        answer = httpx.get(f"{engine.url}/-/healthz", trust_env=False)
+        return bool(answer.status_code) and engine.dashboard.serves()
     return False
 
 
 def _resources(engine: Engine) -> dict[str, Any]:
-    state = _ask(engine, "GET", "/api/cluster_status") or {}
-    usage = state.get("data", {}).get("clusterStatus", {}).get("loadMetricsReport", {})
-    usage = usage.get("usage", {})
+    usage = engine.dashboard.usage()
     cpus_used, cpus = usage.get("CPU", (0.0, 0.0))
     gpus_used, gpus = usage.get("GPU", (0.0, 0.0))
     kinds = [name.partition(":")[2] for name in usage if name.startswith("accelerator_type:")]
@@ -346,25 +339,6 @@ def _resources(engine: Engine) -> dict[str, Any]:
         "gpus_used": gpus_used,
         "accelerators": kinds,
     }
-
-
-def _ask(
-    engine: Engine, method: str, path: str, body: Any = None, *, timeout_s: float = 10.0
-) -> Any:
-    """What Ray's dashboard answers, or None when it does not."""
-    token = engine.token_file.read_text()
-    try:
-        answer = httpx.request(
-            method,
-            engine.dashboard_url + path,
-            json=body,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=timeout_s,
-            trust_env=False,  # no proxy stands between this machine and itself
-        )
-        return (answer.json() if answer.content else {}) if answer.is_success else None
-    except (httpx.HTTPError, ValueError):
-        return None
 
 
 def _run_folder(settings: Settings) -> Path:

@@ -1,5 +1,6 @@
 """Ask this machine: which processes, which ports, how much room."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import Final
 
 import psutil
 
-from cluster.errors import Conflict, NotEnough
+from cluster.errors import Conflict, InvalidInput, NotEnough
 
 MIB: Final = 2**20
 HOME_NEED_BYTES: Final = 512 * MIB
@@ -81,17 +82,27 @@ def resident_bytes(process: psutil.Process) -> int:
 
 
 def check_port(host: str, port: int, variable: str) -> None:
-    """Raise Conflict, with the name of the process if it can be seen, when a port is taken."""
+    """See that a port can be had.
+
+    Raises:
+        Conflict: it is taken; the sentence names the process if that can be seen.
+        InvalidInput: the host is no address of this machine.
+    """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host, port))
-        except PermissionError:
-            raise
-        except OSError:
-            raise Conflict(
-                f"Port {port} is taken{_owner(port)}.",
-                hint=f"Stop that, or choose another with {variable}.",
+        except (OSError, UnicodeError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                raise Conflict(
+                    f"Port {port} is taken{_owner(port)}.",
+                    hint=f"Stop that, or choose another with {variable}.",
+                ) from None
+            if isinstance(error, PermissionError):
+                raise
+            raise InvalidInput(
+                f"LEPTON_HOST is {host!r}, which is no address of this machine.",
+                hint="Take 127.0.0.1, or 0.0.0.0 for every network that it is in.",
             ) from None
 
 
@@ -194,9 +205,13 @@ def _session(pid: int) -> int:
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:
+    return _variables(process).get("LEPTON_ENGINE") == mark
+
+
+def _variables(process: psutil.Process) -> dict[str, str]:
     with suppress(psutil.Error, OSError):
-        return process.environ().get("LEPTON_ENGINE") == mark
-    return False
+        return process.environ()
+    return {}
 
 
 def _owner(port: int) -> str:
@@ -204,5 +219,9 @@ def _owner(port: int) -> str:
         for connection in psutil.net_connections("tcp"):
             local, listening = connection.laddr, connection.status == psutil.CONN_LISTEN
             if listening and local and local.port == port and connection.pid:
-                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+                owner = psutil.Process(connection.pid)
+                theirs = _variables(owner)
+                lepton = "LEPTON_ENGINE" in theirs
+                whose = f", Lepton's with home {theirs['LEPTON_HOME']}" if lepton else ""
+                return f" by process {owner.pid} ({owner.name()}{whose})"
     return ""

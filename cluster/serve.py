@@ -240,6 +240,14 @@ def undeploy(name: str) -> None:
     serve.delete(name)
 
 
+def answering(name: str) -> int:
+    """The version that a replica of a capability has, asked past the proxy; 0 where none is."""
+    if name not in serve.status().applications:
+        return 0
+    asked: int = serve.get_app_handle(name).version.remote().result(timeout_s=10)
+    return asked
+
+
 def applications() -> list[Application]:
     """What Ray Serve runs, by name."""
     found = []

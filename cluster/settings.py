@@ -4,7 +4,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from cluster.errors import InvalidInput
 from cluster.faults import faults
@@ -18,7 +26,9 @@ class Settings(BaseModel):
     home: Path = Field(Path("~/.lepton"), validation_alias="LEPTON_HOME", validate_default=True)
     host: str = Field("127.0.0.1", validation_alias="LEPTON_HOST")
     port: int = Field(8000, ge=1024, le=65535, validation_alias="LEPTON_PORT")
-    dashboard_port: int = Field(8265, ge=1024, le=65535, validation_alias="LEPTON_DASHBOARD_PORT")
+    dashboard_port: int = Field(
+        8265, ge=1024, le=65535, validation_alias="LEPTON_DASHBOARD_PORT", validate_default=True
+    )
     ray_address: str | None = Field(None, validation_alias="RAY_ADDRESS")
     tracking_uri: str | None = Field(
         None, validation_alias=AliasChoices("LEPTON_TRACKING_URI", "MLFLOW_TRACKING_URI")
@@ -36,6 +46,13 @@ class Settings(BaseModel):
     @classmethod
     def _whole_path(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @field_validator("dashboard_port")
+    @classmethod
+    def _port_of_its_own(cls, port: int, others: ValidationInfo) -> int:
+        if port == others.data.get("port"):
+            raise ValueError(f"{port} is LEPTON_PORT already")
+        return port
 
     @property
     def url(self) -> str:
@@ -61,9 +78,13 @@ def settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate(named)
     except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
+        name, message = str(error.errors()[0]["loc"][0]), faults(error, Settings)[0].message
+        if name in Settings.model_fields:  # a default is wrong beside what another variable says
+            variable = str(Settings.model_fields[name].validation_alias)
+            message, name = message.replace(name, variable, 1), variable
         raise InvalidInput(
-            faults(error, Settings)[0].message, hint=f"Set {name} anew, or unset it."
+            message,
+            hint=f"Set {name} anew, or unset it.",
         ) from None
 
 

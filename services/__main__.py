@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from cluster import signals
 from cluster.errors import LeptonError
-from services import show, verbs
+from services import catalog, show, verbs
 
 app = typer.Typer(
     help="Train, register and serve models on Ray.",
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 
 TaskName = Annotated[str, typer.Argument(help="A capability, as in vision.classify.")]
+KNOBS = "Knobs: epochs=3 lr=0.01; `tasks TASK` lists them."
 Reference = Annotated[str, typer.Argument(help="A version's number, candidate or production.")]
 
 
@@ -41,17 +43,17 @@ def status() -> None:
 @app.command()
 def logs(
     task: Annotated[str, typer.Argument(help="A capability; without one, all of Serve.")] = "",
-    lines: Annotated[int, typer.Option(help="How many of the last lines.")] = 50,
+    lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 50,
 ) -> None:
     """Print the last lines that replicas logged."""
-    for line in verbs.logs(task, lines) or ["Nothing was logged: no request failed."]:
+    for line in verbs.logs(task, lines) or ["Nothing was logged."]:
         show.say(line)
 
 
 @app.command()
 def ingest(
     view: Annotated[str, typer.Argument(help="images, texts, items, interactions or another.")],
-    paths: Annotated[list[Path], typer.Argument(help="Files, folders or archives.")],
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or archives.")],
     columns: Annotated[str, typer.Option("--map", help="ours=theirs,... by column name.")] = "",
     max_rejects: Annotated[float, typer.Option(help="Share of bad rows that is borne.")] = 0.01,
 ) -> None:
@@ -60,17 +62,32 @@ def ingest(
 
 
 @app.command()
+def tasks(
+    task: Annotated[str, typer.Argument(help="A capability; without one, all.")] = "",
+) -> None:
+    """List the capabilities, or the knobs of one and what each may be."""
+    if task:
+        show.knobs(catalog.find(task))
+    else:
+        show.tasks(catalog.capabilities())
+
+
+@app.command()
 def train(
     task: TaskName,
-    settings: Annotated[list[str] | None, typer.Argument(help="Knobs: epochs=3 lr=0.01.")] = None,
+    settings: Annotated[list[str] | None, typer.Argument(help=KNOBS)] = None,
     workers: Annotated[int, typer.Option(min=1, help="Ray Train workers.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="What makes two runs alike.")] = 0,
     again: Annotated[bool, typer.Option("--again", help="Train though this run ended.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Train on the ingested rows; the result is registered as the candidate."""
-    with show.training(task) as progress:
-        job = verbs.Training(task, settings or [], workers=workers, seed=seed, again=again)
-        manifest = verbs.train(job, progress)
+    job = verbs.Training(task, settings or [], workers=workers, seed=seed, again=again)
+    try:
+        with show.training(task) as progress:
+            manifest = verbs.train(job, progress)
+    except KeyboardInterrupt as stop:
+        show.say(str(stop) or "Stopped.")
+        raise
     show.manifest(manifest)
 
 
@@ -125,14 +142,13 @@ def demo(
 
 
 def main() -> None:
-    """Run a command; an error of ours is one sentence and exit status 1."""
+    """Run a command: an error of ours is one sentence and status 1, Ctrl-C is status 130."""
     try:
-        app(standalone_mode=True)
+        with signals.like_ctrl_c():
+            app()
     except LeptonError as error:
         show.fail(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

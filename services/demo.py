@@ -1,10 +1,9 @@
 """Show all of it: data in, three models trained and served, until Ctrl-C."""
 
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.errors import NotFound
+from cluster import engine, signals
+from cluster.errors import Conflict, NotFound
 from cluster.features.ingest import ingest_rows
 from cluster.features.pictures import encode
 from cluster.features.store import Store
 from cluster.registry import Manifest
-from cluster.settings import Settings, settings
+from cluster.settings import Settings, export, settings
 from services import catalog, show, verbs
 from services.schemas import path_of
 
@@ -45,33 +45,61 @@ class Served:
 def run(data: Path | None) -> None:
     """Ingest, train, promote, deploy, print how to ask, serve until Ctrl-C, take it all down.
 
+    What it keeps is under home in a folder of its own, apart from the user's data and versions.
+
     Args:
         data: a folder with real data sets; without one the made-up shop is drawn.
 
     Raises:
         NotFound: the folder lacks a data set.
+        Conflict: another demo runs, or a port is taken.
+        KeyboardInterrupt: it was stopped before it served.
     """
-    here, began = settings(), time.monotonic()
     if data is not None:
         _check(data)
-    with _ended_by_signals():
+    here = _apart("demo" if data is None else "demo-data")
+    running = engine.status(here).engine
+    if running and running.dashboard.drivers():  # else it was killed, and its Ray serves once more
+        raise Conflict(
+            f"Another demo runs at {running.url}.",
+            hint=f"End it: LEPTON_HOME={here.home} python -m services down",
+        )
+    with signals.heard_once():
         try:
-            verbs.up(show.say)
-            for view in ROWS:
-                _ingest(view, data, here)
-            knobs = KNOBS if data is None else {}
-            served = [_serve(task, here, knobs.get(task, [])) for task in TASKS]
-            show.served([(s.manifest, s.url) for s in served])
-            show.say(f"All of it took {time.monotonic() - began:.0f} s. Ask it:")
-            for line in _ways_to_ask(here):
-                show.say(f"  {line}")
-            show.say("Serving. Ctrl-C takes everything down.")
-            while True:
-                time.sleep(1)
-        except KeyboardInterrupt:
-            show.say("")
+            _show(data, here)
+            with suppress(KeyboardInterrupt):
+                show.say("Serving. Ctrl-C takes everything down.")
+                while True:
+                    time.sleep(1)
         finally:
-            verbs.down(show.say)
+            signals.ignore()  # nothing may stop it half way
+            engine.down(here, say=_say_if_heard)
+
+
+def _apart(folder: str) -> Settings:
+    """Settings with a home of the demo's own, also for what reads the environment."""
+    here = settings()
+    here = here.model_copy(update={"home": here.home / folder, "tracking_uri": None})
+    export(LEPTON_HOME=str(here.home), LEPTON_TRACKING_URI=here.tracking)
+    return here
+
+
+def _show(data: Path | None, here: Settings) -> None:
+    began = time.monotonic()
+    verbs.up(show.say)
+    for view in ROWS:
+        _ingest(view, data, here)
+    knobs = KNOBS if data is None else {}
+    served = [_serve(task, here, knobs.get(task, [])) for task in TASKS]
+    show.served([(s.manifest, s.url) for s in served])
+    show.say(f"All of it took {time.monotonic() - began:.0f} s. Ask it:")
+    for line in _ways_to_ask(here):
+        show.say(f"  {line}")
+
+
+def _say_if_heard(sentence: str) -> None:
+    with suppress(OSError, SystemExit):  # the terminal or the pipe may be closed by now
+        show.say(sentence)
 
 
 def _check(data: Path) -> None:
@@ -131,16 +159,3 @@ def _column(store: Store, view: str, column: str) -> NDArray[Any]:
 
 def _first(store: Store, view: str, column: str) -> Any:
     return _column(store, view, column)[0]
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does, also where a shell muted that."""
-
-    def end(number: int, frame: object) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
-    yield

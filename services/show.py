@@ -3,12 +3,16 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Literal, get_args, get_origin
 
+from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from cluster.config import Between
 from cluster.features.ingest import Ingested
+from cluster.model import AnyTask
 from cluster.registry import Manifest
 from cluster.task import Evaluation
 from services.verbs import Overview
@@ -18,6 +22,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Report = dict[str, float] | str
 PLAIN_EVERY_S = 5.0
+WIDE = 10_000
 
 
 def say(sentence: str) -> None:
@@ -89,10 +94,47 @@ def ingested(report: Ingested) -> None:
     """What an ingest took in."""
     say(
         f"{report.view}: {report.rows:,} rows read, {report.new:,} new, {report.replaced:,} "
-        f"replaced, {report.same:,} as before, {report.rejects:,} rejected."
+        f"replaced, {report.same:,} as before, {report.doubled:,} given twice, "
+        f"{report.rejects:,} rejected."
     )
     if report.rejects_file:
         say(f"The rejected rows and why: {report.rejects_file}")
+
+
+def tasks(capabilities: Mapping[str, type[AnyTask]]) -> None:
+    """What can be trained and served, a line each."""
+    table = Table("capability", "what it does", "learns from")
+    for name, task in capabilities.items():
+        views = ", ".join(view.name for view in (task.examples, *task.features))
+        table.add_row(name, task.summary(), views)
+    _print(table)
+
+
+def knobs(task: type[AnyTask]) -> None:
+    """Every knob of a capability, its default and what it may be."""
+    table = Table("knob", "default", "allowed")
+    config = task.Config()
+    for name, field in task.Config.model_fields.items():
+        table.add_row(name, _as_typed(getattr(config, name)), _allowed(field))
+    _print(table)
+
+
+def _as_typed(value: object) -> str:
+    """A knob's value as the command line takes it."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(_as_typed, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _allowed(field: FieldInfo) -> str:
+    bound = next((m for m in field.metadata if isinstance(m, Between)), None)
+    if bound:
+        return f"{bound.low:,g} to {bound.high:,g}"
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(map(str, get_args(field.annotation)))
+    if get_origin(field.annotation) is tuple:
+        return "several, with commas between"
+    return "true, false" if field.annotation is bool else "a name"
 
 
 def manifest(made: Manifest) -> None:
@@ -114,7 +156,7 @@ def versions(manifests: Sequence[Manifest], aliases: Mapping[str, int]) -> None:
         names = ", ".join(name for name, version in aliases.items() if version == made.version)
         scores = ", ".join(f"{name} {value:.4f}" for name, value in made.metrics.items())
         table.add_row(str(made.version), names, f"{made.created:%Y-%m-%d %H:%M}", scores, made.run)
-    out.print(table)
+    _print(table)
 
 
 def served(models: Sequence[tuple[Manifest, str]]) -> None:
@@ -123,7 +165,7 @@ def served(models: Sequence[tuple[Manifest, str]]) -> None:
     for made, url in models:
         score = f"{made.objective} {made.score:.4f}"
         table.add_row(made.task, str(made.version), score, url)
-    out.print(table)
+    _print(table)
 
 
 def status(found: Overview) -> None:
@@ -145,4 +187,9 @@ def status(found: Overview) -> None:
         replicas = ", ".join(f"{count} {state}" for state, count in app.replicas.items())
         version = str(found.versions.get(app.name, ""))
         table.add_row(app.name, app.state, version, replicas, app.message)
-    out.print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    # a file and a pipe have no width, and half a sentence a line cannot be searched
+    (out if out.is_terminal else Console(width=WIDE, highlight=False)).print(table)

@@ -1,7 +1,8 @@
 """Do what the command line, the demo and the tests ask for; print nothing."""
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,12 @@ from services.schemas import path_of
 
 if TYPE_CHECKING:
     from cluster import serve
+    from cluster import train as training
 
 TAKE_OVER_S = 30.0
 ASKED_IN_A_ROW = 8
+RECORD = re.compile(r"[A-Z]+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ")
+"""How Ray Serve begins a record of its logs: `ERROR 2026-11-21 10:00:00,123 nlp.classify ...`."""
 Progress = Callable[[dict[str, float] | str], None]
 
 
@@ -43,7 +47,7 @@ class Training:
     again: bool = False
 
 
-def ingest(view: str, paths: Sequence[Path], columns: str, max_rejects: float) -> Ingested:
+def ingest(view: str, paths: Sequence[str | Path], columns: str, max_rejects: float) -> Ingested:
     """Bring raw files into the view's rows.
 
     Args:
@@ -51,10 +55,19 @@ def ingest(view: str, paths: Sequence[Path], columns: str, max_rejects: float) -
         paths: files, folders or archives.
         columns: which source column is which of ours: `user_id=userId,item_id=movieId`.
         max_rejects: the share of bad rows above which nothing is taken in.
+
+    Raises:
+        InvalidInput: a path is empty, columns are not mapped, or the share is none.
     """
+    if "" in paths:  # it would be the current folder, and is a variable that is not set
+        raise InvalidInput("A path is empty.", hint="The current folder is `.`.")
+    if not 0 <= max_rejects <= 1:
+        raise InvalidInput(
+            f"{max_rejects:g} is no share of bad rows.", hint="It is from 0 to 1; 0.05 is 5%."
+        )
     return ingest_files(
         catalog.find_view(view),
-        paths,
+        [Path(path) for path in paths],
         Store(settings().home / "features"),
         columns=_mapping(columns),
         max_reject_share=max_rejects,
@@ -72,6 +85,9 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
 
     Returns:
         The manifest of the version.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; it says whether the same command goes on.
     """
     here = settings()
     task = catalog.find(wanted.task)
@@ -95,12 +111,21 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
         registry.point("candidate", wanted.task, existing.version)
         return existing
     with tracker.run(wanted.task, job.run, config.model_dump()) as tracked:
-        manifest = training.train(job, on_progress=on_progress)
+        try:
+            manifest = training.train(job, on_progress=on_progress)
+        except (KeyboardInterrupt, SystemExit):  # Ray Train makes the one of the other
+            raise KeyboardInterrupt(_stopped(job)) from None
         registry.point("candidate", wanted.task, manifest.version)
         folder = registry.folder(wanted.task, manifest.version)
         tracked.curves(getattr(task.load(folder), "curves", []))
         tracked.version(manifest, folder)
     return manifest
+
+
+def _stopped(job: "training.Job") -> str:
+    kept = any((job.home / "runs" / job.run).glob("checkpoint_*"))
+    goes_on = kept and not job.nonce  # with a nonce, every command is a run of its own
+    return "Stopped." + (" The same command goes on from the last checkpoint." if goes_on else "")
 
 
 def evaluate(task: str, reference: str) -> Evaluation:
@@ -140,7 +165,9 @@ def promote(task: str, reference: str, *, force: bool = False) -> str:
 def rollback(task: str) -> str:
     """Put the version before into production again."""
     catalog.find(task)
-    return _now_in_production(task, Registry(settings().home).rollback(task))
+    registry = Registry(settings().home)
+    registry.resolve(task, "production")  # where none is, it says how to get one
+    return _now_in_production(task, registry.rollback(task))
 
 
 def _now_in_production(task: str, manifest: Manifest) -> str:
@@ -169,7 +196,8 @@ def up(say: Callable[[str], None]) -> None:
 
 def down(say: Callable[[str], None]) -> None:
     """Stop all that `up` started."""
-    engine.down(settings(), say=say)
+    if not engine.down(settings(), say=say):
+        say("Nothing runs here.")
 
 
 def deploy(task: str, reference: str) -> str:
@@ -185,44 +213,60 @@ def deploy(task: str, reference: str) -> str:
     engine.connect(here)
     serve.deploy(capability, version, here, build_app)
     url = here.url + path_of(task)
-    if (found := _settled(url, f"version {version}")) != f"version {version}":
+    if (found := _settled(task, url, wanted=version)) != version:
+        answers = f"version {found} answers" if found else "nothing answers"
         raise Unavailable(
-            f"Version {version} of {task} did not take over; {found} answers.",
+            f"Version {version} of {task} did not take over; {answers}.",
             hint=f"Why stands in the log: python -m services logs {task}",
         )
     Registry(here.home).point("serving", task, version)
     return f"Version {version} of {task} answers at {url}."
 
 
-def _settled(url: str, wanted: str) -> str:
+def _settled(task: str, url: str, *, wanted: int) -> int:
     """Ask what answers until it is `wanted` several times in a row, or the time is over.
 
     There may be several replicas, and for some tenths of a second after a change the proxy goes now
-    to the old and now to the new.
+    to the old and now to the new. Where the URL leads nowhere from this machine, as with a cluster
+    elsewhere, the replicas are asked past the proxy.
 
     Returns:
-        What answered last: `version 3`, or `nothing` where the capability is not served.
+        The version that answered last; 0 where the capability is not served.
     """
-    deadline, agreed, found = time.monotonic() + TAKE_OVER_S, 0, "nothing"
+    deadline, agreed, found = time.monotonic() + TAKE_OVER_S, 0, 0
     while agreed < ASKED_IN_A_ROW and time.monotonic() < deadline:
-        try:
-            answer = httpx.get(url, timeout=5, trust_env=False)
-            found = f"version {answer.json()['version']}" if answer.is_success else "nothing"
-        except (httpx.HTTPError, ValueError, KeyError):
-            found = "nothing"
+        found = _answering(task, url)
         agreed = agreed + 1 if found == wanted else 0
         time.sleep(0.1)
     return found
 
 
+def _answering(task: str, url: str) -> int:
+    from cluster import serve  # noqa: PLC0415 - imports ray
+
+    try:
+        answer = httpx.get(url, timeout=5, trust_env=False)
+        return int(answer.json()["version"]) if answer.is_success else 0
+    except httpx.ConnectError:
+        return serve.answering(task)
+    except (httpx.HTTPError, ValueError, KeyError):
+        return 0
+
+
 def undeploy(task: str) -> str:
-    """Stop serving a capability."""
+    """Stop serving a capability.
+
+    Raises:
+        Conflict: it is not served.
+    """
     catalog.find(task)
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(settings())
+    if task not in states():
+        raise Conflict(f"{task} is not served.", hint="What is: python -m services status")
     serve.undeploy(task)
-    _settled(settings().url + path_of(task), "nothing")
+    _settled(task, settings().url + path_of(task), wanted=0)
     return f"{task} is not served any more."
 
 
@@ -290,10 +334,25 @@ def logs(task: str, lines: int) -> list[str]:
         catalog.find(task)
     folder = engine.logs(settings()) / "serve"
     files = sorted(folder.glob(f"replica_{task}_*.log" if task else "*.log"))
-    found = sorted(line for file in files for line in file.read_text(errors="replace").splitlines())
     if not files:
         raise NotFound(
             f"There are no logs of {task or 'Ray Serve'} in {folder}.",
             hint="Serve it first: python -m services deploy TASK",
         )
-    return found[-lines:]
+    records = sorted(
+        (record for file in files for record in _records(file)), key=lambda record: record[0]
+    )
+    return [line for _, record in records for line in record][-lines:]
+
+
+def _records(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each record of a log and its time: lines without one belong to the record before them."""
+    at, record = "", list[str]()
+    for line in file.read_text(errors="replace").splitlines():
+        if begins := RECORD.match(line):
+            if record:
+                yield at, record
+            at, record = begins[1], []
+        record.append(line)
+    if record:
+        yield at, record

@@ -86,6 +86,7 @@ def test_absent_data_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         folder("fashion-mnist")
 
 
+@pytest.mark.slow
 def test_a_row_without_its_data_is_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

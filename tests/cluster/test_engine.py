@@ -74,6 +74,14 @@ def test_a_bad_value_is_answered_with_the_name_of_its_variable(variable: str, va
         settings({variable: value})
 
 
+@pytest.mark.parametrize("variable", ["LEPTON_PORT", "LEPTON_DASHBOARD_PORT"])
+def test_one_port_is_not_for_both(variable: str) -> None:
+    other = {"LEPTON_PORT": "8265", "LEPTON_DASHBOARD_PORT": "8000"}[variable]
+    said = rf"LEPTON_DASHBOARD_PORT: {other} is LEPTON_PORT already\. Set LEPTON_DASH"
+    with pytest.raises(InvalidInput, match=said):
+        settings({variable: other})
+
+
 def test_an_empty_variable_counts_as_none() -> None:
     assert settings({"RAY_ADDRESS": "", "LEPTON_PORT": ""}).ray_address is None
 
@@ -86,6 +94,28 @@ def test_a_taken_port_is_named_with_its_process(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(Conflict, match=rf"Port {port} is taken by process {os.getpid()} "):
             engine.up(here(tmp_path, port=port))
+
+
+def test_a_port_that_another_lepton_has_is_told_with_its_home(tmp_path: Path) -> None:
+    program = "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
+    program += "print(s.getsockname()[1], flush=True); time.sleep(60)"
+    theirs = {**os.environ, "LEPTON_ENGINE": "1", "LEPTON_HOME": "/their/home"}  # noqa: TID251
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=theirs
+    ) as other:
+        assert other.stdout
+        port = int(other.stdout.readline())
+        try:
+            with pytest.raises(Conflict, match=rf"by process {other.pid} .* home /their/home\)"):
+                engine.up(here(tmp_path, port=port))
+        finally:
+            other.kill()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b"])
+def test_a_host_that_is_not_this_machine_is_told_as_that(tmp_path: Path, host: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"LEPTON_HOST is '{host}', which is no address"):
+        engine.up(here(tmp_path, host=host))
 
 
 def test_a_full_disk_is_told_with_what_is_needed_and_what_is_there(tmp_path: Path) -> None:
@@ -338,3 +368,4 @@ def test_a_killed_ray_is_cleaned_up_by_the_next_up_and_down_leaves_nothing(
     assert host.family(again.pid, again.born, again.mark) == []
     assert not again.folder.exists()
     assert {path.name for path in chosen.home.iterdir()} == {"logs", "token"}
+    assert (chosen.home / "logs").stat().st_mode & 0o777 == 0o700

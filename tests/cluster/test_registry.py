@@ -234,6 +234,7 @@ def test_a_folder_that_is_no_version_is_none(registry: Registry) -> None:
     assert add(registry, "two") == 2
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_whole_versions_only(tmp_path: Path) -> None:
     draw = random.Random(1)  # noqa: S311 - no secret
     registry = Registry(tmp_path)

@@ -128,6 +128,7 @@ def test_made_up_rows_go_the_same_way(tmp_path: Path, view: View) -> None:
         assert all(np.array_equal(left, right) for left, right in same)
 
 
+@pytest.mark.slow
 def test_the_test_part_of_fashion_mnist_goes_in_whole(data: Path, tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     for file in (data / "fashion-mnist").glob("t10k-*"):
@@ -142,6 +143,7 @@ def test_the_test_part_of_fashion_mnist_goes_in_whole(data: Path, tmp_path: Path
     assert round(float(mean), 3) == 0.287
 
 
+@pytest.mark.slow
 def test_online_retail_says_how_many_customers_are_missing(data: Path, tmp_path: Path) -> None:
     source = data / "online-retail" / "online_retail.parquet"
     store = Store(tmp_path)

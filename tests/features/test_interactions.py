@@ -122,6 +122,7 @@ def test_of_several_tables_the_one_that_fits_by_name_is_read(tmp_path: Path) -> 
         read(interactions, tmp_path)
 
 
+@pytest.mark.slow
 def test_movielens_is_found_in_its_folder(data: Path) -> None:
     rows, bad = read(interactions, data / "movielens-latest-small")
     assert not bad

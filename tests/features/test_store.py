@@ -231,6 +231,7 @@ def last_said(process: subprocess.Popen[str]) -> int:
     return int(lines[-1]) if lines else -1
 
 
+@pytest.mark.slow
 def test_writers_in_two_processes_lose_nothing(tmp_path: Path) -> None:
     writers = [start(tmp_path, name, 15, 3) for name in ("left", "right")]
     assert [last_said(writer) for writer in writers] == [14, 14]
@@ -243,6 +244,7 @@ def test_writers_in_two_processes_lose_nothing(tmp_path: Path) -> None:
     assert 30 - 15 < len(commits) <= 30  # a shared row is at times the same, own rows never
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_the_old_rows_or_the_new(tmp_path: Path) -> None:
     delays = np.random.default_rng(7).uniform(0, 0.12, 4)
     for round_, delay in enumerate(delays):

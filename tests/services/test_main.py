@@ -55,8 +55,8 @@ def add(home: Path, run: str, accuracy: float) -> None:
 
 def test_every_command_says_what_it_does() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
-    for command in ("up", "down", "status", "logs", "ingest", "train", "evaluate", "versions",
-                    "promote", "rollback", "deploy", "undeploy", "demo"):  # fmt: skip
+    for command in ("up", "down", "status", "logs", "ingest", "tasks", "train", "evaluate",
+                    "versions", "promote", "rollback", "deploy", "undeploy", "demo"):  # fmt: skip
         assert f" {command} " in shown
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
@@ -65,9 +65,9 @@ def test_rows_are_taken_in_once_however_often_they_are_brought(
     services: Command, ratings: Path
 ) -> None:
     ingest = ("ingest", "interactions", str(ratings))
-    said = "interactions: 3 rows read, 3 new, 0 replaced, 0 as before, 0 rejected.\n"
+    said = "interactions: 3 rows read, 3 new, 0 replaced, 0 as before, 0 given twice, 0 rejected.\n"
     assert services(*ingest) == (0, said, "")
-    said = "interactions: 3 rows read, 0 new, 0 replaced, 3 as before, 0 rejected.\n"
+    said = "interactions: 3 rows read, 0 new, 0 replaced, 3 as before, 0 given twice, 0 rejected.\n"
     assert services(*ingest) == (0, said, "")
 
 
@@ -93,7 +93,9 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
     assert err.startswith("Error: 1 of 4 rows are bad (25.0%), more than the 1.0% that may")
     status, out, _ = services(*ingest, "--max-rejects", "0.5")
     assert status == 0
-    assert out.startswith("interactions: 4 rows read, 3 new, 0 replaced, 0 as before, 1 rejected.")
+    assert out.startswith(
+        "interactions: 4 rows read, 3 new, 0 replaced, 0 as before, 0 given twice, 1 rejected."
+    )
     rejects = Path(out.splitlines()[1].removeprefix("The rejected rows and why: "))
     assert "item_id is empty" in rejects.read_text()
 
@@ -103,16 +105,21 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
     [
         (["ingest", "interaction", "."], "There is no view 'interaction'. Did you mean 'interact"),
         (["ingest", "images", "/no/such/folder"], "/no/such/folder"),
+        (["ingest", "images", ""], "A path is empty. The current folder is `.`."),
+        (["ingest", "images", ".", "--max-rejects", "5"], "5 is no share of bad rows. It is from"),
+        (["ingest", "images", ".", "--max-rejects", "nan"], "nan is no share of bad rows."),
         (["train", "vision.clasify"], "There is no capability 'vision.clasify'. Did you mean"),
         (["train", "vision.classify", "epoch=3"], "There is no knob 'epoch'. Did you mean 'epochs"),
         (["train", "vision.classify", "epochs=0"], "epochs is '0'; it must be greater than"),
         (["train", "vision.classify", "epochs"], "'epochs' is not a setting. Write name=value"),
         (["train", "vision.classify"], "python -m services ingest images PATH"),
+        (["tasks", "nlp"], "There is no capability 'nlp'."),
         (["versions", "nlp"], "There is no capability 'nlp'."),
         (["evaluate", "vision.classify"], "vision.classify has no version yet. Train one:"),
         (["promote", "vision.classify"], "vision.classify has no version yet."),
-        (["rollback", "vision.classify"], "no earlier production version to go back to."),
+        (["rollback", "vision.classify"], "vision.classify has no version yet. Train one:"),
         (["deploy", "vision.classify"], "vision.classify has no version yet."),
+        (["logs", "nlp.classify"], "There are no logs of nlp.classify in"),
         (["versions", "[/red]"], "There is no capability '[/red]'."),
     ],
 )  # fmt: skip
@@ -177,3 +184,36 @@ def test_a_damaged_version_is_told_by_the_file(home: Path) -> None:
     (Registry(home).folder("vision.classify", 1) / "weights").write_bytes(b"x")
     with pytest.raises(Corrupt, match=r"weights of vision\.classify version 1 is not what was"):
         load("vision.classify", 1)
+
+
+def test_capabilities_are_listed_and_the_knobs_of_one(services: Command) -> None:
+    status, out, _ = services("tasks")
+    assert status == 0
+    (row,) = [line for line in out.splitlines() if "recsys.recommend" in line]
+    assert "Recommend what a person is likely to want next." in row  # no line is torn in a pipe
+    assert "interactions, items" in row
+    status, out, _ = services("tasks", "vision.classify")
+    assert status == 0
+    rows = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
+    assert "1 to 1,000" in rows["epochs"]
+    assert "adamw, sgd" in rows["optimizer"]
+    assert "32,64,128" in rows["widths"]
+    assert "true, false" in rows["flip"]
+
+
+def test_logs_of_several_replicas_are_in_the_order_of_time_record_by_record(
+    services: Command, home: Path
+) -> None:
+    folder = home / "logs" / "serve"
+    folder.mkdir(parents=True)
+    one = "INFO 2026-11-21 10:00:00,100 nlp.classify_replica a -- one"
+    two = "ERROR 2026-11-21 10:00:00,200 nlp.classify_replica b -- two"
+    three = "INFO 2026-11-21 10:00:00,300 nlp.classify_replica a -- three"
+    trace = ["Traceback (most recent call last):", '  File "x.py", line 1', "ValueError: [x]"]
+    (folder / "replica_nlp.classify_replica_a.log").write_text(f"{one}\n{three}\n")
+    (folder / "replica_nlp.classify_replica_b.log").write_text("\n".join([two, *trace]))
+    status, out, _ = services("logs", "nlp.classify")
+    assert (status, out.splitlines()) == (0, [one, two, *trace, three])
+    status, out, _ = services("logs", "nlp.classify", "--lines", "2")
+    assert (status, out.splitlines()) == (0, [trace[-1], three])
+    assert services("logs", "nlp.classify", "--lines", "0")[0] == 2
