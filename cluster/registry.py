@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.errors import Conflict, Corrupt, NotFound, nearest
+from cluster.features.writers import writing
 
 Alias = Literal["candidate", "production", "serving"]
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
@@ -67,9 +68,7 @@ class Registry:
         Returns:
             The manifest as it was written. A run that has a version already gets that one.
         """
-        staging = self.root / f".staging-{uuid.uuid4().hex}"
-        staging.mkdir(parents=True)
-        try:
+        with self._staged() as staging:
             manifest = fill(staging)
             with self._locked(task):
                 if existing := self.of_run(task, manifest.run):
@@ -83,8 +82,6 @@ class Registry:
                 _flush(self.root / task)
                 _flush(self.root)  # where the task's own name stands
             return manifest
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
 
     def tasks(self) -> list[str]:
         """The tasks that have versions."""
@@ -174,6 +171,22 @@ class Registry:
             verify(self.root / task / str(history[-2]))
             self._write_histories(task, {**histories, "production": history[:-1]})
         return self.manifest(task, history[-2])
+
+    @contextmanager
+    def _staged(self) -> Iterator[Path]:
+        """A folder to fill; what killed writers left of theirs is swept."""
+
+        def sweep() -> None:
+            for left in self.root.glob(".staging-*"):
+                shutil.rmtree(left, ignore_errors=True)
+
+        with writing(self.root, sweep):
+            staging = self.root / f".staging-{uuid.uuid4().hex}"
+            staging.mkdir()
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
 
     def _histories(self, task: str) -> dict[str, list[int]]:
         path = self.root / task / "aliases.json"

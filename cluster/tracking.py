@@ -56,13 +56,6 @@ class Tracker:
             raise
         client.set_terminated(tracked.id, "FINISHED")
 
-    def point(self, alias: str, task: str, version: int) -> None:
-        """Let MLflow's alias name the version that ours names."""
-        client = self._client()
-        found = client.search_model_versions(f"name='{task}' and tag.`lepton.version`='{version}'")
-        if found:
-            client.set_registered_model_alias(task, alias, found[0].version)
-
     def _client(self) -> "MlflowClient":
         from mlflow import MlflowClient  # noqa: PLC0415 - three seconds, only where runs are kept
 

@@ -6,7 +6,6 @@ import json
 import math
 import platform
 import shutil
-import signal
 import tempfile
 import threading
 import traceback
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from ray.train import Checkpoint
 from ray.train.torch import TorchTrainer
 
+from cluster import signals
 from cluster.card import write_card
 from cluster.config import Config
 from cluster.data import Plan
@@ -123,14 +123,11 @@ def _fit(job: Job) -> str:
         ),
         datasets=dict(job.plan.datasets()),
     )
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        return str(trainer.fit().return_value)
-    except ray.train.TrainingFailedError as failure:
-        raise _cause(failure) from failure
-    finally:  # Ray Train takes Ctrl-C and keeps it
-        if handler is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
+    with signals.kept():  # Ray Train takes Ctrl-C
+        try:
+            return str(trainer.fit().return_value)
+        except ray.train.TrainingFailedError as failure:
+            raise _cause(failure) from failure
 
 
 def _manifest(job: Job, answer: dict[str, Any]) -> Manifest:

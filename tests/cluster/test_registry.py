@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import Conflict, Corrupt, NotFound
-from cluster.registry import Registry, verify
+from cluster.registry import Manifest, Registry, verify
 from services.catalog import HERE
 from tests.support import filler, manifest
 
@@ -83,7 +83,20 @@ def test_a_fill_that_fails_leaves_nothing(registry: Registry) -> None:
     with pytest.raises(RuntimeError, match="out of luck"):
         registry.write(TASK, fail)  # type: ignore[arg-type]
     assert registry.tasks() == []
-    assert list(registry.root.iterdir()) == []
+    assert list(registry.root.glob("[!.]*")) == list(registry.root.glob(".staging-*")) == []
+
+
+def test_what_a_killed_writer_left_is_swept_but_not_what_one_is_writing(registry: Registry) -> None:
+    (registry.root / ".staging-dead").mkdir(parents=True)
+    (registry.root / ".staging-dead" / "weights.safetensors").write_bytes(b"half")
+
+    def fill(folder: Path) -> Manifest:
+        assert not (registry.root / ".staging-dead").exists()
+        add(registry, "one")  # another writer, while this one is at work
+        assert folder.is_dir()
+        return manifest(run="two")
+
+    assert registry.write(TASK, fill).version == 2
 
 
 def everything(folder: Path) -> list[Path]:
