@@ -8,7 +8,7 @@ import typer
 
 from cluster import signals
 from cluster.errors import LeptonError
-from services import catalog, show, verbs
+from services import catalog, rows, show, verbs
 
 app = typer.Typer(
     help="Train, register and serve models on Ray.",
@@ -58,7 +58,25 @@ def ingest(
     max_rejects: Annotated[float, typer.Option(help="Share of bad rows that is borne.")] = 0.01,
 ) -> None:
     """Bring raw files into the feature layer; bad rows go to a rejects file."""
-    show.ingested(verbs.ingest(view, paths, columns, max_rejects))
+    show.ingested(rows.ingest(view, paths, columns, max_rejects))
+
+
+@app.command()
+def materialize(
+    views: Annotated[list[str] | None, typer.Argument(help="Without one, all with rows.")] = None,
+) -> None:
+    """Bring stored rows to where they are looked up by key; those already there stay."""
+    for name, count in rows.materialize(views or []).items():
+        show.say(f"{name}: {count:,} rows brought online.")
+
+
+@app.command()
+def lookup(
+    view: Annotated[str, typer.Argument(help="items, interactions or another.")],
+    keys: Annotated[list[str], typer.Argument(help="42; or user_id=1,item_id=2.")],
+) -> None:
+    """Print the newest values of some keys, and since when they hold."""
+    show.rows(rows.lookup(view, keys))
 
 
 @app.command()

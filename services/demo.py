@@ -18,7 +18,7 @@ from cluster.features.pictures import encode
 from cluster.features.store import Store
 from cluster.registry import Manifest
 from cluster.settings import Settings, export, settings
-from services import catalog, show, verbs
+from services import catalog, rows, show, verbs
 from services.schemas import path_of
 
 TASKS = ("vision.classify", "nlp.classify", "recsys.recommend")
@@ -114,10 +114,10 @@ def _check(data: Path) -> None:
 def _ingest(name: str, data: Path | None, here: Settings) -> None:
     view, store = catalog.find_view(name), Store(here.home / "features")
     if data is not None:
-        show.ingested(verbs.ingest(name, [data / REAL[name]], "", max_rejects=0.01))
+        show.ingested(rows.ingest(name, [data / REAL[name]], "", max_rejects=0.01))
     else:
-        rows = view.sample(ROWS[name], np.random.default_rng(0))
-        show.ingested(ingest_rows(view, rows, store))
+        drawn = view.sample(ROWS[name], np.random.default_rng(0))
+        show.ingested(ingest_rows(view, drawn, store))
 
 
 def _serve(task: str, here: Settings, knobs: Sequence[str]) -> Served:

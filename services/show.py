@@ -7,9 +7,11 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from cluster.batch import Batch
 from cluster.config import Between
 from cluster.features.ingest import Ingested
 from cluster.model import AnyTask
@@ -135,6 +137,15 @@ def _allowed(field: FieldInfo) -> str:
     if get_origin(field.annotation) is tuple:
         return "several, with commas between"
     return "true, false" if field.annotation is bool else "a name"
+
+
+def rows(batch: Batch) -> None:
+    """Columns of a view, a row each; a picture is shown by its shape."""
+    table = Table(*batch)
+    for row in zip(*batch.values(), strict=True):
+        shown = (getattr(value, "shape", None) or value for value in row)
+        table.add_row(*(escape(str(value)) for value in shown))
+    _print(table)
 
 
 def manifest(made: Manifest) -> None:

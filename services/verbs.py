@@ -11,9 +11,7 @@ import httpx
 
 from cluster import engine
 from cluster.data import Plan, plan
-from cluster.errors import Conflict, InvalidInput, NotFound, Unavailable
-from cluster.features.ingest import Ingested
-from cluster.features.ingest import ingest as ingest_files
+from cluster.errors import Conflict, NotFound, Unavailable
 from cluster.features.store import Store
 from cluster.model import AnyTask, Model
 from cluster.registry import Manifest, Registry
@@ -45,33 +43,6 @@ class Training:
     workers: int = 1
     seed: int = 0
     again: bool = False
-
-
-def ingest(view: str, paths: Sequence[str | Path], columns: str, max_rejects: float) -> Ingested:
-    """Bring raw files into the view's rows.
-
-    Args:
-        view: its name.
-        paths: files, folders or archives.
-        columns: which source column is which of ours: `user_id=userId,item_id=movieId`.
-        max_rejects: the share of bad rows above which nothing is taken in.
-
-    Raises:
-        InvalidInput: a path is empty, columns are not mapped, or the share is none.
-    """
-    if "" in paths:  # it would be the current folder, and is a variable that is not set
-        raise InvalidInput("A path is empty.", hint="The current folder is `.`.")
-    if not 0 <= max_rejects <= 1:
-        raise InvalidInput(
-            f"{max_rejects:g} is no share of bad rows.", hint="It is from 0 to 1; 0.05 is 5%."
-        )
-    return ingest_files(
-        catalog.find_view(view),
-        [Path(path) for path in paths],
-        Store(settings().home / "features"),
-        columns=_mapping(columns),
-        max_reject_share=max_rejects,
-    )
 
 
 def plan_of(task: type[AnyTask]) -> Plan:
@@ -175,16 +146,6 @@ def _now_in_production(task: str, manifest: Manifest) -> str:
         f"Version {manifest.version} of {task} is in production "
         f"({manifest.objective} {manifest.score:.4f})."
     )
-
-
-def _mapping(columns: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in columns.split(",") if pair]
-    for ours, equals, theirs in pairs:
-        if not (ours and equals and theirs):
-            raise InvalidInput(
-                f"{columns!r} does not map columns.", hint="Write --map user_id=userId,..."
-            )
-    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
 
 def up(say: Callable[[str], None]) -> None:

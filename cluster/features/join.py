@@ -25,10 +25,21 @@ def join(examples: Batch, view: View, rows: Batch | None) -> Batch:
     """
     found = np.full(length(examples), -1) if rows is None else _newest(examples, view, rows)
     stored = rows or {name: objects([]) for name in view.columns}
-    joined = {
+    return {**examples, **beside(view, stored, found)}
+
+
+def beside(view: View, stored: Batch, found: NDArray[np.int64]) -> Batch:
+    """A view's columns in the order of other rows, and the mask of those that it does not know.
+
+    Args:
+        view: whose columns are wanted.
+        stored: what is known of them.
+        found: for each other row the number of its row in `stored`, or -1.
+    """
+    columns = {
         name: _pick(stored[name], found, _empty(column)) for name, column in view.columns.items()
     }
-    return {**examples, **joined, f"{view.name}_missing": found < 0}
+    return {**columns, f"{view.name}_missing": found < 0}
 
 
 def _newest(examples: Batch, view: View, rows: Batch) -> NDArray[np.int64]:

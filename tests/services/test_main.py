@@ -55,10 +55,28 @@ def add(home: Path, run: str, accuracy: float) -> None:
 
 def test_every_command_says_what_it_does() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
-    for command in ("up", "down", "status", "logs", "ingest", "tasks", "train", "evaluate",
-                    "versions", "promote", "rollback", "deploy", "undeploy", "demo"):  # fmt: skip
+    for command in ("up", "down", "status", "logs", "ingest", "materialize", "lookup", "tasks",
+                    "train", "evaluate", "versions", "promote", "rollback", "deploy", "undeploy",
+                    "demo"):  # fmt: skip
         assert f" {command} " in shown
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_rows_that_were_brought_online_are_looked_up_by_key(
+    services: Command, ratings: Path
+) -> None:
+    services("ingest", "interactions", str(ratings))
+    status, _, said = services("lookup", "interactions", "user_id=1,item_id=20")
+    assert (status, "python -m services materialize interactions" in said) == (1, True)
+    assert services("materialize") == (0, "interactions: 3 rows brought online.\n", "")
+    assert services("materialize", "interactions")[1] == "interactions: 0 rows brought online.\n"
+    status, shown, _ = services("lookup", "interactions", "user_id=1,item_id=20")
+    assert (status, "5.0" in shown, "2000-07-30T18:45:04" in shown) == (0, True, True)
+    status, _, said = services("lookup", "interactions", "1")
+    assert (status, "'1' is no key of interactions. Write user_id=...,item_id=..." in said) == (
+        1,
+        True,
+    )
 
 
 def test_rows_are_taken_in_once_however_often_they_are_brought(

@@ -1,0 +1,96 @@
+"""Do what the command line asks for with rows of views: take in, bring online, look up."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cluster.batch import Batch, objects
+from cluster.errors import InvalidInput
+from cluster.features.ingest import Ingested
+from cluster.features.ingest import ingest as ingest_files
+from cluster.features.online import Online
+from cluster.features.store import Store
+from cluster.features.view import View
+from cluster.settings import settings
+from services import catalog
+
+
+def ingest(view: str, paths: Sequence[str | Path], columns: str, max_rejects: float) -> Ingested:
+    """Bring raw files into the view's rows.
+
+    Args:
+        view: its name.
+        paths: files, folders or archives.
+        columns: which source column is which of ours: `user_id=userId,item_id=movieId`.
+        max_rejects: the share of bad rows above which nothing is taken in.
+
+    Raises:
+        InvalidInput: a path is empty, columns are not mapped, or the share is none.
+    """
+    if "" in paths:  # it would be the current folder, and is a variable that is not set
+        raise InvalidInput("A path is empty.", hint="The current folder is `.`.")
+    if not 0 <= max_rejects <= 1:
+        raise InvalidInput(
+            f"{max_rejects:g} is no share of bad rows.", hint="It is from 0 to 1; 0.05 is 5%."
+        )
+    return ingest_files(
+        catalog.find_view(view),
+        [Path(path) for path in paths],
+        Store(settings().home / "features"),
+        columns=_mapping(columns),
+        max_reject_share=max_rejects,
+    )
+
+
+def materialize(names: Sequence[str]) -> dict[str, int]:
+    """Bring stored rows to where they are looked up by key.
+
+    Args:
+        names: of views; none stands for all that have rows.
+
+    Returns:
+        How many rows of each view were new there.
+    """
+    store, online = Store(settings().home / "features"), _online()
+    wanted = names or [head.view for head in store.views()]
+    views = [catalog.find_view(name) for name in wanted]
+    return {view.name: online.materialize(view, store.head(view)) for view in views}
+
+
+def lookup(name: str, keys: Sequence[str]) -> Batch:
+    """The newest values of a view by key.
+
+    Args:
+        name: the view.
+        keys: as they are; `user_id=1,item_id=2` where several columns make one.
+
+    Raises:
+        InvalidInput: a key lacks a column.
+    """
+    view = catalog.find_view(name)
+    rows = [_key(view, key) for key in keys]
+    columns = {column: objects(row[column] for row in rows) for column in view.key}
+    return _online().lookup([view], columns)
+
+
+def _key(view: View, given: str) -> dict[str, str]:
+    if len(view.key) == 1:
+        return {view.key[0]: given}
+    row = dict(pair.split("=", maxsplit=1) for pair in given.split(",") if "=" in pair)
+    if row.keys() != set(view.key):
+        wanted = ",".join(f"{column}=..." for column in view.key)
+        raise InvalidInput(f"{given!r} is no key of {view.name}.", hint=f"Write {wanted}")
+    return row
+
+
+def _online() -> Online:
+    return Online(settings().home / "features" / "online.db")
+
+
+def _mapping(columns: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in columns.split(",") if pair]
+    for ours, equals, theirs in pairs:
+        if not (ours and equals and theirs):
+            raise InvalidInput(
+                f"{columns!r} does not map columns.", hint="Write --map user_id=userId,..."
+            )
+    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
