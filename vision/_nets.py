@@ -60,7 +60,10 @@ class Residual(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A strided stem, stages that halve and widen, the mean over space, one linear layer."""
+    """A strided stem, stages that halve and widen, the mean over space, one linear layer.
+
+    The stem has no residual block: on the largest maps it would cost most and teach least.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,8 @@ class SmallResNet(nn.Module):
         before = channels
         for stage, width in enumerate(widths):
             kernel = 3 if stage else 5
-            layers += [ConvNorm(before, width, kernel, 2), nn.ReLU(), Residual(width)]
+            layers += [ConvNorm(before, width, kernel, 2), nn.ReLU()]
+            layers += [Residual(width)] if stage else []
             before = width
         self.body = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)

@@ -1,7 +1,7 @@
 """Say what a picture shows."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,9 +32,10 @@ class Config(NeuralConfig):
     crop: Annotated[int, Between(0, 32)] = 1
     flip: bool = True
     erase: Annotated[float, Between(0.0, 1.0)] = 0.0
-    epochs: Annotated[int, Between(1, 1_000)] = 16
+    epochs: Annotated[int, Between(1, 1_000)] = 7
     batch_size: Annotated[int, Between(1, 8_192)] = 256
-    lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 8e-3
+    optimizer: Literal["adamw", "sgd", "muon"] = "muon"
+    lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 0.016
     weight_decay: Annotated[float, Between(0.0, 1.0)] = 0.05
     label_smoothing: Annotated[float, Between(0.0, 0.5)] = 0.1
     ema: Annotated[float, Between(0.0, 0.9999)] = 0.99
