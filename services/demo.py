@@ -22,7 +22,7 @@ from services import catalog, rows, show, verbs
 from services.schemas import path_of
 
 TASKS = ("vision.classify", "nlp.classify", "recsys.recommend")
-KNOBS = {"vision.classify": ["epochs=40"]}  # the shop's few pictures need more passes
+KNOBS = {"vision.classify": ["epochs=20"]}  # the shop's few pictures need more passes
 ROWS = {"images": 3_000, "texts": 4_000, "items": 300, "interactions": 25_000}
 """How many rows of the made-up shop each view gets."""
 REAL = {

@@ -35,7 +35,7 @@ class Config(NeuralConfig):
     epochs: Annotated[int, Between(1, 1_000)] = 7
     batch_size: Annotated[int, Between(1, 8_192)] = 256
     optimizer: Literal["adamw", "sgd", "muon"] = "muon"
-    lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 0.016
+    lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 0.024
     weight_decay: Annotated[float, Between(0.0, 1.0)] = 0.05
     label_smoothing: Annotated[float, Between(0.0, 0.5)] = 0.1
     ema: Annotated[float, Between(0.0, 0.9999)] = 0.99

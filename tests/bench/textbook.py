@@ -23,7 +23,7 @@ ROUNDS = 2
 BATCH = 128
 PATIENCE = 10  # epochs
 # The default configuration learns for accuracy; this one for being at 90% soon.
-SHORT = Config(epochs=3, crop=0)
+SHORT = Config(epochs=1, crop=0, batch_size=128)
 
 Pictures = tuple[Tensor, Tensor]
 
