@@ -268,8 +268,6 @@ def _variables(settings: Settings, folder: Path, mark: str, token_file: Path) ->
         "LEPTON_ENGINE": mark,
         "LEPTON_HOME": str(settings.home),  # replicas and jobs look where `up` looked
         "RAY_AUTH_TOKEN_PATH": str(token_file),
-        # 1,000 by default, lost with the replica: what waits there no log shows
-        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(host.free_port()),
         # `python` of a job, and of what it starts, is this interpreter
         "PATH": f"{Path(sys.executable).parent}{pathsep}{inherited.get('PATH', '')}",

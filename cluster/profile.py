@@ -35,6 +35,7 @@ COMMON: Final = {
 # Ray Serve behind HAProxy: 7 times the throughput of Ray's own proxy.
 FAST: Final = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # 1,000 lines wait, and are lost with a replica
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # no thread and no log line between socket and model
     # A request whose replica died before it answered goes to another one: predictions are pure.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",

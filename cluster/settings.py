@@ -82,10 +82,7 @@ def settings(environ: Mapping[str, str] | None = None) -> Settings:
         if name in Settings.model_fields:  # a default is wrong beside what another variable says
             variable = str(Settings.model_fields[name].validation_alias)
             message, name = message.replace(name, variable, 1), variable
-        raise InvalidInput(
-            message,
-            hint=f"Set {name} anew, or unset it.",
-        ) from None
+        raise InvalidInput(message, hint=f"Set {name} anew, or unset it.") from None
 
 
 def environment(**added: str) -> dict[str, str]:
