@@ -143,7 +143,7 @@ def _shown(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """A value that came as a number, or as its text; None for any other, NaN, and what no float holds."""
+    """A value that came as a number, or as its text; None for any other, and if no float fits."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, int) and abs(value) <= 10**VALUE_SHOWN:
