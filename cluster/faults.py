@@ -132,6 +132,8 @@ def _shown(value: object) -> str:
         return f"a string of {len(value):,} characters"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) and _number(value) is None:
+        return "a number of more than 300 digits"
     if isinstance(value, int | float | str):
         huge = not isinstance(value, str) and abs(value) > 10**VALUE_SHOWN
         return f"{value:.6g}" if huge else repr(value)
@@ -141,13 +143,13 @@ def _shown(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """A value that came as a number, or as its text; None for any other, and for NaN."""
+    """A value that came as a number, or as its text; None for any other, and if no float fits."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    if isinstance(value, int):
+    if isinstance(value, int) and abs(value) <= 10**VALUE_SHOWN:
         return value
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

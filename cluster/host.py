@@ -155,7 +155,7 @@ def free_port() -> int:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder that only its owner can enter.
+    """Make a folder that only its owner can enter; one that is there must be ours, and stays so.
 
     Raises:
         Conflict: there is something else, or somebody else's, by that name, or no way to make it.

@@ -117,11 +117,11 @@ class Loop:
                 self.choose_precision(arrays, truth)
             self.loss += self.advance(arrays, truth)
             if clock.report_due() or self.step % self.feed.steps_per_epoch == 0:
-                rate = clock.rate(self.step)
+                steps_per_s = clock.steps_per_s(self.step)
                 self.run.report(
                     steps=self.steps,
-                    rows_per_s=rate * self.feed.size * self.run.workers,
-                    eta_s=(self.steps - self.step) / rate,
+                    rows_per_s=steps_per_s * self.feed.size * self.run.workers,
+                    eta_s=(self.steps - self.step) / steps_per_s,
                     **self.point(valid),
                 )
             if clock.checkpoint_due(self.step) and self.step < self.steps:
@@ -247,8 +247,8 @@ class Clock:
         self.reported = now
         return True
 
-    def rate(self, step: int) -> float:
-        """Steps per second so far."""
+    def steps_per_s(self, step: int) -> float:
+        """How fast it went so far."""
         return (step - self.first) / max(1e-9, time.monotonic() - self.began)
 
     def checkpoint_due(self, step: int) -> bool:
@@ -257,7 +257,7 @@ class Clock:
         Rank 0 measures the first twenty steps and says how many make `checkpoint_s` seconds.
         """
         if step - self.first == 20:
-            steps = max(1, round(self.run.checkpoint_s * self.rate(step)))
+            steps = max(1, round(self.run.checkpoint_s * self.steps_per_s(step)))
             self.every = self.run.agree(steps)
         return self.every is not None and (step - self.first) % self.every == 0
 

@@ -28,7 +28,7 @@ def make_optimizer(network: nn.Module, config: NeuralConfig) -> Optimizer:
 
 
 def inner_weights(network: nn.Module) -> set[Tensor]:
-    """The weights of convolutions and of all linear layers but the last, which answers."""
+    """The weights of convolutions and of all linear layers but the last declared: it answers."""
     layers = [layer for layer in network.modules() if isinstance(layer, LAYERS)]
     linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
     return {layer.weight for layer in layers if layer not in linear[-1:]}
@@ -76,14 +76,14 @@ class Muon(AdamW):
         super().__init__(groups, lr=lr, betas=(momentum, 0.99))
         self._inner = inner
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Move the weights within, and let AdamW see the gradients of the others alone."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight in self._inner and weight.grad is not None:
                     self._move(weight, weight.grad, group)
                     weight.grad = None
-        super().step(closure)
+        super().step()
 
     @torch.no_grad()
     def _move(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:

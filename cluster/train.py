@@ -88,11 +88,13 @@ def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
         job: what to train on which rows.
         on_progress: called with each report and each sentence of rank 0, in a thread of its own.
 
-    Returns the manifest of the version that the run made.
+    Returns:
+        The manifest of the version that the run made.
 
     Raises:
         InvalidInput: the capability cannot learn from these rows, or not on that many workers.
         NotEnough: the cluster has fewer CPUs than workers.
+        RuntimeError: the worker failed; the message ends with its traceback.
     """
     if job.workers > 1 and not job.task.parallel:
         raise InvalidInput(
@@ -314,8 +316,10 @@ def mailbox(on_progress: Progress) -> Iterator[Any]:
     finally:
         ended.set()
         thread.join()
-        take()
-        ray.kill(box)
+        try:
+            take()
+        finally:
+            ray.kill(box)
 
 
 def _cause(failure: ray.train.TrainingFailedError) -> Exception:

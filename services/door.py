@@ -33,7 +33,7 @@ def build(home: Path, states: States) -> Starlette:
         home: where the registry is.
         states: asks Ray Serve what runs.
     """
-    door = Door(Overview(Registry(home), states))
+    door = Door(Discovery(Registry(home), states))
     routes = [
         Route("/", door.root),
         Route("/healthz", door.healthz),
@@ -50,11 +50,11 @@ class Door:
     """What stands at each path.
 
     Args:
-        view: knows what is served.
+        discovery: knows what is served.
     """
 
-    def __init__(self, view: "Overview") -> None:
-        self.view = view
+    def __init__(self, discovery: "Discovery") -> None:
+        self.discovery = discovery
 
     async def root(self, request: Request) -> Response:
         """Where to go from here."""
@@ -67,7 +67,7 @@ class Door:
 
     async def readyz(self, request: Request) -> Response:
         """Whether all that was deployed answers."""
-        found = await self.view.tasks()
+        found = await self.discovery.tasks()
         tasks = {task.name: task.state for task in found if task.state != "stopped"}
         ready = all(state == "ready" for state in tasks.values())
         content = {"status": "ready" if ready else "starting", "tasks": tasks}
@@ -75,13 +75,13 @@ class Door:
 
     async def tasks(self, request: Request) -> Response:
         """Every capability."""
-        found = TaskList(tasks=await self.view.tasks())
+        found = TaskList(tasks=await self.discovery.tasks())
         return json_response(found.model_dump_json().encode(), request)
 
     async def task(self, request: Request) -> Response:
         """One capability."""
         name = request.path_params["name"]
-        for found in await self.view.tasks():
+        for found in await self.discovery.tasks():
             if found.name == name:
                 return json_response(found.model_dump_json().encode(), request)
         hint = nearest(name, catalog.names())
@@ -109,7 +109,7 @@ def absent(path: str) -> NotFound | Unavailable:
     return NotFound(f"There is nothing at {path[:200]!r}.", hint=nearest(path, paths))
 
 
-class Overview:
+class Discovery:
     """What is served, asked for at most once a second however many want to know."""
 
     def __init__(self, registry: Registry, states: States) -> None:

@@ -48,7 +48,10 @@ def materialize(names: Sequence[str]) -> dict[str, int]:
         names: of views; none stands for all that have rows.
 
     Returns:
-        How many rows of each view were new there.
+        How many rows of each view were read, as `Online.materialize` counts them.
+
+    Raises:
+        NotFound: there is no such view.
     """
     store, online = Store(settings().home / "features"), _online()
     wanted = names or [head.view for head in store.views()]

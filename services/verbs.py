@@ -210,7 +210,7 @@ def _answering(task: str, url: str) -> int:
         return int(answer.json()["version"]) if answer.is_success else 0
     except httpx.ConnectError:
         return serve.answering(task)
-    except (httpx.HTTPError, ValueError, KeyError):
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):  # somebody else may answer there
         return 0
 
 

@@ -207,7 +207,7 @@ def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject]) -> Pat
     writer = csv.writer(text)
     writer.writerow(("where", "reason"))
     writer.writerows((reject.where, reject.reason) for reject in rejects)
-    stage.begin()
+    stage.begin()  # else another's sweep might take the file before it has its name
     make_folder(store.rejects)
     name = f"{stage.view.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.csv"
     # Half characters of broken text are written as question marks: the file itself is UTF-8.

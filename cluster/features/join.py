@@ -16,7 +16,7 @@ def join(examples: Batch, view: View, rows: Batch | None) -> Batch:
     """Examples with the columns of a view: the newest with event time at or before the row's.
 
     No row is lost, doubled or moved. Where the view knows nothing of a row's key at its time, the
-    columns hold whatever `empty` their type has, and the mask column `<view>_missing` is true.
+    columns hold what is empty in their type, and the mask column `<view>_missing` is true.
 
     Args:
         examples: has the view's key columns and `event_time`.
@@ -34,7 +34,7 @@ def beside(view: View, stored: Batch, found: NDArray[np.int64]) -> Batch:
     Args:
         view: whose columns are wanted.
         stored: what is known of them.
-        found: for each other row the number of its row in `stored`, or -1.
+        found: `[n]`, for each other row the number of its row in `stored`, or -1.
     """
     columns = {
         name: _pick(stored[name], found, _empty(column)) for name, column in view.columns.items()

@@ -63,7 +63,11 @@ class Online:
             head: the newest of them.
 
         Returns:
-            How many rows were read.
+            How many rows were read: those of every file that is new, superseded ones included.
+
+        Raises:
+            Conflict: the folder cannot be written to.
+            Corrupt: a data file is damaged or gone.
         """
         make_folder(self.path.parent)
         with closing(self._connect("rwc")) as online:
@@ -76,20 +80,24 @@ class Online:
 
         Args:
             views: whose values are wanted.
-            keys: has the key columns of each view; any number of rows, the same key more than once.
+            keys: the key columns of each view, `[n]` of `str`; a key may come more than once.
 
         Returns:
-            The keys; of each view its columns, the mask `<view>_missing`, and `<view>_time`, when
-            the values became true: what it holds where they are missing means nothing.
+            The keys; of each view its columns `[n]`, the mask `<view>_missing`, and `<view>_time`,
+            when the values became true: what it holds where they are missing means nothing. All
+            of it as it stood at one moment.
 
         Raises:
             NotFound: a view was never materialized.
             Conflict: it was when it had other columns.
         """
         found: dict[str, Any] = {**keys}
+        if not views:
+            return found
         if not self.path.is_file():
             raise _never(views[0])
         with closing(self._connect("ro")) as online:
+            online.execute("begin")  # so that all is read as of one moment
             for view in views:
                 found |= _found(online, view, keys)
         return found
@@ -127,7 +135,8 @@ def _bring(online: sqlite3.Connection, view: View, head: Snapshot, file: DataFil
         columns = [table[name].to_pylist() for name in names]
         keys = _keys(columns[: len(view.key)])
         times, created, *values = columns[len(view.key) :]
-        packed = map(msgpack.packb, zip(*values, strict=True)) if values else [b"\x90"] * len(keys)
+        tuples = zip(*values, strict=True) if values else [()] * len(keys)
+        packed = map(msgpack.packb, tuples)
         rows = zip([view.name] * len(keys), keys, times, created, packed, strict=True)
         online.executemany(NEWEST_WINS, rows)
         online.execute("insert into files values (?, ?)", place)

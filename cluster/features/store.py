@@ -113,7 +113,10 @@ class Store:
                 remove([stage.folder / "data" / file.name for file in made])
                 continue  # somebody else was first: merge again on what they left
             except BaseException:
-                remove([stage.folder / "data" / file.name for file in made])
+                if self._path(stage.view.name, new.commit).exists():
+                    stage.files = []  # it may be ours: what it names must stay, the rest is swept
+                else:
+                    remove([stage.folder / "data" / file.name for file in made])
                 raise
             stage.files = [file for file in stage.files if file not in files]
             return written

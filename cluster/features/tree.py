@@ -245,8 +245,8 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _neighbours(path: Path) -> str:
-    if not path.parent.is_dir():
+    try:
+        names = sorted(os.listdir(path.parent))  # noqa: PTH208 - names are wanted
+    except OSError:  # there is no such folder, or it may not be read
         return "Check the path."
-    return (
-        f"{path.parent} holds {_few(sorted(p.name for p in path.parent.iterdir())) or 'nothing'}."
-    )
+    return f"{path.parent} holds {_few(names) or 'nothing'}."

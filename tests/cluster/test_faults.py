@@ -79,6 +79,7 @@ def found(row: Any) -> list[InvalidInput]:
         ("top_k", np.int64(101), "top_k is 101; it must be less than or equal to 100."),
         ("top_k", "101", "top_k is '101'; it must be less than or equal to 100."),
         ("top_k", 10**60, "top_k is 1e+60; it must be less than or equal to 100."),
+        ("top_k", 10**400, "top_k is a number of more than 300 digits; it must be "),
         ("share", "much", "share is 'much'; it must be a number."),
         ("share", 0, "share is 0; it must be greater than 0."),
         ("share", 1.0, "share is 1.0; it must be less than 1."),

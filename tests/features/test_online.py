@@ -110,6 +110,10 @@ def test_several_views_are_looked_up_together(tmp_path: Path) -> None:
     assert values["other_missing"].tolist() == [True, False, False]
 
 
+def test_without_views_the_keys_come_back(tmp_path: Path) -> None:
+    assert Online(tmp_path / "none.db").lookup([], {}) == {}
+
+
 def test_a_view_that_is_not_online_is_told_with_what_to_do(tmp_path: Path) -> None:
     hint = r"View 'items' is not online\. Bring it there: python -m services materialize items"
     keys = {"item_id": objects(["1"]), "id": objects(["a"])}

@@ -259,3 +259,17 @@ def test_a_killed_writer_leaves_the_old_rows_or_the_new(tmp_path: Path) -> None:
         assert len(own) == 1  # one turn whole, never parts of two
         assert own.pop() in (max(acknowledged, 0), max(acknowledged, 0) + 1)
         assert Store(root).write(shelf, batch(ONE)).new == 2
+
+
+def test_a_commit_that_is_interrupted_after_it_was_made_keeps_what_it_names(tmp_path: Path) -> None:
+    def stop_when_linked(event: str, args: tuple[object, ...]) -> None:
+        if armed and event == "os.remove" and ".json." in str(args[0]):
+            armed.clear()
+            raise KeyboardInterrupt
+
+    armed = [True]
+    sys.addaudithook(stop_when_linked)
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(shelf, batch(ONE))
+    assert held(store) == ONE
