@@ -25,6 +25,7 @@ from cluster.errors import Conflict, Unavailable
 from cluster.settings import Settings, environment, export
 
 NAMESPACE: Final = "lepton"
+PATIENCE_S: Final = 30.0  # before a Ray that does not answer counts as dead
 START: Final = "Start it with `python -m services up`."
 
 
@@ -95,7 +96,7 @@ def up(
     host.private_folder(settings.home)
     with host.lock(settings.home / "engine.lock"):
         if engine := _read(settings):
-            if _alive(engine) and _ready(engine):
+            if _answers_in_time(engine):
                 say(f"Lepton is already up at {engine.url}.")
                 return engine
             say("Ray died here. Cleaning up and starting anew.")
@@ -322,6 +323,18 @@ def _ready(engine: Engine) -> bool:
     with suppress(httpx.HTTPError):
         answer = httpx.get(f"{engine.url}/-/healthz", trust_env=False)
         return bool(answer.status_code) and engine.dashboard.serves()
+    return False
+
+
+def _answers_in_time(engine: Engine) -> bool:
+    """Whether it is ready, or gets so while it lives: a training may hold every core."""
+    deadline = time.monotonic() + PATIENCE_S
+    while _alive(engine):
+        if _ready(engine):
+            return True
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
     return False
 
 
