@@ -21,7 +21,7 @@ check: $(READY)
 	$(BIN)/ruff format --check $(FORMATTED)
 	$(BIN)/ruff check $(FORMATTED)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 2 -m "not ray and not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not ray and not slow"
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench $(ROWS)

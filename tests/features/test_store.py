@@ -31,6 +31,7 @@ def files(store: Store) -> list[str]:
     return sorted(p.name for p in store.root.rglob("*") if p.is_file() and p.name != LOCK)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(writes=st.lists(ROWS, max_size=5))
 def test_any_row_of_writes_equals_a_dictionary(

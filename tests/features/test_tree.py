@@ -60,6 +60,7 @@ def test_a_zip_that_is_locked_or_damaged_is_refused(tmp_path: Path) -> None:
         names(path)
 
 
+@pytest.mark.slow
 def test_a_bomb_is_read_no_further_than_the_limit(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.txt", bytes(MAX_FILE_BYTES + 1))

@@ -463,6 +463,7 @@ media_types = st.sampled_from(["application/json", "image/png", "text/plain", ""
 queries = st.sampled_from(["", "?top_k=3", "?top_k=", "?image=x", "?text=a&text=b", "?%ff=%00"])
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(body=bodies, media=media_types, query=queries)
 def test_no_body_makes_it_fail(body: bytes, media: str, query: str) -> None:
