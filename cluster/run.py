@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 Write = Callable[[Path], None]
 """Fills an empty folder with a checkpoint."""
+Report = dict[str, float] | str
+"""What a run tells whoever asked for it: numbers by name, or a sentence."""
+Progress = Callable[[Report], None]
+"""Takes each report as it comes."""
 
 
 @dataclass

@@ -83,7 +83,7 @@ class Replica:
         """
         try:
             await self._take_over(config)
-        except Exception:
+        except Exception:  # whatever a version may raise, it must not end what answers
             if self.model is None:
                 raise
             log.exception("version %s of %s does not load", config["version"], self.task.name())

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -32,10 +32,8 @@ from cluster.data import Plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough
 from cluster.model import AnyTask
 from cluster.registry import Manifest, Registry, now
-from cluster.run import Run, Write
+from cluster.run import Progress, Report, Run, Write
 
-Report = dict[str, float] | str
-Progress = Callable[[Report], None]
 RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "torch", "transformers")
 POLL_S = 0.5
 

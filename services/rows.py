@@ -26,15 +26,13 @@ def ingest(view: str, paths: Sequence[str | Path], columns: str, max_rejects: fl
     Raises:
         InvalidInput: a path is empty, columns are not mapped, or the share is none.
     """
-    if "" in paths:  # it would be the current folder, and is a variable that is not set
-        raise InvalidInput("A path is empty.", hint="The current folder is `.`.")
     if not 0 <= max_rejects <= 1:
         raise InvalidInput(
             f"{max_rejects:g} is no share of bad rows.", hint="It is from 0 to 1; 0.05 is 5%."
         )
     return ingest_files(
         catalog.find_view(view),
-        [Path(path) for path in paths],
+        paths,
         Store(settings().home / "features"),
         columns=_mapping(columns),
         max_reject_share=max_rejects,

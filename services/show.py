@@ -16,13 +16,13 @@ from cluster.config import Between
 from cluster.features.ingest import Ingested
 from cluster.model import AnyTask
 from cluster.registry import Manifest
+from cluster.run import Report
 from cluster.task import Evaluation
 from services.verbs import Overview
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Report = dict[str, float] | str
 PLAIN_EVERY_S = 5.0
 WIDE = 10_000
 

@@ -15,6 +15,7 @@ from cluster.errors import Conflict, NotFound, Unavailable
 from cluster.features.store import Store
 from cluster.model import AnyTask, Model
 from cluster.registry import Manifest, Registry
+from cluster.run import Progress
 from cluster.settings import Settings, settings
 from cluster.task import Evaluation
 from cluster.tracking import Tracker
@@ -31,7 +32,6 @@ TAKE_OVER_S = 30.0
 ASKED_IN_A_ROW = 8
 RECORD = re.compile(r"[A-Z]+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ")
 """How Ray Serve begins a record of its logs: `ERROR 2026-11-21 10:00:00,123 nlp.classify ...`."""
-Progress = Callable[[dict[str, float] | str], None]
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,7 @@ def undeploy(task: str) -> str:
 
     Raises:
         Conflict: it is not served.
+        Unavailable: it answers still after half a minute.
     """
     catalog.find(task)
     from cluster import serve  # noqa: PLC0415 - imports ray
@@ -227,7 +228,10 @@ def undeploy(task: str) -> str:
     if task not in states():
         raise Conflict(f"{task} is not served.", hint="What is: python -m services status")
     serve.undeploy(task)
-    _settled(task, settings().url + path_of(task), wanted=0)
+    if left := _settled(task, settings().url + path_of(task), wanted=0):
+        raise Unavailable(
+            f"Version {left} of {task} still answers.", hint="Ask again: python -m services status"
+        )
     return f"{task} is not served any more."
 
 

@@ -2,8 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.batch import Batch
-from cluster.errors import Conflict, NotFound
+from cluster.errors import Conflict, Corrupt, NotFound, Unavailable
 from cluster.features.durable import make_folder
 from cluster.features.join import beside
 from cluster.features.snapshot import DataFile, Snapshot
 from cluster.features.view import View
 
-WAIT_S = 30.0  # for another process that is writing
 SCHEMA = """
 create table if not exists views (view text primary key, columns text not null);
 create table if not exists files (
@@ -47,10 +46,12 @@ class Online:
 
     Args:
         path: the SQLite file; it is made by the first `materialize`.
+        wait_s: how long another process that is writing is waited for.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wait_s: float = 30.0) -> None:
         self.path = path
+        self.wait_s = wait_s
 
     def materialize(self, view: View, head: Snapshot) -> int:
         """Bring over the rows that came since the last time; the same again changes nothing.
@@ -67,10 +68,11 @@ class Online:
 
         Raises:
             Conflict: the folder cannot be written to.
-            Corrupt: a data file is damaged or gone.
+            Corrupt: a data file is damaged or gone, or the SQLite file is damaged.
+            Unavailable: another process keeps writing, or the disk is full.
         """
         make_folder(self.path.parent)
-        with closing(self._connect("rwc")) as online:
+        with self._opened("rwc") as online:
             online.executescript("pragma journal_mode = wal;" + SCHEMA)
             _declare(online, view)
             return sum(_bring(online, view, head, file) for file in head.files)
@@ -90,23 +92,41 @@ class Online:
         Raises:
             NotFound: a view was never materialized.
             Conflict: it was when it had other columns.
+            Corrupt: the SQLite file is damaged.
+            Unavailable: it cannot be read now.
         """
         found: dict[str, Any] = {**keys}
         if not views:
             return found
         if not self.path.is_file():
             raise _never(views[0])
-        with closing(self._connect("ro")) as online:
+        with self._opened("ro") as online:
             online.execute("begin")  # so that all is read as of one moment
             for view in views:
                 found |= _found(online, view, keys)
         return found
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
+    @contextmanager
+    def _opened(self, mode: str) -> Iterator[sqlite3.Connection]:
+        """The file, and what SQLite says of it in a sentence."""
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
-        online = sqlite3.connect(uri, uri=True, timeout=WAIT_S, isolation_level=None)
-        online.execute("pragma synchronous = normal")  # a power cut may cost rows, never the file
-        return online
+        try:
+            with closing(
+                sqlite3.connect(uri, uri=True, timeout=self.wait_s, isolation_level=None)
+            ) as online:
+                # a power cut may cost rows, never the file
+                online.execute("pragma synchronous = normal")
+                yield online
+        except sqlite3.OperationalError as error:
+            raise Unavailable(
+                f"{self.path} cannot be used now: {error}.",
+                hint="Another process may be writing, or the disk be full: try again.",
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise Corrupt(
+                f"{self.path} is damaged: {error}.",
+                hint="Remove it, then bring the rows anew: python -m services materialize",
+            ) from None
 
 
 def _declare(online: sqlite3.Connection, view: View) -> None:

@@ -14,6 +14,7 @@ import pytest
 from cluster import host
 from cluster.engine import Engine
 from cluster.registry import Manifest, Registry
+from cluster.run import Progress
 from cluster.settings import settings
 from services import catalog, verbs
 
@@ -43,7 +44,7 @@ def train(
     workers: int = 1,
     seed: int = 0,
     again: bool = False,
-    on_progress: verbs.Progress = lambda _: None,
+    on_progress: Progress = lambda _: None,
 ) -> Manifest:
     """A version, trained as `python -m services train` does it."""
     wanted = verbs.Training(task, knobs or TINY[task], workers=workers, seed=seed, again=again)

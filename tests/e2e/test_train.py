@@ -17,6 +17,7 @@ from cluster.batch import load_arrays
 from cluster.engine import Engine
 from cluster.errors import InvalidInput, NotEnough
 from cluster.registry import Manifest, Registry
+from cluster.run import Progress
 from cluster.settings import settings
 from services import verbs
 from tests.e2e.steps import (
@@ -55,7 +56,7 @@ def steps_kept(run: Path) -> list[int]:
     return sorted(steps)
 
 
-def only_numbers(reports: list[dict[str, float]]) -> verbs.Progress:
+def only_numbers(reports: list[dict[str, float]]) -> Progress:
     """Keeps the reports of a training and not its sentences."""
 
     def keep(report: dict[str, float] | str) -> None:

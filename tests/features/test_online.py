@@ -1,6 +1,7 @@
 """What is looked up is the newest of what was stored, as a join as of now would give it."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.batch import Batch, objects
-from cluster.errors import Conflict, NotFound
+from cluster.errors import Conflict, Corrupt, NotFound, Unavailable
 from cluster.features.column import Number, times
 from cluster.features.images import labelled_images
 from cluster.features.interactions import interactions, items
@@ -156,3 +157,17 @@ def test_a_writer_that_is_cut_off_leaves_whole_files_and_goes_on(tmp_path: Path)
     assert found.lookup([shelf], asked)["number"].tolist() == [3.0, 3.0]
     with sqlite3.connect(tmp_path / "online.db") as read:
         assert read.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def test_a_file_that_is_damaged_or_held_is_told_in_a_sentence(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(shelf, batch({("a", 1): ("x", 1.0)}))
+    found = Online(online(tmp_path, shelf, store).path, wait_s=0.1)
+    asked = {"id": objects(["a"])}
+    with closing(sqlite3.connect(tmp_path / "online.db")) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(Unavailable, match=r"online\.db cannot be used now: .*try again"):
+            found.materialize(shelf, store.head(shelf))
+    (tmp_path / "online.db").write_bytes(b"no database at all" * 99)
+    with pytest.raises(Corrupt, match=r"online\.db is damaged: .*materialize"):
+        found.lookup([shelf], asked)

@@ -139,29 +139,21 @@ def test_bytes_for_a_text_are_refused(
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "holds no inputs"), (b"\n\n", "holds no inputs"), (b"\x89PNG", "is no text in UTF-8")],
+    [
+        (b"", "Error: {path} holds no inputs. Give one JSON object per line.\n"),
+        (b"\n\n", "Error: {path} holds no inputs. Give one JSON object per line.\n"),
+        (b"\x89PNG", "Error: {path} is no text in UTF-8. Give one JSON object per line.\n"),
+        (b"{", "line 1: it is not JSON"),
+        (b"[1]", "line 1: it is JSON, but no object"),
+    ],
 )
-def test_a_file_without_inputs_is_told(
+def test_a_file_that_holds_no_inputs_is_told_where_and_why(
     content: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(content)
     assert Run()("predict", "nlp.classify", "--file", str(path)) == 1
-    expected = f"Error: {path} {words}. Give one JSON object per line.\n"
-    assert capsys.readouterr().err == expected
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [("{", "line 1: it is not JSON"), ("[1]", "line 1: it is JSON, but no object")],
-)
-def test_a_bad_line_is_named(
-    line: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_text(line)
-    assert Run()("predict", "nlp.classify", "--file", str(path)) == 1
-    assert words in capsys.readouterr().err
+    assert words.format(path=path) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

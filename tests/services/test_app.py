@@ -3,93 +3,26 @@
 import base64
 import io
 import json
-from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
-import httpx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from starlette.applications import Starlette
 
-from cluster.errors import NotEnough, Unavailable
 from cluster.features.pictures import encode
-from cluster.task import Serving
 from lepton.wire import Prediction
 from services import catalog
-from services.app import Answer, build, raw_input
+from services.app import build, raw_input
+from tests.services.asking import Heard, Narrow, Reads, Words, send
 from tests.support import ask, problem
-from tests.toy import Output, Side
+from tests.toy import Side
 
-LIMIT = 20_000
 Classify: Any = catalog.find("vision.classify")
 PICTURE = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
-
-
-class Narrow(Side):
-    """The toy with small limits."""
-
-    serving: ClassVar[Serving] = Serving(max_rows=3, max_body_bytes=LIMIT)
-
-
-class Words(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    text: str = Field(max_length=50)
-    top_k: int = Field(5, ge=1, le=100)
-    exclude: list[str] = Field([], max_length=3)
-
-
-class Reads(Side):
-    """The toy, were it to read texts."""
-
-    Input: ClassVar[type[BaseModel]] = Words
-
-
-class Heard:
-    """Answers anything at version 7 and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.inputs: list[Any] = []
-
-    async def __call__(self, inputs: Sequence[BaseModel]) -> tuple[int, list[BaseModel]]:
-        self.inputs = list(inputs)
-        return 7, [Output(label="above", probability=0.75) for _ in inputs]
-
-
-def failing(error: Exception) -> Answer:
-    async def answer(inputs: Sequence[BaseModel]) -> tuple[int, list[BaseModel]]:
-        raise error
-
-    return answer
-
-
-@pytest.fixture
-def heard() -> Heard:
-    return Heard()
-
-
-@pytest.fixture
-def toy(heard: Heard) -> Starlette:
-    return build(Narrow, heard)
-
-
-@pytest.fixture
-def reads(heard: Heard) -> Starlette:
-    return build(Reads, heard)
-
-
-@pytest.fixture
-def sees(heard: Heard) -> Starlette:
-    return build(Classify, heard)
-
-
-def send(app: Starlette, content: Any, **headers: str) -> httpx.Response:
-    body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return ask(app, "POST", "/", body, **{"content_type": "application/json", **headers})
 
 
 def test_inputs_are_answered_in_order_with_the_version_and_the_id(
@@ -111,20 +44,6 @@ def test_inputs_are_answered_in_order_with_the_version_and_the_id(
 )
 def test_json_is_read_under_each_of_its_usual_names(toy: Starlette, media: str) -> None:
     assert send(toy, {"inputs": [{"x": 1, "y": 2}]}, content_type=media).status_code == 200
-
-
-@pytest.mark.parametrize("given", ["abc-1.2_Z", "7" * 64])
-def test_a_plain_request_id_is_kept(toy: Starlette, given: str) -> None:
-    answer = send(toy, {"inputs": [{"x": 1, "y": 2}]}, x_request_id=given)
-    assert answer.headers["X-Request-ID"] == answer.json()["request_id"] == given
-    assert problem(send(toy, b"", x_request_id=given), 400).request_id == given
-
-
-@pytest.mark.parametrize("given", ["", "7" * 65, "a b", "<script>", "a/b"])
-def test_an_odd_request_id_is_replaced(toy: Starlette, given: str) -> None:
-    made = send(toy, {"inputs": [{"x": 1, "y": 2}]}, x_request_id=given).headers["X-Request-ID"]
-    assert made != given
-    assert len(made) == 32
 
 
 def test_a_raw_picture_is_one_input_and_the_query_holds_its_options(
@@ -191,43 +110,6 @@ def test_a_body_with_more_than_inputs_is_told_where_options_belong(toy: Starlett
     assert "Options belong into each input." in problem(send(toy, content), 422).detail
 
 
-def test_each_fault_has_a_pointer_and_the_first_is_the_sentence(toy: Starlette) -> None:
-    content = {"inputs": [{"x": 1, "y": 2}, {"x": "far"}]}
-    found = problem(send(toy, content), 422)
-    assert [fault.pointer for fault in found.errors] == ["/inputs/1/x", "/inputs/1/y"]
-    assert found.detail == "/inputs/1/x: x is 'far'; it must be a number. (and 1 more fault)"
-    assert found.errors[1].message == "y is missing; it is required."
-
-
-def test_many_faults_are_counted_and_the_first_ten_told(toy: Starlette) -> None:
-    found = problem(send(toy, {"inputs": [{}, {"x": None, "y": []}, 3]}), 422)
-    assert found.detail.endswith("(and 4 more faults)")
-    found = problem(send(build(Side, Heard()), {"inputs": [{}] * 40}), 422)
-    assert found.detail.endswith("(and 79 more faults)")
-    assert len(found.errors) == 10
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "sentence", "bound"),
-    [
-        ("topk", 3, "There is no field 'topk'. Did you mean 'top_k'?", (None, None)),
-        ("top_k", 0, "top_k is 0; it must be greater than or equal to 1.", (1, 0)),
-        ("top_k", "5", "top_k is '5'; it must be a whole number.", (None, None)),
-        ("top_k", True, "top_k is true; it must be a whole number.", (None, None)),
-        ("text", "x" * 60, "text has 60 characters; the limit is 50.", (50, 60)),
-        ("text", 42, "text is 42; it must be a string.", (None, None)),
-        ("exclude", ["a"] * 4, "exclude has 4 elements; the limit is 3.", (3, 4)),
-    ],
-)
-def test_a_fault_says_what_was_wrong_the_limit_and_the_value(
-    reads: Starlette, field: str, value: Any, sentence: str, bound: tuple[Any, Any]
-) -> None:
-    found = problem(send(reads, {"inputs": [{"text": "a", field: value}]}), 422)
-    assert found.detail == f"/inputs/0/{field}: {sentence}"
-    (fault,) = found.errors
-    assert (fault.message, (fault.limit, fault.actual)) == (sentence, bound)
-
-
 def test_a_number_in_the_query_must_be_finite() -> None:
     class Measured(BaseModel):
         text: str
@@ -253,12 +135,6 @@ def test_ids_may_be_numbers(heard: Heard) -> None:
         "user_id is 4.5; it must be a string.",
         "user_id is true; it must be a string.",
     ]
-
-
-def test_of_a_long_list_the_first_fault_is_told(heard: Heard) -> None:
-    app = build(catalog.find("recsys.recommend"), heard)
-    found = problem(send(app, {"inputs": [{"items": [""] * 9_000}]}), 422)
-    assert [fault.pointer for fault in found.errors] == ["/inputs/0/items/0"]
 
 
 def test_options_in_the_query_of_a_json_body_are_told_where_they_belong(reads: Starlette) -> None:
@@ -301,13 +177,6 @@ def test_json_is_utf8(toy: Starlette) -> None:
     )
 
 
-def test_a_pointer_is_a_json_pointer_whatever_the_caller_calls_a_field(reads: Starlette) -> None:
-    odd = problem(send(reads, {"inputs": [{"text": "a", "a/b~c": 1}]}), 422)
-    assert [fault.pointer for fault in odd.errors] == ["/inputs/0/a~1b~0c"]
-    long = problem(send(reads, {"inputs": [{"text": "a", "z" * 15_000: 1}]}), 422)
-    assert len(long.errors[0].pointer) < 100
-
-
 @pytest.mark.parametrize("value", [2**53, 2**64, -(10**40), 1e300, True, "5", 5.5, None, [1], {}])
 def test_an_integer_out_of_its_bounds_is_refused_or_read_exactly(
     reads: Starlette, heard: Heard, value: Any
@@ -326,28 +195,6 @@ def test_too_many_inputs_are_refused_with_the_limit(toy: Starlette) -> None:
     )
     assert (found.errors[0].limit, found.errors[0].actual) == (3, 4)
     assert "it takes 1 to 3" in problem(send(toy, {"inputs": []}), 422).detail
-
-
-def test_a_body_that_is_announced_too_long_is_refused_before_it_comes(toy: Starlette) -> None:
-    found = problem(send(toy, b"{}", content_length="99999999999"), 413)
-    assert "The body has 99,999,999,999 bytes; the limit is 20,000." in found.detail
-    assert (found.errors[0].limit, found.errors[0].actual) == (LIMIT, 99_999_999_999)
-
-
-def test_a_body_that_grows_too_long_is_refused_when_it_does(toy: Starlette) -> None:
-    sent = 0
-
-    async def pieces() -> AsyncIterator[bytes]:
-        nonlocal sent
-        for _ in range(1_000):
-            sent += 1_000
-            yield b"x" * 1_000
-
-    found = problem(ask(toy, "POST", "/", pieces(), content_type="application/json"), 413)
-    assert "the limit is 20,000" in found.detail
-    body = b'{"inputs": [{"x": 1, "y": 2}]}'
-    assert send(toy, body + b" " * (LIMIT - len(body))).status_code == 200
-    assert send(toy, body + b" " * (LIMIT - len(body) + 1)).status_code == 413
 
 
 @pytest.mark.parametrize(
@@ -399,42 +246,6 @@ def test_a_picture_that_is_no_base64_is_refused(sees: Starlette, value: Any) -> 
 
 def test_a_get_says_which_version_answers(toy: Starlette) -> None:
     assert ask(toy, "GET", "/").json() == {"model": Narrow.name(), "version": "0"}
-
-
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_another_method_is_told_which_is_allowed(toy: Starlette, method: str) -> None:
-    answer = ask(toy, method, "/")
-    assert answer.headers["Allow"] == "GET, HEAD, POST"
-    assert problem(answer, 405).detail == f"{method} / is not allowed. Use GET, HEAD, POST."
-
-
-def test_a_path_is_named_as_the_caller_wrote_it(toy: Starlette) -> None:
-    async def served(scope: Any, receive: Any, send: Any) -> None:  # as Ray Serve calls it
-        await toy({**scope, "root_path": "/v1/toy"}, receive, send)
-
-    app: Any = served
-    detail = problem(ask(app, "PUT", "/v1/toy"), 405).detail
-    assert detail == "PUT /v1/toy is not allowed. Use GET, HEAD, POST."
-
-
-def test_a_path_below_the_capability_does_not_exist(toy: Starlette) -> None:
-    assert problem(ask(toy, "POST", "/more"), 404).detail == "POST /more does not exist."
-
-
-def test_a_service_that_is_too_busy_says_when_to_come_back() -> None:
-    busy = build(Narrow, failing(Unavailable("Full.", hint="Wait.", retry_after_s=2.4)))
-    answer = send(busy, {"inputs": [{"x": 1, "y": 2}]})
-    assert answer.headers["Retry-After"] == "2"
-    assert problem(answer, 503).retry_after_s == 2.4
-
-
-def test_errors_of_ours_keep_their_status_and_others_tell_nothing_of_the_inside() -> None:
-    full = build(Narrow, failing(NotEnough("The disk is full.")))
-    assert problem(send(full, {"inputs": [{"x": 1, "y": 2}]}), 507).code == "not-enough"
-    broken = build(Narrow, failing(RuntimeError("/secret/path")))
-    found = problem(send(broken, {"inputs": [{"x": 1, "y": 2}]}), 500)
-    assert "secret" not in found.model_dump_json()
-    assert "request id" in found.detail
 
 
 def test_a_raw_body_fills_the_first_required_field_if_it_is_one() -> None:

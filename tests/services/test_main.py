@@ -123,7 +123,7 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
     [
         (["ingest", "interaction", "."], "There is no view 'interaction'. Did you mean 'interact"),
         (["ingest", "images", "/no/such/folder"], "/no/such/folder"),
-        (["ingest", "images", ""], "A path is empty. The current folder is `.`."),
+        (["ingest", "images", ""], "A path is empty. Name a file, a folder or a zip; `.` is this"),
         (["ingest", "images", ".", "--max-rejects", "5"], "5 is no share of bad rows. It is from"),
         (["ingest", "images", ".", "--max-rejects", "nan"], "nan is no share of bad rows."),
         (["train", "vision.clasify"], "There is no capability 'vision.clasify'. Did you mean"),
