@@ -11,9 +11,9 @@ from uuid import uuid4
 import numpy as np
 
 from cluster.batch import Arrays, Batch, length, take
+from cluster.durable import make_folder, publish
 from cluster.errors import InvalidInput
 from cluster.features.column import Time
-from cluster.features.durable import make_folder, publish
 from cluster.features.naming import Repeats, fingerprints
 from cluster.features.stage import Stage
 from cluster.features.store import Store

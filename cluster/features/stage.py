@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.batch import Batch
+from cluster.durable import make_folder, new_file, remove
 from cluster.features.digest import digest_rows
-from cluster.features.durable import make_folder, new_file, remove
 from cluster.features.snapshot import EXTRA, DataFile
 from cluster.features.view import View
-from cluster.features.writers import writing
+from cluster.writers import writing
 
 FILE_BYTES = 64_000_000  # of rows at rest, after which the next file begins
 FILE_ROWS = 1_000_000
@@ -87,7 +87,7 @@ class Stage:
             self.indexes.append(index(table, self.key))
 
     def write(self, table: pa.Table) -> DataFile:
-        """One durable data file, whose name is not yet: see `sync_folder`.
+        """One durable data file, whose name is not yet: see `sync`.
 
         Raises:
             Conflict: the folder cannot be written to.

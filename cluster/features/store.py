@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 
 from cluster.batch import Batch
+from cluster.durable import make_folder, names_in, publish, remove, sync
 from cluster.errors import Corrupt, InvalidInput, NotFound
-from cluster.features.durable import make_folder, names_in, publish, remove, sync_folder
 from cluster.features.snapshot import EXTRA, DataFile, Snapshot
 from cluster.features.stage import Stage, index
 from cluster.features.view import View
@@ -106,7 +106,7 @@ class Store:
                 return written
             new = replace(old, commit=written.commit, columns=_columns(stage.view), files=files)
             try:
-                sync_folder(stage.folder / "data")
+                sync(stage.folder / "data")
                 make_folder(stage.folder / "commits")
                 publish(self._path(stage.view.name, new.commit), new.to_json())
             except FileExistsError:

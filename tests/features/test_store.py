@@ -16,7 +16,7 @@ from cluster.features.images import images, labelled_images
 from cluster.features.interactions import items
 from cluster.features.store import Store, Written
 from cluster.features.view import View
-from cluster.features.writers import LOCK
+from cluster.writers import LOCK
 from tests.features.shelf import Rows, batch, held, shelf
 
 ROWS = st.dictionaries(
