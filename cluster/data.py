@@ -96,6 +96,7 @@ class Plan:
         kept = ray.put(np.sort(draw(take(self.keys, self.parts == TRAIN), names)))
         view, snapshot = self.view, self.snapshot
         files = snapshot.files
+        snapshot.superseded  # noqa: B018 - looked up once, here, and sent along
 
         def of_part(numbers: pa.Table) -> Iterator[pa.Table]:
             for number in numbers["id"].to_pylist():

@@ -144,16 +144,25 @@ class Snapshot:
         since: np.datetime64 | None = None,
         until: np.datetime64 | None = None,
         keys: Batch | None = None,
+        *,
+        rows: int = PIECE_ROWS,
     ) -> Iterator[pa.Table]:
         """The same rows in the same order, whole days at a time; no day is parted.
 
-        Takes about the memory of `PIECE_ROWS` rows, or of the day with the most.
+        Takes about the memory of so many rows, or of those of the day with the most.
+
+        Args:
+            names: of stored columns.
+            since: the earliest event time that is wanted.
+            until: the latest one.
+            keys: the key columns `[m]` of those that are wanted; by default all are.
+            rows: about how many are in one part.
 
         Raises:
             Corrupt: a file is damaged or gone.
         """
         chosen = self._chosen(since, until)
-        for begin, end in _spans(chosen):
+        for begin, end in _spans(chosen, rows):
             first = begin if since is None else max(begin, since)
             last = end - 1 if until is None else min(end - 1, until)
             files = [f for f in chosen if f.oldest <= last and f.newest >= first]
@@ -272,8 +281,8 @@ def overlapping(files: Sequence[DataFile]) -> Iterator[list[DataFile]]:
         yield sorted(group, key=lambda file: (file.arrived, file.name))
 
 
-def _spans(files: Sequence[DataFile]) -> Iterator[tuple[np.datetime64, np.datetime64]]:
-    """Whole days, as [begin, end), that together hold all rows and each about a piece of them."""
+def _spans(files: Sequence[DataFile], rows: int) -> Iterator[tuple[np.datetime64, np.datetime64]]:
+    """Whole days, as [begin, end), that together hold all rows and each about so many."""
     if not files:
         return
     starts = sorted({file.days[0] for file in files})
@@ -281,7 +290,7 @@ def _spans(files: Sequence[DataFile]) -> Iterator[tuple[np.datetime64, np.dateti
     begin, held = starts[0], 0.0
     for start, end in zip(starts, ends, strict=True):
         here = sum(_share(file, start, end) for file in files)
-        if held and held + here > PIECE_ROWS:
+        if held and held + here > rows:
             yield begin.astype("M8[us]"), start.astype("M8[us]")
             begin, held = start, 0.0
         held += here
