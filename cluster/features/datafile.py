@@ -100,7 +100,7 @@ def pieces(table: pa.Table) -> Iterator[pa.Table]:
 def write_file(
     bucket: Bucket, view: View, table: pa.Table, parents: tuple[str, ...] = ()
 ) -> DataFile:
-    """One data file with durable bytes, whose name is not yet: see `Bucket.settle`.
+    """One data file, durable once a commit names it.
 
     Raises:
         Conflict: the folder cannot be written to.

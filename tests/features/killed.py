@@ -104,7 +104,7 @@ def faulted(home: Path, action: Callable[[Store], None], injected: str) -> tuple
     os.waitpid(child, os.WUNTRACED)
     report = home.with_suffix(".trace")
     call = injected.partition(":")[0]
-    options = ("-qq", "-o", report, "-p", str(child), f"-etrace={call}", f"-einject={injected}")
+    options = ("-fqq", "-o", report, "-p", str(child), f"-etrace={call}", f"-einject={injected}")
     tracer = subprocess.Popen(["strace", *options], stderr=subprocess.DEVNULL)  # noqa: S607
     while f"TracerPid:\t{tracer.pid}" not in Path(f"/proc/{child}/status").read_text():
         if tracer.poll() is not None:
