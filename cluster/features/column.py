@@ -51,6 +51,12 @@ class Column:
         """How much memory the values take once unpacked."""
         return int(packed.nbytes)
 
+    def empty(self) -> Any:
+        """The value that stands where nothing is known."""
+        if pa.types.is_list(self.arrow):
+            return []
+        return "" if pa.types.is_string(self.arrow) else np.zeros((), self.dtype)[()]
+
 
 @dataclass(frozen=True)
 class Text(Column):

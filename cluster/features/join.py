@@ -4,11 +4,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from cluster.batch import Batch, length, objects
-from cluster.features.column import Column
 from cluster.features.view import View
 
 
@@ -36,9 +34,7 @@ def beside(view: View, stored: Batch, found: NDArray[np.int64]) -> Batch:
         stored: what is known of them.
         found: `[n]`, for each other row the number of its row in `stored`, or -1.
     """
-    columns = {
-        name: _pick(stored[name], found, _empty(column)) for name, column in view.columns.items()
-    }
+    columns = {name: _pick(stored[name], found, view.empty(name)) for name in view.columns}
     return {**columns, f"{view.name}_missing": found < 0}
 
 
@@ -58,13 +54,6 @@ def _newest(examples: Batch, view: View, rows: Batch) -> NDArray[np.int64]:
     matched = matched.drop_nulls("right")
     found[matched["left"].to_numpy()] = matched["right"].to_numpy()
     return found
-
-
-def _empty(column: Column) -> object:
-    """What stands where nothing is known; the mask column says that it means nothing."""
-    if pa.types.is_list(column.arrow):
-        return []
-    return "" if pa.types.is_string(column.arrow) else np.zeros((), column.dtype)[()]
 
 
 def _series(column: NDArray[Any]) -> pl.Series:
