@@ -191,6 +191,32 @@ class Texts(Column):
 
 
 @dataclass(frozen=True)
+class Numbers(Column):
+    """A list of finite numbers per row. In memory an object array of `list[float]`."""
+
+    arrow = pa.list_(pa.float64())
+    dtype = object
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Lists of what reads as a number."""
+        lists, faults = [], {}
+        for row, value in enumerate(values):
+            parts = [] if value is None else value
+            if not isinstance(parts, list | tuple | np.ndarray):
+                faults[row] = f"is a {type(value).__name__}, not a list of numbers"
+                parts = []
+            numbers, bad = Number().admit(objects(parts))
+            if bad:
+                faults[row] = f"has a value that {next(iter(bad.values()))}"
+            lists.append(numbers.tolist())
+        return objects(lists), faults
+
+    def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+        """Arrow lists to an object array of Python lists."""
+        return objects(values.to_pylist())
+
+
+@dataclass(frozen=True)
 class Time(Column):
     """A moment in UTC, to the microsecond. In memory `datetime64[us]`.
 
