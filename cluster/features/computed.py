@@ -1,4 +1,4 @@
-"""Make a view of other views by one plain function, the same for a backfill, a push and a replica."""
+"""Make a view of others by one plain function: for a backfill, a push and a replica alike."""
 
 import hashlib
 import inspect

@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from cluster.batch import Batch
 from cluster.errors import InvalidInput, nearest
-from cluster.features.column import Column
+from cluster.features.column import Column, Number, Vector
 from cluster.features.view import Sample, View
 
 MODEL = re.compile(r"(?P<task>[a-z]+\.[a-z][a-z0-9_]*)@(?P<reference>[a-z]+|[1-9][0-9]*)")
@@ -88,8 +90,16 @@ def model_view(
     owner: str = "",
     tags: tuple[str, ...] = (),
 ) -> ModelView:
-    """A view of what a model says: `model_view("item_image_vector", "vision.embed@production",
-    over=item_images, columns={"vector": Vector(64)})`.
+    """A view of what a model says of the rows of another.
+
+    ```python
+    item_image_vector = model_view(
+        "item_image_vector",
+        "vision.embed@production",
+        over=item_images,
+        columns={"vector": Vector(64)},
+    )
+    ```
 
     Args:
         name: the view's name.
@@ -136,6 +146,17 @@ def _like(over: View, columns: Mapping[str, Column]) -> Sample:
         rows = over.sample(n, rng)
         keys = {name: rows[name] for name in (*over.key, "event_time")}
         count = len(rows["event_time"])
-        return {**keys, **{name: column.sample(count, rng) for name, column in columns.items()}}
+        return {**keys, **{name: _drawn(column, count, rng) for name, column in columns.items()}}
 
     return sample
+
+
+def _drawn(column: Column, count: int, rng: np.random.Generator) -> NDArray[Any]:
+    """Made-up output of a model: directions, shares, and words that say nothing."""
+    match column:
+        case Vector():
+            vectors = rng.normal(size=(count, column.size)).astype(np.float32)
+            return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        case Number():
+            return rng.random(count)
+    return column.unpack(pa.array([column.empty()] * count, type=column.arrow))
