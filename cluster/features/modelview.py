@@ -156,7 +156,7 @@ def _drawn(column: Column, count: int, rng: np.random.Generator) -> NDArray[Any]
     match column:
         case Vector():
             vectors = rng.normal(size=(count, column.size)).astype(np.float32)
-            return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+            return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
         case Number():
             return rng.random(count)
     return column.unpack(pa.array([column.empty()] * count, type=column.arrow))
