@@ -52,7 +52,7 @@ def views() -> dict[str, View]:
     used = (
         view
         for task in capabilities().values()
-        for view in (task.inputs, *task.features, task.examples)
+        for view in (task.inputs, *task.features, *task.tables, task.examples)
         if view.read is not None
     )
     return {view.name: view for view in sorted(used, key=lambda view: len(view.columns))}

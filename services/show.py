@@ -107,7 +107,7 @@ def tasks(capabilities: Mapping[str, type[AnyTask]]) -> None:
     """What can be trained and served, a line each."""
     table = Table("capability", "what it does", "learns from")
     for name, task in capabilities.items():
-        views = ", ".join(view.name for view in (task.examples, *task.features))
+        views = ", ".join(view.name for view in (task.examples, *task.features, *task.tables))
         table.add_row(name, task.summary(), views)
     _print(table)
 
