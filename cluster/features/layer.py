@@ -59,6 +59,10 @@ class Layer:
             return view
         return view.at(self.pins.get(view.name) or self.models.release(view))
 
+    def lookup(self, views: Sequence[View], keys: Batch, *, at: datetime | None = None) -> Batch:
+        """The newest values of some views, as `Online.lookup` gives them."""
+        return self.online.lookup([self.resolved(view) for view in views], keys, at=at)
+
     def push(self, name: str, raw: Batch) -> int:
         """Write events to both sides; they are looked up as soon as this returns.
 
