@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, length, objects
+from cluster.batch import Batch, length
 from cluster.features.column import Column
 from cluster.features.view import View
 
@@ -24,7 +24,10 @@ def join(examples: Batch, view: View, rows: Batch | None) -> Batch:
         rows: the view's stored rows, with key and `event_time`; None where there are none.
     """
     found = np.full(length(examples), -1) if rows is None else _newest(examples, view, rows)
-    stored = rows or {name: objects([]) for name in view.columns}
+    stored = rows or {
+        name: column.unpack(pa.array([], type=column.arrow))
+        for name, column in view.columns.items()
+    }
     return {**examples, **beside(view, stored, found)}
 
 
@@ -75,7 +78,7 @@ def _series(column: NDArray[Any]) -> pl.Series:
 
 
 def _pick(column: NDArray[Any], found: NDArray[np.int64], empty: object) -> NDArray[Any]:
-    picked: NDArray[Any] = np.empty(len(found), dtype=column.dtype)
+    picked: NDArray[Any] = np.empty((len(found), *column.shape[1:]), dtype=column.dtype)
     known = found >= 0
     picked[known] = column[found[known]]
     for row in np.flatnonzero(~known):
