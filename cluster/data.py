@@ -10,7 +10,7 @@ import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, take
+from cluster.batch import Batch, take, without
 from cluster.errors import InvalidInput, NotEnough
 from cluster.features.join import join
 from cluster.features.snapshot import Snapshot
@@ -36,6 +36,7 @@ class Plan:
         split: decides the parts where the source does not.
         resident: whether each worker holds its rows in memory.
         features: views whose columns are joined to every row, and their rows.
+        tables: views that are read whole beside them, and their rows.
     """
 
     view: View
@@ -43,6 +44,7 @@ class Plan:
     split: Split
     resident: bool
     features: tuple[tuple[View, Snapshot], ...] = ()
+    tables: tuple[tuple[View, Snapshot], ...] = ()
 
     @property
     def identity(self) -> str:
@@ -52,7 +54,7 @@ class Plan:
     @property
     def views(self) -> dict[str, dict[str, Any]]:
         """What the manifest keeps of the data."""
-        snapshots = [(self.view, self.snapshot), *self.features]
+        snapshots = [(self.view, self.snapshot), *self.features, *self.tables]
         return {view.name: {"commit": s.commit, "rows": s.rows} for view, s in snapshots}
 
     @cached_property
@@ -114,6 +116,10 @@ class Plan:
             rows = join(rows, view, known)
         return rows
 
+    def whole(self) -> dict[str, Batch]:
+        """The newest row of every key of each table, by the view's name."""
+        return {view.name: _newest(view, s) for view, s in self.tables if s.rows}
+
     @cached_property
     def _known(self) -> list[Batch | None]:
         """The rows of each feature; None where there are none."""
@@ -140,7 +146,8 @@ def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
         )
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
     features = tuple((feature, store.head(feature)) for feature in task.features)
-    made = Plan(view, snapshot, task.split, resident, features)
+    tables = tuple((table, store.head(table)) for table in task.tables)
+    made = Plan(view, snapshot, task.split, resident, features, tables)
     for part in (TRAIN, TEST):
         if not made.counts[part]:
             raise InvalidInput(
@@ -148,6 +155,15 @@ def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
                 hint="Ingest more rows, or rows whose source names that part.",
             )
     return made
+
+
+def _newest(view: View, snapshot: Snapshot) -> Batch:
+    """Of every key the row with the latest event time, then the one that came in last."""
+    rows = snapshot.read(view, [*view.key, *view.columns, "event_time", "created"])
+    order = np.lexsort((rows["created"], rows["event_time"]))
+    keys = zip(*(rows[name][order].tolist() for name in view.key), strict=True)
+    newest = dict(zip(keys, order.tolist(), strict=True))  # the last of a key stays
+    return take(without(rows, ["created"]), np.sort(np.array(list(newest.values()), np.int64)))
 
 
 class Streamed(Rows):

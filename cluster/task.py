@@ -85,6 +85,8 @@ class Task(ABC, Generic[C, I, O]):
         examples: the rows to learn from: inputs and truth.
         truth: the columns that `predict` never sees.
         features: views joined to every row by key.
+        tables: views that `fit` reads whole, the newest row of each key, whether or not an example
+            mentions the key: `run.table(view)`.
         split: which examples are kept to measure, where the source does not say.
         objective: what tuning and promotion chase.
         serving: how replicas batch and scale.
@@ -100,6 +102,7 @@ class Task(ABC, Generic[C, I, O]):
     examples: ClassVar[View]
     truth: ClassVar[tuple[str, ...]]
     features: ClassVar[tuple[View, ...]] = ()
+    tables: ClassVar[tuple[View, ...]] = ()
     split: ClassVar[Split] = ByKey()
     objective: ClassVar[Objective]
     serving: ClassVar[Serving] = Serving()

@@ -187,6 +187,7 @@ def learn(job: Job, run: Run) -> Manifest | None:
     """Fit on this worker's rows; rank 0 then evaluates what was exported and registers it."""
     task = job.task(job.config)
     train_rows = job.plan.rows("train", rank=run.rank, workers=run.workers)
+    run.tables = job.plan.whole()
     task.fit(train_rows, job.plan.rows("valid"), run)
     return register(job, task) if run.rank == 0 else None
 

@@ -57,14 +57,19 @@ class Computed(View):
             inputs: of each view that it depends on its columns, `n` rows.
 
         Raises:
-            InvalidInput: the function asks for a column that is not there, or its result is not
-                what was declared.
+            InvalidInput: the function asks for a column that is not there, does with one what its
+                type does not bear, or its result is not what was declared.
         """
         rows = max((len(frame) for frame in inputs.values()), default=0)
         try:
             made = self.function(**{name: inputs[name] for name in self.needs})
         except pl.exceptions.ColumnNotFoundError as error:
             raise self._lost(str(error), inputs) from None
+        except pl.exceptions.PolarsError as error:
+            raise InvalidInput(
+                f"The function of view {self.name!r} fails: {str(error).splitlines()[0]}.",
+                hint="Its frames have the columns and types of the views that it depends on.",
+            ) from None
         if not isinstance(made, pl.DataFrame) or len(made) != rows:
             found = f"{len(made)} rows" if isinstance(made, pl.DataFrame) else type(made).__name__
             raise InvalidInput(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cluster.batch import Arrays, Batch, objects
+from cluster.batch import Arrays, Batch, objects, without
 from cluster.errors import InvalidInput, nearest
 from cluster.features.aggregates import GROUP, Aggregate, Ints, Span
 from cluster.features.column import Column
@@ -123,7 +123,7 @@ def _of_events(over: View, key: tuple[str, ...], columns: Mapping[str, Aggregate
         keys, group = group_of(events, key)
         moment = np.full(len(keys[key[0]]), np.max(events["event_time"]))
         made = aggregate(columns, events, group, np.arange(len(moment)), moment.astype(np.int64))
-        return {**keys, **made, "event_time": moment}
+        return {**keys, **without(made, (KNOWN, NEWEST)), "event_time": moment}
 
     return sample
 
