@@ -3,7 +3,7 @@
 import logging
 import re
 import uuid
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import orjson
@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cluster.errors import InvalidInput, LeptonError, TooLarge
-from cluster.faults import faults
+from cluster.errors import LeptonError, TooLarge
+from cluster.faults import faults, together
 from lepton.wire import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE, REQUEST_ID_HEADER, Fault, Problem
 
 log = logging.getLogger("ray.serve.lepton")  # so that `services logs` finds it
@@ -43,9 +43,9 @@ def json_response(content: Any, request: Request, *, status: int = 200) -> Respo
     )
 
 
-def problem(request: Request, error: LeptonError, found: Sequence[LeptonError] = ()) -> Response:
+def problem(request: Request, error: LeptonError) -> Response:
     """An error of ours as problem+json, with the faults that can be told apart in it."""
-    found = found or [error] * (bool(error.pointer) or error.limit is not None)
+    found = error.parts or [error] * (bool(error.pointer) or error.limit is not None)
     return _problem(
         request,
         status=error.status,
@@ -54,19 +54,17 @@ def problem(request: Request, error: LeptonError, found: Sequence[LeptonError] =
         detail=str(error),
         errors=[
             Fault(pointer=one.pointer, message=str(one), limit=one.limit, actual=one.actual)
-            for one in found
+            for one in found[:FAULTS_TOLD]
         ],
         retry_after_s=error.retry_after_s,
     )
 
 
-def invalid(request: Request, error: ValidationError, model: type[BaseModel]) -> Response:
+def invalid(
+    request: Request, error: ValidationError, model: type[BaseModel], root: str = "/inputs"
+) -> Response:
     """What is wrong with the inputs of a request; the first fault is the sentence of all."""
-    found = faults(error, model, "/inputs")
-    first, more = found[0], len(found) - 1
-    rest = f" (and {more:,} more fault{'s' * (more > 1)})" if more else ""
-    whole = InvalidInput(f"{first.pointer}: {first}{rest}")
-    return problem(request, whole, found[:FAULTS_TOLD])
+    return problem(request, together(faults(error, model, root)))
 
 
 def _problem(
