@@ -42,6 +42,13 @@ def faults(error: ValidationError, model: type[BaseModel], root: str = "") -> li
     return [_fault(dict(found), model, root) for found in error.errors(include_url=False)]
 
 
+def together(found: Sequence[InvalidInput]) -> InvalidInput:
+    """Several faults as one error; the first is the sentence of all."""
+    first, more = found[0], len(found) - 1
+    rest = f" (and {more:,} more fault{'s' * (more > 1)})" if more else ""
+    return InvalidInput(f"{first.pointer}: {first}{rest}", parts=tuple(found))
+
+
 def refuse_infinite(rows: Sequence[BaseModel]) -> None:
     """Let no NaN and no infinity in: JSON cannot carry them, but Python and a query string can.
 

@@ -94,6 +94,7 @@ class Layer:
             raise InvalidInput(
                 f"Nothing was written to {name!r}: {rejects[0].where}: {rejects[0].reason}{more}.",
                 hint="Mend the rows and push all of them again.",
+                parts=[InvalidInput(f"{bad.reason}.", pointer=bad.where) for bad in rejects],
             )
         now = np.full(length(rows), datetime.now(UTC).replace(tzinfo=None), "datetime64[us]")
         rows = {"event_time": now, **rows}
