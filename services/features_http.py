@@ -17,6 +17,7 @@ from starlette.routing import Route
 from cluster.batch import Batch
 from cluster.errors import InvalidInput, LeptonError, TooLarge
 from cluster.features.layer import Layer
+from cluster.features.neighbours import vector_column
 from cluster.features.view import View
 from lepton.wire import LookupRequest, NearestRequest, PushRequest, ViewInfo, ViewList
 from services.features import Listed, listed
@@ -139,7 +140,7 @@ class Features:
                 f"The request has {'both a vector and' if both else 'neither a vector nor'} a key.",
                 hint='Give one of them: {"vector": [...]} or {"key": {...}}.',
             )
-        column = self.layer.vector_column(view)
+        column = vector_column(view)
         if asked.key is None:
             return np.array(asked.vector, dtype=np.float64), ()
         keys = key_columns([asked.key], view.key, "/key")

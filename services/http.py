@@ -95,7 +95,8 @@ async def json_content(request: Request) -> Any:
     """
     if (coding := request.headers.get("content-encoding", "identity")) != "identity":
         raise UnsupportedMedia(
-            f"The content encoding {coding[:80]!r} is not read here.", hint="Send the body as it is."
+            f"The content encoding {coding[:80]!r} is not read here.",
+            hint="Send the body as it is.",
         )
     kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
     if kind not in JSON_MEDIA:
