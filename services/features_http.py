@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC
+from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
@@ -55,8 +55,8 @@ class Features:
         }
         return [
             Route("/v1/features", self.views),
-            *(Route(path, post, methods=["POST"], middleware=limited) for path, post in posts.items()),
-        ]  # fmt: skip
+            *(Route(path, do, methods=["POST"], middleware=limited) for path, do in posts.items()),
+        ]
 
     async def views(self, request: Request) -> Response:
         """Every view."""
@@ -158,7 +158,7 @@ class Features:
 def described(layer: Layer, listed: Listed) -> ViewInfo:
     """A view as discovery tells of it."""
     view = listed.view
-    newest = None if listed.newest is None else listed.newest.item().replace(tzinfo=UTC)
+    newest = listed.newest
     return ViewInfo(
         name=view.name,
         kind=listed.kind,
@@ -171,7 +171,7 @@ def described(layer: Layer, listed: Listed) -> ViewInfo:
         version=view.version,
         needs=list(view.needs),
         rows=listed.rows,
-        newest=newest,
+        newest=None if newest is None else datetime.fromisoformat(f"{newest}Z"),
         online=is_online(layer, view),
     )
 
