@@ -15,7 +15,7 @@ from typing import Any
 from cluster.features.ingest import ingest
 from cluster.features.store import Store
 from cluster.features.texts import labelled_texts
-from cluster.features.writers import LOCK
+from cluster.writers import LOCK
 
 STEPS = {"open", "os.mkdir", "os.link", "os.remove", "fcntl.flock"}
 
