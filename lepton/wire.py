@@ -143,12 +143,13 @@ class Looked(BaseModel):
 
     Attributes:
         values: its columns. Where nothing is known, the view's defaults, and else null.
-        status: present; stale, where what is known is older than the view's time-to-live; missing.
+        status: present; stale, where what is known is older than the view's time-to-live; missing;
+            degraded, where the store could not be read in time, so that nothing is known.
         event_time: when it became true; none where it is missing.
     """
 
     values: dict[str, JsonValue]
-    status: Literal["present", "missing", "stale"]
+    status: Literal["present", "missing", "stale", "degraded"]
     event_time: datetime | None = None
 
 

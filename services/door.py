@@ -19,6 +19,7 @@ from cluster.settings import Settings
 from lepton import __version__
 from lepton.wire import State, TaskInfo, TaskList
 from services import catalog
+from services.feast import Feast
 from services.features_http import Features
 from services.http import HANDLERS, json_response, problem
 from services.schemas import openapi, path_of, task_info
@@ -47,6 +48,7 @@ def build(home: Path, states: States, layer: Callable[[], Layer] | None = None) 
         Route("/v1/tasks/{name}", door.task),
         Route("/openapi.json", door.schema),
         *features.routes(),
+        *Feast(features).routes(),
     ]
     handlers: dict[Any, Any] = {**HANDLERS, 404: door.nothing}
     return Starlette(routes=routes, exception_handlers=handlers)

@@ -1,7 +1,7 @@
 """Answer HTTP for the feature layer: which views there are, look up, push, find the nearest."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
@@ -18,16 +18,19 @@ from cluster.batch import Batch
 from cluster.errors import InvalidInput, LeptonError, TooLarge
 from cluster.features.layer import Layer
 from cluster.features.neighbours import vector_column
-from cluster.features.view import View
+from cluster.features.view import View, columns_of
 from lepton.wire import LookupRequest, NearestRequest, PushRequest, ViewInfo, ViewList
 from services.features import Listed, listed
 from services.http import Edge, json_content, json_response, request_id, shaped
 from services.json_rows import json_rows, key_columns, key_of, raw_rows
 
-MOST_KEYS = 1_000  # in one request
+MOST_KEYS = 10_000  # in one request
 MOST_VIEWS = 100  # in one request
 BODY_BYTES = 16 * 2**20
 FEW = 32  # keys times views that are looked up at once: a thread would take longer to begin
+
+Names = Mapping[str, Mapping[str, str]]
+"""By view and column the name that it has beside those of other views."""
 
 
 class Features:
@@ -66,8 +69,10 @@ class Features:
     async def lookup(self, request: Request) -> Response:
         """What some views hold of some keys."""
         content = await json_content(request)
-        _limit(content, "keys", MOST_KEYS)
-        _limit(content, "views", MOST_VIEWS)
+        for field, most in (("keys", MOST_KEYS), ("views", MOST_VIEWS)):
+            sent = content.get(field) if isinstance(content, dict) else None
+            if isinstance(sent, list):  # before anything looks into it
+                limit(len(sent), field, most)
         asked = shaped(content, LookupRequest)
         work = partial(self._looked_up, asked)
         few = len(asked.keys) * len(asked.views) <= FEW
@@ -87,24 +92,9 @@ class Features:
         work = partial(self._nearest, request.path_params["view"], asked)
         return _answer({"neighbours": await asyncio.to_thread(work)}, request)
 
-    def look(self, views: Sequence[View], keys: Batch) -> dict[str, Batch]:
-        """For each view, by its name, what was found; it stands beside what others hold.
-
-        Views of which columns share a name are looked up apart.
-        """
-        rounds: list[list[View]] = []
-        for view in views:
-            for others in rounds:
-                if not any(view.columns.keys() & other.columns.keys() for other in others):
-                    others.append(view)
-                    break
-            else:
-                rounds.append([view])
-        found: dict[str, Batch] = {}
-        for several in rounds:
-            batch = self.layer.lookup(several, keys)
-            found |= {view.name: batch for view in several}
-        return found
+    def look(self, views: Sequence[View], keys: Batch) -> tuple[Batch, Names]:
+        """What was found, and how the columns of each view are named in it."""
+        return self.layer.lookup(views, keys), columns_of(views, keys)
 
     def _described(self) -> list[ViewInfo]:
         return [described(self.layer, one) for one in listed(self.layer)]
@@ -112,8 +102,8 @@ class Features:
     def _looked_up(self, asked: LookupRequest) -> bytes:
         views = [self.layer.view(name) for name in dict.fromkeys(asked.views)]
         keys = key_columns(asked.keys, key_of(views), "/keys")
-        found = self.look(views, keys)
-        columns = [json_rows(view, found[view.name]) for view in views]
+        found, named = self.look(views, keys)
+        columns = [json_rows(view, found, named[view.name]) for view in views]
         names = [view.name for view in views]
         rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
         return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -152,7 +142,7 @@ class Features:
                 hint="Push the row that it is made from, or give a vector.",
                 pointer="/key",
             )
-        return found[column][0], own
+        return found[columns_of([view], keys)[view.name][column]][0], own
 
 
 def described(layer: Layer, listed: Listed) -> ViewInfo:
@@ -186,16 +176,19 @@ def is_online(layer: Layer, view: View) -> bool:
     return True
 
 
-def _limit(content: Any, field: str, most: int) -> None:
-    """Refuse a list that is too long before anything looks into it."""
-    sent = content.get(field) if isinstance(content, dict) else None
-    if isinstance(sent, list) and len(sent) > most:
+def limit(sent: int, field: str, most: int) -> None:
+    """Refuse more than there may be of something.
+
+    Raises:
+        TooLarge: it is more.
+    """
+    if sent > most:
         raise TooLarge(
-            f"The request has {len(sent):,} {field}; the limit is {most:,}.",
+            f"The request has {sent:,} {field}; the limit is {most:,}.",
             hint="Send them in several requests.",
             pointer=f"/{field}",
             limit=most,
-            actual=len(sent),
+            actual=sent,
         )
 
 

@@ -17,6 +17,7 @@ from cluster.features.pictures import encode
 from cluster.features.view import View
 
 NAME_SHOWN = 64  # characters of a name that a caller made up
+KNOWN = {"present", "stale"}  # statuses of what has an event time
 OPTIONAL = ("event_time", "split")
 
 
@@ -56,7 +57,7 @@ def key_columns(keys: Sequence[Mapping[str, Any]], names: Sequence[str], root: s
     return admitted
 
 
-def raw_rows(view: View, rows: Sequence[Mapping[str, Any]]) -> Batch:
+def raw_rows(view: View, rows: Sequence[Mapping[str, Any]], root: str = "/rows") -> Batch:
     """Rows of a view as they came in JSON, in columns: raw, for `admit` to judge.
 
     Where a row lacks a column, None stands; `where` holds each row's JSON pointer.
@@ -64,33 +65,38 @@ def raw_rows(view: View, rows: Sequence[Mapping[str, Any]]) -> Batch:
     Raises:
         InvalidInput: a row has a column that the view lacks, or a picture that is no base64.
     """
-    _refuse(_strangers(rows, tuple(view.schema), "/rows"))
+    _refuse(_strangers(rows, tuple(view.schema), root))
     present = {name for row in rows for name in row}
     wanted = [name for name in view.schema if name in present or name not in OPTIONAL]
     raw = {name: objects(row.get(name) for row in rows) for name in wanted}
     for name, column in view.columns.items():
         if pa.types.is_binary(column.arrow):
-            raw[name] = _decoded(name, raw[name])
-    return {**raw, "where": objects(f"/rows/{row}" for row in range(len(rows)))}
+            raw[name] = _decoded(name, raw[name], root)
+    return {**raw, "where": objects(f"{root}/{row}" for row in range(len(rows)))}
 
 
-def json_rows(view: View, found: Batch) -> list[dict[str, Any]]:
+def json_rows(view: View, found: Batch, named: Mapping[str, str]) -> list[dict[str, Any]]:
     """What a lookup found of a view, a dict for each key: values, status and event time.
 
     NumPy arrays among the values are left for orjson. Where the status is not `present`, a value is
     the view's default, or None where it has none.
+
+    Args:
+        view: the view.
+        found: what was found of it, and maybe of others.
+        named: what each of its columns is called there.
     """
     statuses = found[f"{view.name}_status"].tolist()
     moments = json_column(Time(), found[f"{view.name}_time"])
-    columns = {name: json_column(kind, found[name]) for name, kind in view.columns.items()}
+    columns = {name: json_column(kind, found[named[name]]) for name, kind in view.columns.items()}
     known = zip(*columns.values(), strict=True) if columns else [()] * len(statuses)
     rows = []
     for status, moment, values in zip(statuses, moments, known, strict=True):
-        named = dict(zip(columns, values, strict=True))
+        values_of = dict(zip(columns, values, strict=True))
         if status != "present":
-            named = {name: named[name] if name in view.defaults else None for name in named}
-        time = None if status == "missing" else moment
-        rows.append({"values": named, "status": status, "event_time": time})
+            values_of = {n: v if n in view.defaults else None for n, v in values_of.items()}
+        time = moment if status in KNOWN else None
+        rows.append({"values": values_of, "status": status, "event_time": time})
     return rows
 
 
@@ -123,7 +129,7 @@ def _refuse(faults: Sequence[InvalidInput]) -> None:
         raise together(faults)
 
 
-def _decoded(name: str, values: NDArray[Any]) -> NDArray[Any]:
+def _decoded(name: str, values: NDArray[Any], root: str) -> NDArray[Any]:
     """Base64 as the bytes that it stands for."""
     files: list[Any] = []
     faults = []
@@ -131,7 +137,7 @@ def _decoded(name: str, values: NDArray[Any]) -> NDArray[Any]:
         try:
             files.append(base64.b64decode(value, validate=True) if value is not None else None)
         except (TypeError, ValueError, binascii.Error):
-            pointer = f"/rows/{row}/{name}"
+            pointer = f"{root}/{row}/{name}"
             faults.append(InvalidInput(f"{name} is no base64.", pointer=pointer))
     _refuse(faults)
     return objects(files)
