@@ -7,12 +7,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from cluster.batch import Batch, length
-from cluster.errors import InvalidInput, NotFound
+from cluster.errors import InvalidInput
+from cluster.features.backfill import Ask, Backfill, here
 from cluster.features.graph import Graph
 from cluster.features.ingest import admit
 from cluster.features.modelview import ModelView
@@ -22,7 +21,6 @@ from cluster.features.store import Store
 from cluster.features.view import View
 from cluster.models import Models
 
-BACKFILL_ROWS = 1_024  # rows that a model is asked about together, and that lie in memory
 MOST_PUSHED = 10_000
 
 
@@ -123,33 +121,42 @@ class Layer:
             self._write(made, {**_keys(view, rows), **columns})
         return length(rows)
 
-    def backfill(self, view: ModelView) -> int:
+    def backfill(self, view: ModelView, ask: Ask = here) -> int:
         """Ask the model about every row that its view lacks; the same again asks nothing.
+
+        Args:
+            view: which view.
+            ask: gives what the model says, here or on a cluster.
 
         Returns:
             How many rows were made.
 
         Raises:
-            NotFound: the model has no such version.
+            NotFound: the model has no such version, or there are no rows to ask it about.
         """
         resolved = self.resolved(view)
         assert isinstance(resolved, ModelView)  # noqa: S101 - a model view stays one
-        over, target = self.graph.stored(self.resolved(view.over)), resolved.rows_of
+        over, target = (
+            self.graph.stored(self.resolved(self.graph[view.over.name])),
+            resolved.rows_of,
+        )
+        done = self.store.head(target)
+        work = Backfill(resolved, over, self.store.snapshot(over), done if done.files else None)
         made = 0
         with self.store.stage(target) as stage:
-            for rows in self._unmade(over, target):
-                columns = self.models.answer(resolved, rows)
-                stage.add({**_keys(over, rows), **columns})
+            for rows in ask(work, self.models):
+                stage.add(rows)
                 made += length(rows)
             if made:
                 self.store.commit(stage)
         return made
 
-    def materialize(self, names: Sequence[str] = ()) -> dict[str, int]:
+    def materialize(self, names: Sequence[str] = (), ask: Ask = here) -> dict[str, int]:
         """Bring stored rows online, and make those of model views first.
 
         Args:
             names: of views; none stands for all that have rows.
+            ask: gives what models say, here or on a cluster.
 
         Returns:
             How many rows of each view were read.
@@ -161,7 +168,7 @@ class Layer:
         counts = {}
         for view in views:
             if isinstance(view, ModelView):
-                self.backfill(view)
+                self.backfill(view, ask)
             rows = self.graph.stored(view)
             counts[view.name] = self.online.materialize(rows, self.store.head(rows))
         return counts
@@ -202,27 +209,6 @@ class Layer:
                     made = reader.at(release)
                     yield made.rows_of, self.models.answer(made, rows)
 
-    def _unmade(self, over: View, target: View) -> Iterator[Batch]:
-        """The rows of a view that another of the same keys lacks, some at a time."""
-        source, done = self.store.head(over), self.store.head(target)
-        if not source.rows:
-            raise NotFound(
-                f"There are no rows of {over.name!r} to make {target.name!r} from.",
-                hint=f"Ingest some: python -m services ingest {over.name} PATH",
-            )
-        key = [*over.key, "event_time"]
-        known = _frame(done.table(key)) if done.rows else _frame(source.table(key))[:0]
-        rows = source.table([*key, *over.columns])
-        wanted = _frame(rows.select(key)).with_row_index("row").join(known, on=key, how="anti")
-        numbers = wanted.sort("row")["row"].to_numpy()
-        for start in range(0, len(numbers), BACKFILL_ROWS):
-            part = pa.array(numbers[start : start + BACKFILL_ROWS])
-            yield over.unpack(rows.take(part))
-
 
 def _keys(view: View, rows: Batch) -> Batch:
     return {name: rows[name] for name in (*view.key, "event_time")}
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(table))
