@@ -129,13 +129,14 @@ class LookupRequest(BaseModel):
 
     Attributes:
         views: names of views.
-        keys: for each row the key columns of all those views; whole numbers are read as digits.
+        keys: for each row the key columns of all those views: text, or whole numbers, which are
+            read as their digits.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     views: list[str] = Field(min_length=1)
-    keys: list[dict[str, str | int]] = Field(min_length=1)
+    keys: list[dict[str, JsonValue]] = Field(min_length=1)
 
 
 class Looked(BaseModel):
@@ -192,7 +193,7 @@ class NearestRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     vector: list[float] | None = None
-    key: dict[str, str | int] | None = None
+    key: dict[str, JsonValue] | None = None
     k: int = Field(10, ge=1, le=1_000)
 
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cluster.batch import Batch
+from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, LeptonError, TooLarge
 from cluster.features.layer import Layer
 from cluster.features.neighbours import vector_column
@@ -167,8 +167,8 @@ def described(layer: Layer, listed: Listed) -> ViewInfo:
 
 
 def is_online(layer: Layer, view: View) -> bool:
-    """Whether a view can be looked up: it is tried with a key that nobody has."""
-    nobody = {name: np.array([""], dtype=object) for name in view.key}
+    """Whether a view can be looked up: it is tried with some key."""
+    nobody = {name: objects(["-"]) for name in view.key}
     try:
         layer.lookup([view], nobody)
     except LeptonError:  # never materialized, or in other columns, or its model has no version

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from cluster.features.view import View
 
 NAME_SHOWN = 64  # characters of a name that a caller made up
 KNOWN = {"present", "stale"}  # statuses of what has an event time
-OPTIONAL = ("event_time", "split")
 
 
 def key_of(views: Iterable[View]) -> tuple[str, ...]:
@@ -60,15 +60,17 @@ def key_columns(keys: Sequence[Mapping[str, Any]], names: Sequence[str], root: s
 def raw_rows(view: View, rows: Sequence[Mapping[str, Any]], root: str = "/rows") -> Batch:
     """Rows of a view as they came in JSON, in columns: raw, for `admit` to judge.
 
-    Where a row lacks a column, None stands; `where` holds each row's JSON pointer.
+    Where a row lacks a column, None stands, and now for its event time; `where` holds each row's
+    JSON pointer.
 
     Raises:
         InvalidInput: a row has a column that the view lacks, or a picture that is no base64.
     """
     _refuse(_strangers(rows, tuple(view.schema), root))
     present = {name for row in rows for name in row}
-    wanted = [name for name in view.schema if name in present or name not in OPTIONAL]
-    raw = {name: objects(row.get(name) for row in rows) for name in wanted}
+    spare = {"event_time": datetime.now(UTC), "split": ""}
+    wanted = [name for name in view.schema if name in present or name not in spare]
+    raw = {name: objects(row.get(name, spare.get(name)) for row in rows) for name in wanted}
     for name, column in view.columns.items():
         if pa.types.is_binary(column.arrow):
             raw[name] = _decoded(name, raw[name], root)
