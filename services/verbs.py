@@ -240,20 +240,20 @@ def _open_door(here: Settings) -> None:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.open_door(Door(here.home))
+    serve.open_door(Door(here))
 
 
 @dataclass(frozen=True)
 class Door:
     """Makes the door's application in its replica."""
 
-    home: Path
+    here: Settings
 
     def __call__(self) -> Any:
         """The application."""
         from services import door  # noqa: PLC0415 - the replica's business
 
-        return door.build(self.home, states)
+        return door.build(self.here.home, states, lambda: catalog.layer(self.here))
 
 
 def states() -> dict[str, State]:

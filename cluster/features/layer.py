@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cluster.batch import Batch, length
 from cluster.errors import InvalidInput
@@ -12,6 +15,7 @@ from cluster.features.backfill import Ask, Backfill, here
 from cluster.features.graph import Graph
 from cluster.features.ingest import admit
 from cluster.features.modelview import ModelView
+from cluster.features.neighbours import Found, Neighbours
 from cluster.features.online import Online
 from cluster.features.store import Store
 from cluster.features.view import View
@@ -39,6 +43,11 @@ class Layer:
     models: Models
     pins: Mapping[str, int] = field(default_factory=dict)
 
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """The vectors of views, once they were asked about."""
+        return Neighbours(self.store)
+
     def view(self, name: str) -> View:
         """The view of that name; a model view at the version that counts.
 
@@ -61,6 +70,17 @@ class Layer:
         """The newest values of some views, as `Online.lookup` gives them."""
         return self.online.lookup([self.resolved(view) for view in views], keys, at=at)
 
+    def nearest(self, name: str, vectors: NDArray[Any], k: int) -> Found:
+        """For each vector `[m, size]` the keys of the `k` nearest rows of a view, and the scores.
+
+        What was pushed is found at once, whichever process did it.
+
+        Raises:
+            NotFound: there is no such view, or it has no rows.
+            InvalidInput: it has no vectors, or those that are asked about are of another size.
+        """
+        return self.neighbours.nearest(self.graph.stored(self.view(name)), vectors, k)
+
     def push(self, name: str, raw: Batch) -> int:
         """Write events to both sides; they are looked up as soon as this returns.
 
@@ -78,7 +98,7 @@ class Layer:
             NotFound: there is no such view.
             InvalidInput: a row is bad, and so none was written; or the view is made from others.
         """
-        view = self._pushable(name)
+        view = self.pushable(name)
         if not 0 < length(raw) <= MOST_PUSHED:
             raise InvalidInput(
                 f"{length(raw)} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
@@ -92,6 +112,7 @@ class Layer:
             raise InvalidInput(
                 f"Nothing was written to {name!r}: {rejects[0].where}: {rejects[0].reason}{more}.",
                 hint="Mend the rows and push all of them again.",
+                parts=[InvalidInput(f"{bad.reason}.", pointer=bad.where) for bad in rejects],
             )
         now = np.full(length(rows), datetime.now(UTC).replace(tzinfo=None), "datetime64[us]")
         rows = {"event_time": now, **rows}
@@ -161,7 +182,13 @@ class Layer:
             elif view.name in have:
                 yield view
 
-    def _pushable(self, name: str) -> View:
+    def pushable(self, name: str) -> View:
+        """The source view of that name.
+
+        Raises:
+            NotFound: there is no such view.
+            InvalidInput: it is made from others; the hint names one to push to.
+        """
         view = self.graph[name]
         if view.needs:
             raise InvalidInput(
