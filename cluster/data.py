@@ -1,6 +1,6 @@
 """Bring the rows of a part to a worker: into memory where they fit, as a stream where not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from cluster.errors import InvalidInput, NotEnough
 from cluster.features.held import Inputs, among, history_of, leaves
 from cluster.features.history import History, Kept, Stored
 from cluster.features.join import join
+from cluster.features.modelview import ModelView
 from cluster.features.snapshot import Snapshot
 from cluster.features.store import Store
 from cluster.features.view import View
@@ -60,10 +61,22 @@ class Plan:
 
     @property
     def views(self) -> dict[str, dict[str, Any]]:
-        """What the manifest keeps of the data."""
-        read = {view.name: snapshot for view, snapshot in self.tables}
-        snapshots = {self.view.name: self.snapshot, **self.histories, **read}
-        return {name: {"commit": s.commit, "rows": s.rows} for name, s in snapshots.items()}
+        """What the manifest keeps of the data, by the name of each view that was read.
+
+        Its rows and commit where rows of it are stored, the version of its definition, and of a
+        model view the release of its model.
+        """
+        tables = {view.name: snapshot for view, snapshot in self.tables}
+        held = {self.view.name: self.snapshot, **self.histories, **tables}
+        told: dict[str, dict[str, Any]] = {
+            name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
+        }
+        for view in (self.view, *self.features, *(view for view, _ in self.tables)):
+            if isinstance(view, ModelView):
+                stored = told.pop(view.rows_of.name, {})
+                told[view.name] = {**stored, **told.get(view.name, {}), "release": view.release}
+            told.setdefault(view.name, {})["version"] = view.version
+        return told
 
     @cached_property
     def keys(self) -> Batch:
@@ -139,7 +152,12 @@ class Plan:
 
 
 def plan(
-    task: type[AnyTask], store: Store, *, memory_share: float, inputs: Inputs | None = None
+    task: type[AnyTask],
+    store: Store,
+    *,
+    memory_share: float,
+    inputs: Inputs | None = None,
+    resolve: Callable[[View], View | None] = lambda view: view,
 ) -> Plan:
     """Decide which stored rows a task learns from and how they are read.
 
@@ -148,6 +166,7 @@ def plan(
         store: where the rows are.
         memory_share: the share of the free memory that rows may take; 0 streams always.
         inputs: what computed features are made from.
+        resolve: gives model views their version; None for one whose model was never trained.
 
     Raises:
         InvalidInput: there is nothing to learn from, or nothing to measure with.
@@ -160,10 +179,11 @@ def plan(
             hint=f"Ingest some: python -m services ingest {view.name} PATH",
         )
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
-    features = tuple(task.features)
+    features = tuple(filter(None, map(resolve, task.features)))
     stored = [history_of(leaf)[0] for leaf in leaves(features, inputs or among(features))]
     histories = {source.name: store.head(source) for source in stored}
-    tables = tuple((table, store.head(table)) for table in task.tables)
+    read = filter(None, map(resolve, task.tables))
+    tables = tuple((table, store.head(_rows_of(table))) for table in read)
     made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables)
     for part in (TRAIN, TEST):
         if not made.counts[part]:
@@ -172,6 +192,11 @@ def plan(
                 hint="Ingest more rows, or rows whose source names that part.",
             )
     return made
+
+
+def _rows_of(view: View) -> View:
+    """The view whose rows are stored: of a model view those of its version."""
+    return view.rows_of if isinstance(view, ModelView) else view
 
 
 def _newest(view: View, snapshot: Snapshot) -> Batch:

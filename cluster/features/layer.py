@@ -132,7 +132,7 @@ class Layer:
             How many rows were made.
 
         Raises:
-            NotFound: the model has no such version, or there are no rows to ask it about.
+            NotFound: the model has no such version.
         """
         resolved = self.resolved(view)
         assert isinstance(resolved, ModelView)  # noqa: S101 - a model view stays one
@@ -141,7 +141,7 @@ class Layer:
             resolved.rows_of,
         )
         done = self.store.head(target)
-        work = Backfill(resolved, over, self.store.snapshot(over), done if done.files else None)
+        work = Backfill(resolved, over, self.store.head(over), done if done.files else None)
         made = 0
         with self.store.stage(target) as stage:
             for rows in ask(work, self.models):
@@ -177,7 +177,7 @@ class Layer:
         have = {head.view for head in self.store.views()}
         for view in self.graph.order:
             if isinstance(view, ModelView):
-                if self.models.registry.versions(view.task):
+                if self.models.trained(view):
                     yield self.resolved(view)
             elif view.name in have:
                 yield view
