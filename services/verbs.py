@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     from cluster import train as training  # noqa: PLC0415 - imports ray: seconds after any mistake
 
     engine.connect(here)
-    job = training.Job(
+    recipe = training.Recipe(
         task,
         config,
         rows,
@@ -76,16 +77,16 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
         workers=wanted.workers,
         checkpoint_s=here.checkpoint_s,
     )
-    job = training.again(job) if wanted.again else job
+    recipe = training.again(recipe) if wanted.again else recipe
     tracker, registry = Tracker(here.tracking, here.home / "mlflow"), Registry(here.home)
-    if existing := registry.of_run(wanted.task, job.run):
+    if existing := registry.of_run(wanted.task, recipe.run):
         registry.point("candidate", wanted.task, existing.version)
         return existing
-    with tracker.run(wanted.task, job.run, config.model_dump()) as tracked:
+    with tracker.run(wanted.task, recipe.run, config.model_dump()) as tracked:
         try:
-            manifest = training.train(job, on_progress=on_progress)
+            manifest = training.train(recipe, on_progress=on_progress)
         except (KeyboardInterrupt, SystemExit):  # Ray Train makes the one of the other
-            raise KeyboardInterrupt(_stopped(job)) from None
+            raise KeyboardInterrupt(_stopped(recipe)) from None
         registry.point("candidate", wanted.task, manifest.version)
         folder = registry.folder(wanted.task, manifest.version)
         tracked.curves(getattr(task.load(folder), "curves", []))
@@ -93,9 +94,9 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     return manifest
 
 
-def _stopped(job: "training.Job") -> str:
-    kept = any((job.home / "runs" / job.run).glob("checkpoint_*"))
-    goes_on = kept and not job.nonce  # with a nonce, every command is a run of its own
+def _stopped(recipe: "training.Recipe") -> str:
+    kept = any((recipe.home / "runs" / recipe.run).glob("checkpoint_*"))
+    goes_on = kept and not recipe.nonce  # with a nonce, every command is a run of its own
     return "Stopped." + (" The same command goes on from the last checkpoint." if goes_on else "")
 
 
@@ -239,20 +240,14 @@ def _open_door(here: Settings) -> None:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.open_door(Door(here.home))
+    serve.open_door(partial(_door, here.home))
 
 
-@dataclass(frozen=True)
-class Door:
-    """Makes the door's application in its replica."""
+def _door(home: Path) -> Any:
+    """The application at "/", made in its replica."""
+    from services import door  # noqa: PLC0415 - the replica's business
 
-    home: Path
-
-    def __call__(self) -> Any:
-        """The application."""
-        from services import door  # noqa: PLC0415 - the replica's business
-
-        return door.build(self.home, states)
+    return door.build(home, states)
 
 
 def states() -> dict[str, State]:
