@@ -29,7 +29,7 @@ from cluster import signals
 from cluster.card import write_card
 from cluster.config import Config
 from cluster.data import Plan
-from cluster.errors import InvalidInput, LeptonError, NotEnough
+from cluster.errors import InvalidInput, LeptonError, NotEnough, error_of
 from cluster.model import AnyTask
 from cluster.registry import Manifest, Registry, now
 from cluster.run import Progress, Report, Run, Write
@@ -92,6 +92,7 @@ def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest
     Raises:
         InvalidInput: the capability cannot learn from these rows, or not on that many workers.
         NotEnough: the cluster has fewer CPUs than workers.
+        LeptonError: whatever else of ours a worker raised, as it was.
         RuntimeError: the worker failed; the message ends with its traceback.
     """
     if recipe.workers > 1 and not recipe.task.parallel:
@@ -102,8 +103,8 @@ def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest
     if existing := Registry(recipe.home).of_run(recipe.task.name(), recipe.run):
         return existing
     with mailbox(on_progress) as box:
-        answer = _fit(replace(recipe, mailbox=box))
-    manifest = _manifest(recipe, json.loads(answer))
+        answered = _fit(replace(recipe, mailbox=box))
+    manifest = manifest_of(recipe, json.loads(answered))
     # nobody resumes a run that has its version, and its checkpoints are larger than that
     shutil.rmtree(recipe.home / "runs" / recipe.run, ignore_errors=True)
     return manifest
@@ -130,13 +131,13 @@ def _fit(recipe: Recipe) -> str:
             raise _cause(failure) from failure
 
 
-def _manifest(recipe: Recipe, answer: dict[str, Any]) -> Manifest:
-    """What `work` returned: the manifest, or why there is none."""
-    if problem := answer.get("refused"):
-        raise InvalidInput(problem)
-    if trace := answer.get("failed"):
+def manifest_of(recipe: Recipe, answered: dict[str, Any]) -> Manifest:
+    """What `answer` told: the manifest; or the error that it stands for is raised."""
+    if told := answered.get("refused"):
+        raise error_of(**told)
+    if trace := answered.get("failed"):
         raise RuntimeError(f"{recipe.task.name()} failed in its worker:\n{trace}")
-    return Manifest.model_validate(answer)
+    return Manifest.model_validate(answered)
 
 
 def scaling(recipe: Recipe) -> ray.train.ScalingConfig:
@@ -162,24 +163,28 @@ def scaling(recipe: Recipe) -> ray.train.ScalingConfig:
 
 
 def work(settings: dict[Any, Any]) -> Any:
-    """What every worker does; rank 0 returns the manifest, or what went wrong.
+    """What every worker does; rank 0 returns the manifest, or what went wrong."""
+    recipe: Recipe = settings["recipe"]
+    restored = ray.train.get_checkpoint()
+    with restored.as_directory() if restored else nullcontext() as folder:
+        return answer(recipe, RayRun(recipe, Path(folder) if folder else None))
+
+
+def answer(recipe: Recipe, run: Run) -> str:
+    """Learn, and say as JSON what came of it; nothing on other ranks than 0.
 
     An exception is returned, not raised, so that Ray does not try again what would fail again: it
     is there for workers that are killed. One of several workers must raise it, or the others would
     wait.
     """
-    recipe: Recipe = settings["recipe"]
-    restored = ray.train.get_checkpoint()
-    with restored.as_directory() if restored else nullcontext() as folder:
-        run = RayRun(recipe, Path(folder) if folder else None)
-        try:
-            manifest = learn(recipe, run)
-        except Exception as error:
-            if recipe.workers > 1:
-                raise
-            if isinstance(error, LeptonError):
-                return json.dumps({"refused": str(error)})
-            return json.dumps({"failed": traceback.format_exc()})
+    try:
+        manifest = learn(recipe, run)
+    except Exception as error:
+        if recipe.workers > 1:
+            raise
+        if isinstance(error, LeptonError):
+            return json.dumps({"refused": {"code": error.code, **vars(error)}}, default=float)
+        return json.dumps({"failed": traceback.format_exc()})
     return manifest.model_dump_json() if manifest else ""
 
 
