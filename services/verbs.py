@@ -78,19 +78,17 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
         checkpoint_s=here.checkpoint_s,
     )
     recipe = training.again(recipe) if wanted.again else recipe
-    tracker, registry = Tracker(here.tracking, here.home / "mlflow"), Registry(here.home)
+    tracker, registry = Tracker(here.tracking, here.home), Registry(here.home)
     if existing := registry.of_run(wanted.task, recipe.run):
         registry.point("candidate", wanted.task, existing.version)
+        tracker.catch_up(on_progress)
         return existing
-    with tracker.run(wanted.task, recipe.run, config.model_dump()) as tracked:
+    with tracker.run(wanted.task, recipe.run, config.model_dump(mode="json"), on_progress):
         try:
             manifest = training.train(recipe, on_progress=on_progress)
         except (KeyboardInterrupt, SystemExit):  # Ray Train makes the one of the other
             raise KeyboardInterrupt(_stopped(recipe)) from None
         registry.point("candidate", wanted.task, manifest.version)
-        folder = registry.folder(wanted.task, manifest.version)
-        tracked.curves(getattr(task.load(folder), "curves", []))
-        tracked.version(manifest, folder)
     return manifest
 
 
