@@ -41,7 +41,7 @@ from lepton.wire import (
 
 T = TypeVar("T")
 Shape = TypeVar("Shape", bound=BaseModel)
-Job = Callable[[], Coroutine[Any, Any, T]]
+Start = Callable[[], Coroutine[Any, Any, T]]
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -107,8 +107,8 @@ class Network(Protocol):
     async def sleep(self, wait_s: float) -> None:
         """Wait."""
 
-    async def gather(self, jobs: Sequence[Job[T]]) -> list[T]:
-        """Run all jobs, a few at a time; the results come in the order of the jobs."""
+    async def gather(self, starts: Sequence[Start[T]]) -> list[T]:
+        """Start and finish all, a few at a time; the results come in the order of the starts."""
 
 
 class Core:

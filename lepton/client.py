@@ -9,7 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import httpx
 
-from lepton._core import Call, Core, Job, Network, Settings, finish
+from lepton._core import Call, Core, Network, Settings, Start, finish
 from lepton._features import FeatureCalls, Features
 from lepton._inputs import Row
 from lepton._retry import Backoff
@@ -228,14 +228,14 @@ class _Waiting:
     async def sleep(self, wait_s: float) -> None:
         (self._settings.backoff.sleep or time.sleep)(wait_s)
 
-    async def gather(self, jobs: Sequence[Job[T]]) -> list[T]:
-        def run(job: Job[T]) -> T:
-            return finish(job())
+    async def gather(self, starts: Sequence[Start[T]]) -> list[T]:
+        def run(start: Start[T]) -> T:
+            return finish(start())
 
-        if len(jobs) <= 1:
-            return [run(job) for job in jobs]
+        if len(starts) <= 1:
+            return [run(start) for start in starts]
         with ThreadPoolExecutor(self._settings.concurrency) as pool:
-            running = [pool.submit(run, job) for job in jobs]
+            running = [pool.submit(run, start) for start in starts]
             try:
                 return [one.result() for one in running]
             finally:  # after a failure, what has not begun need not begin
@@ -265,16 +265,16 @@ class _Awaiting:
         else:
             self._settings.backoff.sleep(wait_s)
 
-    async def gather(self, jobs: Sequence[Job[T]]) -> list[T]:
+    async def gather(self, starts: Sequence[Start[T]]) -> list[T]:
         gate = asyncio.Semaphore(self._settings.concurrency)
 
-        async def run(job: Job[T]) -> T:
+        async def run(start: Start[T]) -> T:
             async with gate:
-                return await job()
+                return await start()
 
         try:
             async with asyncio.TaskGroup() as group:
-                running = [group.create_task(run(job)) for job in jobs]
+                running = [group.create_task(run(start)) for start in starts]
         except ExceptionGroup as failures:  # the first one cancelled the rest
             first = failures.exceptions[0]
             raise first from first.__cause__

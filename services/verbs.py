@@ -86,7 +86,7 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     engine.connect(here)
     if _backfilled(task, on_progress):
         rows = plan_of(task)
-    job = training.Job(
+    recipe = training.Recipe(
         task,
         config,
         rows,
@@ -95,20 +95,18 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
         workers=wanted.workers,
         checkpoint_s=here.checkpoint_s,
     )
-    job = training.again(job) if wanted.again else job
-    tracker, registry = Tracker(here.tracking, here.home / "mlflow"), Registry(here.home)
-    if existing := registry.of_run(wanted.task, job.run):
+    recipe = training.again(recipe) if wanted.again else recipe
+    tracker, registry = Tracker(here.tracking, here.home), Registry(here.home)
+    if existing := registry.of_run(wanted.task, recipe.run):
         registry.point("candidate", wanted.task, existing.version)
+        tracker.catch_up(on_progress)
         return existing
-    with tracker.run(wanted.task, job.run, config.model_dump()) as tracked:
+    with tracker.run(wanted.task, recipe.run, config.model_dump(mode="json"), on_progress):
         try:
-            manifest = training.train(job, on_progress=on_progress)
+            manifest = training.train(recipe, on_progress=on_progress)
         except (KeyboardInterrupt, SystemExit):  # Ray Train makes the one of the other
-            raise KeyboardInterrupt(_stopped(job)) from None
+            raise KeyboardInterrupt(_stopped(recipe)) from None
         registry.point("candidate", wanted.task, manifest.version)
-        folder = registry.folder(wanted.task, manifest.version)
-        tracked.curves(getattr(task.load(folder), "curves", []))
-        tracked.version(manifest, folder)
     return manifest
 
 
@@ -127,9 +125,9 @@ def _backfilled(task: type[AnyTask], on_progress: Progress) -> bool:
     return bool(made)
 
 
-def _stopped(job: "training.Job") -> str:
-    kept = any((job.home / "runs" / job.run).glob("checkpoint_*"))
-    goes_on = kept and not job.nonce  # with a nonce, every command is a run of its own
+def _stopped(recipe: "training.Recipe") -> str:
+    kept = any((recipe.home / "runs" / recipe.run).glob("checkpoint_*"))
+    goes_on = kept and not recipe.nonce  # with a nonce, every command is a run of its own
     return "Stopped." + (" The same command goes on from the last checkpoint." if goes_on else "")
 
 
@@ -273,20 +271,14 @@ def _open_door(here: Settings) -> None:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.open_door(Door(here))
+    serve.open_door(partial(_door, here))
 
 
-@dataclass(frozen=True)
-class Door:
-    """Makes the door's application in its replica."""
+def _door(here: Settings) -> Any:
+    """The application at "/", made in its replica."""
+    from services import door  # noqa: PLC0415 - the replica's business
 
-    here: Settings
-
-    def __call__(self) -> Any:
-        """The application."""
-        from services import door  # noqa: PLC0415 - the replica's business
-
-        return door.build(self.here.home, states, lambda: catalog.layer(self.here))
+    return door.build(here.home, states, lambda: catalog.layer(here))
 
 
 def states() -> dict[str, State]:
