@@ -1,7 +1,7 @@
 """Bring the rows of a part to a worker: into memory where they fit, as a stream where not."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,12 @@ import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, take
+from cluster.batch import Batch, take, without
 from cluster.errors import InvalidInput, NotEnough
+from cluster.features.held import Inputs, among, history_of, leaves
+from cluster.features.history import History, Kept, Stored
 from cluster.features.join import join
+from cluster.features.modelview import ModelView
 from cluster.features.snapshot import Snapshot
 from cluster.features.store import Store
 from cluster.features.view import View
@@ -36,14 +39,20 @@ class Plan:
         snapshot: the rows that count, fixed for the whole run.
         split: decides the parts where the source does not.
         resident: whether each worker holds its rows in memory.
-        features: views whose columns are joined to every row, and their rows.
+        features: views whose columns are joined to every row.
+        histories: the stored rows that features are made from, by the name of the stored view.
+        inputs: what computed features are made from.
+        tables: views that are read whole beside them, and their rows.
     """
 
     view: View
     snapshot: Snapshot
     split: Split
     resident: bool
-    features: tuple[tuple[View, Snapshot], ...] = ()
+    features: tuple[View, ...] = ()
+    histories: Mapping[str, Snapshot] = field(default_factory=dict)
+    inputs: Inputs | None = None
+    tables: tuple[tuple[View, Snapshot], ...] = ()
 
     @property
     def identity(self) -> str:
@@ -52,9 +61,22 @@ class Plan:
 
     @property
     def views(self) -> dict[str, dict[str, Any]]:
-        """What the manifest keeps of the data."""
-        snapshots = [(self.view, self.snapshot), *self.features]
-        return {view.name: {"commit": s.commit, "rows": s.rows} for view, s in snapshots}
+        """What the manifest keeps of the data, by the name of each view that was read.
+
+        Its rows and commit where rows of it are stored, the version of its definition, and of a
+        model view the release of its model.
+        """
+        tables = {view.name: snapshot for view, snapshot in self.tables}
+        held = {self.view.name: self.snapshot, **self.histories, **tables}
+        told: dict[str, dict[str, Any]] = {
+            name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
+        }
+        for view in (self.view, *self.features, *(view for view, _ in self.tables)):
+            if isinstance(view, ModelView):
+                stored = told.pop(view.rows_of.name, {})
+                told[view.name] = {**stored, **told.get(view.name, {}), "release": view.release}
+            told.setdefault(view.name, {})["version"] = view.version
+        return told
 
     @cached_property
     def keys(self) -> Batch:
@@ -117,23 +139,34 @@ class Plan:
 
     def joined(self, rows: Batch) -> Batch:
         """Rows with the columns of the features beside them."""
-        for (view, _), known in zip(self.features, self._known, strict=True):
-            rows = join(rows, view, known)
-        return rows
+        return join(rows, self.features, self._history, inputs=self.inputs)
+
+    def whole(self) -> dict[str, Batch]:
+        """The newest row of every key of each table, by the view's name."""
+        return {view.name: _newest(view, s) for view, s in self.tables if s.rows}
 
     @cached_property
-    def _known(self) -> list[Batch | None]:
-        """The rows of each feature; None where there are none."""
-        return [s.read(view) if s.rows else None for view, s in self.features]
+    def _history(self) -> History:
+        """The rows that features are made from, read once."""
+        return Kept(Stored(lambda view: self.histories[view.name]))
 
 
-def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
+def plan(
+    task: type[AnyTask],
+    store: Store,
+    *,
+    memory_share: float,
+    inputs: Inputs | None = None,
+    resolve: Callable[[View], View | None] = lambda view: view,
+) -> Plan:
     """Decide which stored rows a task learns from and how they are read.
 
     Args:
         task: what it learns from, and how that is split.
         store: where the rows are.
         memory_share: the share of the free memory that rows may take; 0 streams always.
+        inputs: what computed features are made from.
+        resolve: gives model views their version; None for one whose model was never trained.
 
     Raises:
         InvalidInput: there is nothing to learn from, or nothing to measure with.
@@ -146,8 +179,12 @@ def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
             hint=f"Ingest some: python -m services ingest {view.name} PATH",
         )
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
-    features = tuple((feature, store.head(feature)) for feature in task.features)
-    made = Plan(view, snapshot, task.split, resident, features)
+    features = tuple(filter(None, map(resolve, task.features)))
+    stored = [history_of(leaf)[0] for leaf in leaves(features, inputs or among(features))]
+    histories = {source.name: store.head(source) for source in stored}
+    read = filter(None, map(resolve, task.tables))
+    tables = tuple((table, store.head(_rows_of(table))) for table in read)
+    made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables)
     for part in (TRAIN, TEST):
         if not made.counts[part]:
             raise InvalidInput(
@@ -155,6 +192,20 @@ def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
                 hint="Ingest more rows, or rows whose source names that part.",
             )
     return made
+
+
+def _rows_of(view: View) -> View:
+    """The view whose rows are stored: of a model view those of its version."""
+    return view.rows_of if isinstance(view, ModelView) else view
+
+
+def _newest(view: View, snapshot: Snapshot) -> Batch:
+    """Of every key the row with the latest event time, then the one that came in last."""
+    rows = snapshot.read(view, [*view.key, *view.columns, "event_time", "created"])
+    order = np.lexsort((rows["created"], rows["event_time"]))
+    keys = zip(*(rows[name][order].tolist() for name in view.key), strict=True)
+    newest = dict(zip(keys, order.tolist(), strict=True))  # the last of a key stays
+    return take(without(rows, ["created"]), np.sort(np.array(list(newest.values()), np.int64)))
 
 
 class Streamed(Rows):

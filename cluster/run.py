@@ -1,11 +1,15 @@
 """Lend `fit` what it needs of the world around it, so that it never sees Ray."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from cluster.batch import Batch
+from cluster.features.view import View
 
 Write = Callable[[Path], None]
 """Fills an empty folder with a checkpoint."""
@@ -26,6 +30,7 @@ class Run:
         seed: what makes two runs alike.
         resume: the folder of the last checkpoint, if the run was interrupted.
         checkpoint_s: about how many seconds of work a crash may cost.
+        tables: the newest rows of the task's `tables` by the view's name, alike on every worker.
     """
 
     rank: int = 0
@@ -34,6 +39,18 @@ class Run:
     seed: int = 0
     resume: Path | None = None
     checkpoint_s: float = 30.0
+    tables: Mapping[str, Batch] = field(default_factory=dict, repr=False)
+
+    def table(self, view: View) -> Batch:
+        """The newest row of every key of a view: its key, its columns and `event_time`.
+
+        Without rows it has the same columns.
+        """
+        if view.name in self.tables:
+            return self.tables[view.name]
+        names = (*view.key, *view.columns, "event_time")
+        types = {name: view.schema[name] for name in names}
+        return {name: kind.unpack(pa.array([], type=kind.arrow)) for name, kind in types.items()}
 
     def report(self, **metrics: float) -> None:
         """Say how far the run is: `step`, `steps`, `loss`, `rows_per_s` and whatever counts."""

@@ -9,6 +9,7 @@ import typer
 from cluster import signals
 from cluster.errors import LeptonError
 from services import catalog, rows, show, verbs
+from services import features as layer
 
 app = typer.Typer(
     help="Train, register and serve models on Ray.",
@@ -16,6 +17,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+views = typer.Typer(help="Say what there is in the feature layer.", add_completion=False)
+app.add_typer(views, name="features")
 
 TaskName = Annotated[str, typer.Argument(help="A capability, as in vision.classify.")]
 KNOBS = "Knobs: epochs=3 lr=0.01; `tasks TASK` lists them."
@@ -80,6 +84,31 @@ def lookup(
 
 
 @app.command()
+def push(
+    view: Annotated[str, typer.Argument(help="interactions, items or another that is ingested.")],
+    values: Annotated[list[str], typer.Argument(help="user_id=u1 item_id=p2 value=1")],
+) -> None:
+    """Write one event, offline and online; what is made from it changes at once."""
+    rows.push(view, values)
+    show.say(f"{view}: written, offline and online.")
+
+
+@views.callback(invoke_without_command=True)
+def features(context: typer.Context) -> None:
+    """List the views: how fresh they are, how many rows, who reads them."""
+    if context.invoked_subcommand is None:
+        show.views(layer.listed())
+
+
+@views.command()
+def lineage(
+    path: Annotated[Path, typer.Argument(help="Where to.")] = Path("lineage.svg"),
+) -> None:
+    """Draw what is made from what, and who reads it."""
+    show.say(f"Drawn to {layer.draw(path)}.")
+
+
+@app.command()
 def tasks(
     task: Annotated[str, typer.Argument(help="A capability; without one, all.")] = "",
 ) -> None:
@@ -99,10 +128,10 @@ def train(
     again: Annotated[bool, typer.Option("--again", help="Train though this run ended.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Train on the ingested rows; the result is registered as the candidate."""
-    job = verbs.Training(task, settings or [], workers=workers, seed=seed, again=again)
+    wanted = verbs.Training(task, settings or [], workers=workers, seed=seed, again=again)
     try:
         with show.training(task) as progress:
-            manifest = verbs.train(job, progress)
+            manifest = verbs.train(wanted, progress)
     except KeyboardInterrupt as stop:
         show.say(str(stop) or "Stopped.")
         raise

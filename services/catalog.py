@@ -2,12 +2,21 @@
 
 import importlib
 import inspect
+import sys
 from functools import cache
 from pathlib import Path
 
 from cluster.errors import NotFound, nearest
+from cluster.features.graph import Graph
+from cluster.features.layer import Layer
+from cluster.features.modelview import ModelView
+from cluster.features.online import Online
+from cluster.features.store import Store
 from cluster.features.view import View
 from cluster.model import AnyTask
+from cluster.models import Models
+from cluster.registry import Registry
+from cluster.settings import Settings
 from cluster.task import Task
 
 DOMAINS = ("vision", "nlp", "recsys")
@@ -44,27 +53,49 @@ def capabilities() -> dict[str, type[AnyTask]]:
     return {name: find(name) for name in names()}
 
 
-def views() -> dict[str, View]:
-    """Every view that can be ingested, by its name: those that the capabilities learn from.
+@cache
+def graph() -> Graph:
+    """Every view there is: those of the feature layer's files, and those that capabilities name.
 
-    Where capabilities look at one view through different columns, it is the one with most of them.
+    Raises:
+        LeptonError: views do not fit together; the sentence says which.
     """
-    used = (
-        view
-        for task in capabilities().values()
-        for view in (task.inputs, *task.features, task.examples)
-        if view.read is not None
-    )
-    return {view.name: view for view in sorted(used, key=lambda view: len(view.columns))}
+    files = (file for file in sorted((HERE / "cluster" / "features").glob("[!_]*.py")))
+    modules = [importlib.import_module(f"cluster.features.{file.stem}") for file in files]
+    modules += [sys.modules[task.__module__] for task in capabilities().values()]
+    found = [
+        member
+        for module in modules
+        for _, member in inspect.getmembers(module, lambda member: isinstance(member, View))
+    ]
+    made = Graph(found)
+    for view in made.order:
+        if isinstance(view, ModelView):
+            models(Path()).check(view)
+    return made
+
+
+def models(home: Path) -> Models:
+    """What opens the versions of models in a home."""
+    return Models(Registry(home), find)
+
+
+def layer(here: Settings) -> Layer:
+    """The feature layer that the settings name."""
+    features = here.home / "features"
+    online = Online(features / "online.db")
+    return Layer(graph(), Store(features), online, models(here.home))
+
+
+def views() -> dict[str, View]:
+    """Every view that can be ingested, by its name."""
+    return {view.name: view for view in graph().order if view.read is not None}
 
 
 def find_view(name: str) -> View:
-    """The view of that name.
+    """The view of that name, whole.
 
     Raises:
         NotFound: there is none; the sentence offers the nearest.
     """
-    known = views()
-    if name not in known:
-        raise NotFound(f"There is no view {name!r}.", hint=nearest(name, known))
-    return known[name]
+    return graph()[name]

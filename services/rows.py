@@ -7,7 +7,6 @@ from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput
 from cluster.features.ingest import Ingested
 from cluster.features.ingest import ingest as ingest_files
-from cluster.features.online import Online
 from cluster.features.store import Store
 from cluster.features.view import View
 from cluster.settings import settings
@@ -40,7 +39,7 @@ def ingest(view: str, paths: Sequence[str | Path], columns: str, max_rejects: fl
 
 
 def materialize(names: Sequence[str]) -> dict[str, int]:
-    """Bring stored rows to where they are looked up by key.
+    """Bring stored rows to where they are looked up by key; those of model views are made first.
 
     Args:
         names: of views; none stands for all that have rows.
@@ -51,10 +50,7 @@ def materialize(names: Sequence[str]) -> dict[str, int]:
     Raises:
         NotFound: there is no such view.
     """
-    store, online = Store(settings().home / "features"), _online()
-    wanted = names or [head.view for head in store.views()]
-    views = [catalog.find_view(name) for name in wanted]
-    return {view.name: online.materialize(view, store.head(view)) for view in views}
+    return catalog.layer(settings()).materialize(names)
 
 
 def lookup(name: str, keys: Sequence[str]) -> Batch:
@@ -67,10 +63,31 @@ def lookup(name: str, keys: Sequence[str]) -> Batch:
     Raises:
         InvalidInput: a key lacks a column.
     """
-    view = catalog.find_view(name)
+    layer = catalog.layer(settings())
+    view = layer.view(name)
     rows = [_key(view, key) for key in keys]
     columns = {column: objects(row[column] for row in rows) for column in view.key}
-    return _online().lookup([view], columns)
+    return layer.lookup([view], columns)
+
+
+def push(name: str, values: Sequence[str]) -> int:
+    """Write one event to a view, offline and online.
+
+    Args:
+        name: a source view.
+        values: its key, its columns and perhaps its event time: `user_id=u1`, `value=2`.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        InvalidInput: a value is bad, or a column is missing.
+    """
+    pairs = [value.partition("=") for value in values]
+    for value, (column, equals, _) in zip(values, pairs, strict=True):
+        if not (column and equals):
+            raise InvalidInput(f"{value!r} is no value of a column.", hint="Write column=value.")
+    return catalog.layer(settings()).push(name, {c: objects([v]) for c, _, v in pairs})
 
 
 def _key(view: View, given: str) -> dict[str, str]:
@@ -81,10 +98,6 @@ def _key(view: View, given: str) -> dict[str, str]:
         wanted = ",".join(f"{column}=..." for column in view.key)
         raise InvalidInput(f"{given!r} is no key of {view.name}.", hint=f"Write {wanted}")
     return row
-
-
-def _online() -> Online:
-    return Online(settings().home / "features" / "online.db")
 
 
 def _mapping(columns: str) -> dict[str, str]:

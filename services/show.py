@@ -18,6 +18,7 @@ from cluster.model import AnyTask
 from cluster.registry import Manifest
 from cluster.run import Report
 from cluster.task import Evaluation
+from services.features import Listed
 from services.verbs import Overview
 
 out = Console(highlight=False, soft_wrap=True)
@@ -107,7 +108,7 @@ def tasks(capabilities: Mapping[str, type[AnyTask]]) -> None:
     """What can be trained and served, a line each."""
     table = Table("capability", "what it does", "learns from")
     for name, task in capabilities.items():
-        views = ", ".join(view.name for view in (task.examples, *task.features))
+        views = ", ".join(view.name for view in (task.examples, *task.features, *task.tables))
         table.add_row(name, task.summary(), views)
     _print(table)
 
@@ -145,6 +146,19 @@ def rows(batch: Batch) -> None:
     for row in zip(*batch.values(), strict=True):
         shown = (getattr(value, "shape", None) or value for value in row)
         table.add_row(*(escape(str(value)) for value in shown))
+    _print(table)
+
+
+def views(found: Sequence[Listed]) -> None:
+    """The feature layer, a view a line."""
+    table = Table("view", "kind", "key", "columns", "rows", "newest", "read by", "version", "owner")
+    for one in found:
+        rows = "" if one.rows is None else f"{one.rows:,}"
+        newest = "" if one.newest is None else f"{one.newest.astype('datetime64[s]')}Z"
+        names = (one.view.key, one.view.columns, one.readers)
+        key, columns, readers = (", ".join(words) for words in names)
+        words = (one.view.name, one.kind, key, columns, rows, newest, readers, one.view.version)
+        table.add_row(*words, " ".join([one.view.owner, *one.view.tags]).strip())
     _print(table)
 
 

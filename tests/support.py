@@ -63,7 +63,7 @@ def filler(made: Manifest, files: Mapping[str, bytes]) -> Callable[[Path], Manif
 def stored(task: type[AnyTask], root: Path, *, rows: int, seed: int = 0) -> Store:
     """Made-up rows of all that a capability learns from, taken in as real ones are."""
     store = Store(root)
-    for view in (task.examples, *task.features):
+    for view in (task.examples, *task.features, *task.tables):
         ingest_rows(view, view.sample(rows, np.random.default_rng(seed)), store)
     return store
 

@@ -100,7 +100,8 @@ def test_it_declares_what_the_contract_asks_for(name: str) -> None:
     task = find(name)
     assert issubclass(task, Task)
     assert all(issubclass(kind, BaseModel) for kind in (task.Config, task.Input, task.Output))
-    assert all(isinstance(view, View) for view in (task.inputs, task.examples, *task.features))
+    views = (task.inputs, task.examples, *task.features, *task.tables)
+    assert all(isinstance(view, View) for view in views)
     assert isinstance(task.split, Split)
     assert isinstance(task.objective, Objective)
     assert task.truth

@@ -41,11 +41,23 @@ def _digest(column: pa.Array) -> Words:
         return words
     if pa.types.is_binary(kind):
         return _hash(column, bytes)
+    if pa.types.is_fixed_size_list(kind):
+        floats = np.asarray(column.flatten(), dtype="<f4") + np.float32(0)
+        return _hash_bytes(floats.view(np.uint8).reshape(len(column), -1))
     return _hash(column, lambda value: json.dumps(value).encode())
 
 
 def _hash(column: pa.Array, encode: Callable[[Any], bytes]) -> Words:
     digests = (hashlib.blake2b(encode(v), digest_size=8).digest() for v in column.to_pylist())
+    words: Words = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    return words
+
+
+def _hash_bytes(rows: NDArray[np.uint8]) -> Words:
+    """The same for rows of bytes `[n, size]`, without a Python object for each number."""
+    data, size = memoryview(rows.tobytes()), rows.shape[1]
+    starts = range(0, len(data), size)
+    digests = (hashlib.blake2b(data[s : s + size], digest_size=8).digest() for s in starts)
     words: Words = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
     return words
 

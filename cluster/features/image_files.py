@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput
+from cluster.features.interactions import ITEM
 from cluster.features.loading import load_column, load_folders
 from cluster.features.mapping import Wanted, is_table, read_table
-from cluster.features.tree import Tree, classes, open_tree, split_in, suffix
+from cluster.features.tree import Tree, classes, open_tree, split_in, stem, suffix
 from cluster.features.view import Reject
 
 WANTED = Wanted(
@@ -23,6 +24,8 @@ WANTED = Wanted(
     },
     needed=("image", "label"),
 )
+_IMAGE = WANTED.names["image"]
+ITEMS = Wanted(names={"item_id": (*ITEM, "id"), "image": _IMAGE}, needed=("item_id", "image"))
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"))
 IDX_ROWS = 4_096  # small pictures held at a time
 IDX_BYTES = 1_000_000_000  # 1.2 million pictures of 28 x 28
@@ -54,6 +57,27 @@ def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reje
                     yield from _from_table(tree, name, rows)
         else:
             yield from load_folders(tree, classed, "image", bytes)
+
+
+def read_item_images(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+    """A picture of each item: from a table, or from files that are named by the item's id.
+
+    Raises:
+        NotFound: the path is missing.
+        InvalidInput: there are no pictures, or a table lacks a column.
+    """
+    with open_tree(path, lambda name: is_table(name) or suffix(name) in PICTURES) as tree:
+        tables = [name for name in tree.names if is_table(name)]
+        for name in tables:
+            for rows in read_table(tree, name, columns, ITEMS):
+                yield from _from_table(tree, name, rows)
+        if not tables:
+            files = {
+                "item_id": objects(PurePosixPath(stem(name)).name for name in tree.names),
+                "image": objects(tree.names),
+                "where": objects(map(tree.where, tree.names)),
+            }
+            yield from load_column(files, "image", lambda name: tree.read(str(name)))
 
 
 def _usable(name: str) -> bool:

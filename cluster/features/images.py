@@ -12,7 +12,7 @@ from cluster.errors import InvalidInput
 from cluster.features import shop
 from cluster.features.column import Column, Faults, Text
 from cluster.features.headers import measure
-from cluster.features.image_files import read_images
+from cluster.features.image_files import read_images, read_item_images
 from cluster.features.pictures import MAX_PIXELS, decode, encode
 from cluster.features.view import View
 
@@ -76,3 +76,11 @@ labelled_images = View(
     description="Pictures and what each of them shows.",
 )
 images = labelled_images.only("image")
+item_images = View(
+    name="item_images",
+    key=("item_id",),
+    columns={"image": Image()},
+    sample=shop.sample_item_images,
+    read=read_item_images,
+    description="A picture of each item.",
+)

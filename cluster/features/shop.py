@@ -79,6 +79,16 @@ def sample_images(n: int, rng: np.random.Generator) -> Arrays:
     }
 
 
+def sample_item_images(n: int, rng: np.random.Generator) -> Arrays:
+    """A picture of each of the first `n` products, 32 x 32 RGB, in any order."""
+    chosen = [product(int(p)) for p in rng.permutation(n)]
+    return {
+        "item_id": objects(p.item_id for p in chosen),
+        "image": objects(draw(p.category, p.colour, rng) for p in chosen),
+        "event_time": np.full(n, ALWAYS),
+    }
+
+
 def sample_texts(n: int, rng: np.random.Generator) -> Arrays:
     """`n` reviews, spread evenly over the products; the label is positive or negative."""
     about = _spread(n, rng)

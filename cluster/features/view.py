@@ -1,9 +1,11 @@
 """Name some typed columns about one key: what data looks like before a model sees it."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +41,9 @@ they should be, or says why it cannot."""
 class View:
     """Named, typed columns about one key, with an event time.
 
+    This class itself is a source view: its rows are ingested or pushed. Those that are made from
+    other views are `Computed`, `Windows` and `ModelView`, which are views like any other.
+
     Every stored row carries, beside the key and the columns, `event_time` (when it became true)
     and `split` (the part that the source puts it in: train, valid or test; empty where the source
     says nothing). Key and event time together identify a row: the same again changes nothing, other
@@ -59,7 +64,13 @@ class View:
         read: reads raw files; a view without one cannot be ingested.
         named_by: the column whose content is the key of rows that come without one, if any; such a
             view has a key of one column.
+        ttl: how long a value holds after its event time; older ones count as missing. None for
+            ever. What has held always never gets too old.
+        defaults: what stands in a column where nothing is known; without one, what is empty in
+            its type. A mask column tells that it means nothing.
         description: what it holds, for people.
+        owner: who answers for it.
+        tags: words to find it by.
     """
 
     name: str
@@ -68,7 +79,48 @@ class View:
     sample: Sample = field(repr=False, compare=False)
     read: Reader | None = field(default=None, repr=False, compare=False)
     named_by: str = ""
+    ttl: timedelta | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the views that its rows are made from; none for a source view."""
+        return ()
+
+    @property
+    def stored(self) -> bool:
+        """Whether rows of its own are kept, rather than made when they are read."""
+        return True
+
+    @property
+    def definition(self) -> tuple[object, ...]:
+        """What its values depend on beside its inputs."""
+        types = {name: repr(column) for name, column in sorted(self.columns.items())}
+        return (type(self).__name__, self.name, self.key, types, self.ttl, dict(self.defaults))
+
+    @property
+    def version(self) -> str:
+        """Eight digits that change with the definition: key, columns, time-to-live, defaults."""
+        return hashlib.sha256(repr(self.definition).encode()).hexdigest()[:8]
+
+    def empty(self, name: str) -> Any:
+        """What stands in a column where nothing is known; the mask says that it means nothing."""
+        if name in self.defaults:
+            return self.defaults[name]
+        return self.columns[name].empty()
+
+    def absent(self, rows: int) -> Arrays:
+        """The columns of rows of which nothing is known, and the mask that says so."""
+        made: Arrays = {}
+        for name, column in self.columns.items():
+            none = column.unpack(pa.array([], type=column.arrow))
+            made[name] = np.empty((rows, *none.shape[1:]), dtype=none.dtype)
+            for row in range(rows):
+                made[name][row] = self.empty(name)
+        return {**made, f"{self.name}_missing": np.ones(rows, dtype=bool)}
 
     @property
     def schema(self) -> dict[str, Column]:

@@ -42,7 +42,7 @@ def stored(task: type[AnyTask], source: str, home: Path) -> Plan:
     """
     raw, store = folder(source), Store(home / "features")
     have = {snapshot.view for snapshot in store.views()}
-    for view in (task.examples, *task.features):
+    for view in (task.examples, *task.features, *task.tables):
         if view.name not in have:
             _take_in(view, raw, store)
     return plan(task, store, memory_share=0.5)

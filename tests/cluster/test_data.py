@@ -11,8 +11,10 @@ from cluster.batch import Batch, objects
 from cluster.data import Plan, Streamed, plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough
 from cluster.features.column import Number, Text
+from cluster.features.modelview import model_view
 from cluster.features.store import Store
 from cluster.features.view import View
+from cluster.run import Run
 from cluster.split import ByKey, Given, Split
 from tests.toy import Side, draw, labelled_points
 
@@ -33,6 +35,12 @@ class Wet(Side):
     """The toy, with what the weather was at each point."""
 
     features: ClassVar[tuple[View, ...]] = (weather,)
+
+
+class Forecast(Side):
+    """The toy, which reads the weather whole."""
+
+    tables: ClassVar[tuple[View, ...]] = (weather,)
 
 
 class Told(Side):
@@ -97,9 +105,28 @@ def test_rows_that_come_later_do_not_change_a_plan(store: Store) -> None:
 def test_the_manifest_is_told_which_rows_they_were(store: Store) -> None:
     store.write(weather, wet(["p0"], hour=1, rain=1.0))
     assert plan(Wet, store, memory_share=0.9).views == {
-        "points": {"commit": 1, "rows": 300},
-        "weather": {"commit": 1, "rows": 1},
+        "points": {"commit": 1, "rows": 300, "version": labelled_points.version},
+        "weather": {"commit": 1, "rows": 1, "version": weather.version},
     }
+
+
+def test_a_model_view_is_told_by_its_own_name_with_its_release(store: Store) -> None:
+    shade = model_view("shade", "a.b@production", over=weather, columns={"dark": Number()})
+    store.write(shade.at(3).rows_of, {**wet(["p0"], hour=1, rain=1.0), "dark": np.ones(1)})
+
+    class Shady(Side):
+        features = (shade,)
+        tables = (shade,)
+
+    made = plan(Shady, store, memory_share=0.9, resolve=lambda view: shade.at(3))
+    assert made.views["shade"] == {
+        "commit": 1,
+        "rows": 1,
+        "release": 3,
+        "version": shade.at(3).version,
+    }
+    assert made.whole()["shade"]["dark"].tolist() == [1.0]
+    assert plan(Shady, store, memory_share=0.9, resolve=lambda view: None).tables == ()
 
 
 def wet(who: list[str], *, hour: int, rain: float) -> Batch:
@@ -128,6 +155,30 @@ def test_features_are_the_newest_of_each_rows_own_time(tmp_path: Path) -> None:
         told = int(name[1:]) < 100
         assert (rain, sky) == ((hour, f"seen at {hour}") if told else (0.0, ""))
         assert missing == (not told)
+
+
+def test_a_table_is_the_newest_row_of_every_key_that_no_example_mentions_either(
+    store: Store,
+) -> None:
+    store.write(weather, wet(["p0", "nowhere"], hour=9, rain=9.0))
+    store.write(weather, wet(["p1", "p0"], hour=3, rain=3.0))
+    made = plan(Forecast, store, memory_share=0.9)
+    assert set(made.views) == {"points", "weather"}
+    known = Run(tables=made.whole()).table(weather)
+    assert set(known) == {"point_id", "rain", "sky", "event_time"}
+    rain = dict(zip(known["point_id"], known["rain"].tolist(), strict=True))
+    assert rain == {"p0": 9.0, "nowhere": 9.0, "p1": 3.0}
+
+
+def test_a_table_without_rows_has_its_columns(store: Store) -> None:
+    made = plan(Forecast, store, memory_share=0.9)
+    known = Run(tables=made.whole()).table(weather)
+    assert {name: (len(c), c.dtype) for name, c in known.items()} == {
+        "point_id": (0, np.dtype(object)),
+        "rain": (0, np.dtype(float)),
+        "sky": (0, np.dtype(object)),
+        "event_time": (0, np.dtype("M8[us]")),
+    }
 
 
 def test_nothing_stored_is_refused_with_the_way_to_get_some(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -6,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.batch import objects
-from cluster.features.column import Column, Number, Split, Text, Texts, Time, Whole, times
+from cluster.batch import Batch, concat, objects, take
+from cluster.features.column import Column, Number, Split, Text, Texts, Time, Vector, Whole, times
 from cluster.features.digest import digest_rows
+from cluster.features.history import InMemory, Stored
+from cluster.features.ingest import ingest_rows
+from cluster.features.join import join
+from cluster.features.online import Online
+from cluster.features.store import Store
+from cluster.features.view import View
 
 
 @pytest.mark.parametrize(
@@ -18,6 +25,7 @@ from cluster.features.digest import digest_rows
         (Number(), np.array([1.5, -0.0, 1e300])),
         (Whole(), np.array([1, -(2**62), 7])),
         (Texts(), objects([["a", "b"], [], ["c"]])),
+        (Vector(3), np.array([[1, 2, 3], [-0.5, 0, 1e30], [0, 0, 0]], np.float32)),
         (Time(), times(["1996-03-29", "2018-09-24T14:27:30.123456"])),
         (Split(), objects(["train", "", "test"])),
     ],
@@ -75,6 +83,95 @@ def test_a_split_has_one_of_three_names_whatever_the_source_calls_it() -> None:
     words, faults = Split().admit(objects(["Training", "dev", "t10k", "", "fold3"]))
     assert words[:4].tolist() == ["train", "valid", "test", ""]
     assert "'fold3' is none of train, valid, test" in faults[4]
+
+
+numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
+vectors = st.integers(1, 9).flatmap(
+    lambda size: st.lists(st.lists(numbers, min_size=size, max_size=size), min_size=1, max_size=9)
+)
+
+
+@given(vectors, st.integers(0, 9))
+def test_vectors_come_back_bit_for_bit_however_they_were_given_and_cut(
+    rows: list[list[float]], cut: int
+) -> None:
+    column = Vector(len(rows[0]))
+    given, faults = column.admit(objects(rows))
+    assert not faults
+    assert given.shape == (len(rows), column.size)
+    assert column.admit(np.array(rows))[0].tobytes() == given.tobytes()
+    packed = column.pack(given)
+    assert packed.type == column.arrow
+    back = column.unpack(pa.chunked_array([packed[:cut], packed[cut:]]))
+    assert back.tobytes() == given.tobytes()
+    assert column.unpack(packed[cut:]).tobytes() == given[cut:].tobytes()
+    together, alone = concat([{"v": given}, {"v": given}]), take({"v": given}, [0])
+    assert together["v"].shape == (2 * len(rows), column.size)
+    assert alone["v"].tolist() == [given[0].tolist()]
+
+
+@given(vectors)
+def test_vectors_have_one_digest_as_long_as_they_are_equal(rows: list[list[float]]) -> None:
+    column = Vector(len(rows[0]))
+    packed = column.pack(np.array(rows, np.float32))
+    together = digest_rows([packed], len(rows)).to_pylist()
+    alone = [digest_rows([packed[i : i + 1]], 1)[0].as_py() for i in range(len(rows))]
+    assert together == alone
+    assert len(set(together)) == len({tuple(number + 0.0 for number in row) for row in rows})
+
+
+def test_a_column_of_no_vectors_keeps_its_shape() -> None:
+    column = Vector(4)
+    assert column.unpack(pa.array([], type=column.arrow)).shape == (0, 4)
+    assert column.unpack(pa.chunked_array([], type=column.arrow)).shape == (0, 4)
+    assert column.admit(objects([]))[0].shape == (0, 4)
+
+
+def test_what_is_no_vector_of_the_size_is_refused_with_its_fault() -> None:
+    raw = [
+        [1, 2.5], np.array([1, 2]), None, "12", [1], [1, "2"], [True, 1], [1, float("nan")],
+        [1, float("inf")], [1, 10**400], np.array([1e39, 0]), np.zeros((2, 1)), [[1], [2]],
+        np.array(1.0),
+    ]  # fmt: skip
+    rows, faults = Vector(2).admit(objects(raw))
+    assert rows[:2].tolist() == [[1, 2.5], [1, 2]]
+    assert faults == {
+        2: "is missing",
+        3: "is a str, not a vector",
+        4: "has 1 numbers, not 2",
+        5: "holds a str among its numbers",
+        6: "holds a bool among its numbers",
+        7: "holds nan, not a finite 32-bit number",
+        8: "holds inf, not a finite 32-bit number",
+        9: f"holds 1{'0' * 39}, not a finite 32-bit number",
+        10: "holds 1e+39, not a finite 32-bit number",
+        11: "has 2 axes, not one",
+        12: "holds a list among its numbers",
+        13: "has 0 axes, not one",
+    }
+
+
+def test_vectors_are_stored_joined_and_looked_up_like_any_column(tmp_path: Path) -> None:
+    def sample(n: int, rng: np.random.Generator) -> Batch:
+        return {"id": objects(map(str, range(n))), "vector": rng.normal(size=(n, 3))}
+
+    view = View(name="vectors", key=("id",), columns={"vector": Vector(3)}, sample=sample)
+    rows = view.sample(5, np.random.default_rng(0))
+    store, online = Store(tmp_path / "store"), Online(tmp_path / "online.db")
+    assert ingest_rows(view, rows, store).new == 5
+    assert ingest_rows(view, rows, store).same == 5
+    asked = {"id": objects(["3", "x", "0"]), "event_time": times([1, 1, 1])}
+    right = rows["vector"].astype(np.float32)[[3, 0, 0]]
+    right[1] = 0
+    joined = join(asked, [view], Stored(store.head))
+    online.materialize(view, store.head(view))
+    for found in (joined, online.lookup([view], {"id": asked["id"]})):
+        assert found["vector"].dtype == np.float32
+        assert found["vector"].tolist() == right.tolist()
+        assert found["vectors_missing"].tolist() == [False, True, False]
+    unknown = join(asked, [view], InMemory({}))
+    assert unknown["vector"].tolist() == np.zeros((3, 3)).tolist()
+    assert unknown["vectors_missing"].all()
 
 
 @given(st.lists(st.tuples(st.text(), st.floats(allow_nan=False)), min_size=1, max_size=8))

@@ -12,9 +12,10 @@ import pytest
 from cluster.batch import Arrays, concat, objects
 from cluster.errors import InvalidInput, NotFound
 from cluster.features.image_files import read_images
-from cluster.features.images import labelled_images
-from cluster.features.ingest import admit
+from cluster.features.images import item_images, labelled_images
+from cluster.features.ingest import admit, ingest
 from cluster.features.pictures import decode, encode
+from cluster.features.store import Store
 from cluster.features.view import Reject
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -181,3 +182,22 @@ def test_sign_digits_are_a_thousand_colour_pictures_of_ten_classes(data: Path) -
     assert not bad
     assert Counter(Counter(rows["label"]).values()) == {100: 10}
     assert rows["image"][0][:2] == b"\xff\xd8"
+
+
+def test_a_picture_of_each_item_is_named_by_its_file_or_stands_in_a_table(tmp_path: Path) -> None:
+    drawn = item_images.sample(3, np.random.default_rng(0))
+    files, table = tmp_path / "files", tmp_path / "table"
+    for folder in (files / "shop", table):
+        folder.mkdir(parents=True)
+    for name, pixels in zip(drawn["item_id"], drawn["image"], strict=True):
+        (files / "shop" / f"{name}.png").write_bytes(encode(pixels))
+        (table / f"{name}-front.png").write_bytes(encode(pixels))
+    lines = [f"{name},{name}-front.png" for name in drawn["item_id"]]
+    (table / "pictures.csv").write_text("\n".join(["sku,image", *lines]))
+    for folder in (files, table):
+        store = Store(tmp_path / f"store-{folder.name}")
+        assert ingest(item_images, [folder], store).new == 3
+        rows = store.snapshot("item_images").read(item_images)
+        found = dict(zip(rows["item_id"], rows["image"], strict=True))
+        for name, pixels in zip(drawn["item_id"], drawn["image"], strict=True):
+            assert np.array_equal(found[name], pixels)

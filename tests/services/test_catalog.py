@@ -41,7 +41,7 @@ def test_every_view_that_a_capability_learns_from_can_be_ingested() -> None:
     assert {"images", "interactions", "items", "users"} <= views.keys()
     assert all(view.read is not None and view.name == name for name, view in views.items())
     for task in catalog.capabilities().values():
-        for view in (task.examples, *task.features):
+        for view in (task.examples, *task.features, *task.tables):
             if view.read is not None:
                 assert set(view.columns) <= set(views[view.name].columns)
 

@@ -1,0 +1,169 @@
+"""Make a view of others by one plain function: for a backfill, a push and a replica alike."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from cluster.batch import Batch
+from cluster.errors import InvalidInput, nearest
+from cluster.features.column import Column
+from cluster.features.view import Sample, View
+
+Function = Callable[..., pl.DataFrame]
+"""Takes one frame for each view that it depends on, all with the same `n` rows in the same order,
+and returns a frame of the declared columns with `n` rows. What an input does not know of a row is
+null there."""
+
+
+@dataclass(frozen=True)
+class Computed(View):
+    """A view whose rows are a function of the rows of others, as of the same moment.
+
+    Nothing of it is stored: the function runs on what the others hold when it is read.
+
+    Args:
+        function: what makes the columns; its parameters are named like the views it depends on.
+    """
+
+    function: Function = field(kw_only=True, repr=False)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The parameters of the function."""
+        return tuple(inspect.signature(self.function).parameters)
+
+    @property
+    def stored(self) -> bool:
+        """Nothing is."""
+        return False
+
+    @property
+    def definition(self) -> tuple[object, ...]:
+        """The text of the function too."""
+        text = inspect.getsource(self.function)
+        return (*super().definition, hashlib.sha256(text.encode()).hexdigest())
+
+    def compute(self, inputs: Mapping[str, pl.DataFrame]) -> pa.Table:
+        """The declared columns, each in its type.
+
+        Args:
+            inputs: of each view that it depends on its columns, `n` rows.
+
+        Raises:
+            InvalidInput: the function asks for a column that is not there, does with one what its
+                type does not bear, or its result is not what was declared.
+        """
+        rows = max((len(frame) for frame in inputs.values()), default=0)
+        try:
+            made = self.function(**{name: inputs[name] for name in self.needs})
+        except pl.exceptions.ColumnNotFoundError as error:
+            raise self._lost(str(error), inputs) from None
+        except pl.exceptions.PolarsError as error:
+            raise InvalidInput(
+                f"The function of view {self.name!r} fails: {str(error).splitlines()[0]}.",
+                hint="Its frames have the columns and types of the views that it depends on.",
+            ) from None
+        if not isinstance(made, pl.DataFrame) or len(made) != rows:
+            found = f"{len(made)} rows" if isinstance(made, pl.DataFrame) else type(made).__name__
+            raise InvalidInput(
+                f"View {self.name!r} was given {rows} rows and returned {found}.",
+                hint="Its function returns a Polars DataFrame with a row for each row it is given.",
+            )
+        return pa.table(
+            {name: self._typed(made, name, kind) for name, kind in self.columns.items()}
+        )
+
+    def _lost(self, asked: str, inputs: Mapping[str, pl.DataFrame]) -> InvalidInput:
+        wanted = asked.splitlines()[0].strip("\"' ").removeprefix("unable to find column ")
+        wanted = wanted.split(";")[0].strip("\"' ")
+        known = [column for frame in inputs.values() for column in frame.columns]
+        return InvalidInput(
+            f"View {self.name!r} asks for a column {wanted!r} that none of "
+            f"{', '.join(self.needs)} has.",
+            hint=nearest(wanted, known),
+        )
+
+    def _typed(self, made: pl.DataFrame, name: str, kind: Column) -> pa.Array:
+        if name not in made.columns:
+            raise InvalidInput(
+                f"View {self.name!r} declares a column {name!r}; its function returns none.",
+                hint=nearest(name, made.columns),
+            )
+        column = made[name].to_arrow()
+        try:
+            typed = column.cast(kind.arrow)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise InvalidInput(
+                f"Column {name!r} of view {self.name!r} is declared as {kind.arrow}; its function "
+                f"returns {column.type}.",
+                hint="Declare what it returns, or cast it.",
+            ) from None
+        if typed.null_count:
+            typed = typed.fill_null(pa.scalar(_plain(self.empty(name)), type=kind.arrow))
+        return typed
+
+
+def computed(
+    *,
+    key: tuple[str, ...],
+    columns: Mapping[str, Column],
+    ttl: timedelta | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    owner: str = "",
+    tags: tuple[str, ...] = (),
+) -> Callable[[Function], Computed]:
+    """Declares a function of other views to be a view: its name and docstring are the view's.
+
+    ```python
+    @computed(key=("item_id",), columns={"title_words": Whole()})
+    def item_title(items: pl.DataFrame) -> pl.DataFrame:
+        \"\"\"How long the title of an item is.\"\"\"
+        return items.select(title_words=pl.col("title").str.split(" ").list.len())
+    ```
+
+    Args:
+        key: what a row is about; it holds the keys of all views that the function depends on.
+        columns: type of each column that the function returns.
+        ttl: how long the values hold after the newest of their inputs.
+        defaults: what stands where nothing is known.
+        owner: who answers for it.
+        tags: words to find it by.
+    """
+
+    def declare(function: Function) -> Computed:
+        return Computed(
+            function.__name__, key, columns, _unmade(function.__name__), ttl=ttl,
+            defaults=defaults or {}, description=inspect.getdoc(function) or "", owner=owner,
+            tags=tags, function=function,
+        )  # fmt: skip
+
+    return declare
+
+
+def frame(view: View, rows: Batch) -> pl.DataFrame:
+    """A view's columns of some rows, as its functions take them."""
+    made = {name: column.pack(rows[name]) for name, column in view.columns.items()}
+    return pl.DataFrame(pl.from_arrow(pa.table(made)))
+
+
+def _unmade(name: str) -> Sample:
+    """Rows are drawn by the graph, which knows the views that the function depends on."""
+
+    def sample(n: int, rng: np.random.Generator) -> Batch:
+        del n, rng
+        raise InvalidInput(
+            f"Made-up rows of {name!r} depend on other views.", hint="Ask Graph.sample for them."
+        )
+
+    return sample
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -1,0 +1,214 @@
+"""The shared feature layer: join offline, look up online, push to both."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.batch import Batch, length
+from cluster.errors import InvalidInput
+from cluster.features.backfill import Ask, Backfill, here
+from cluster.features.graph import Graph
+from cluster.features.ingest import admit
+from cluster.features.modelview import ModelView
+from cluster.features.neighbours import Found, Neighbours
+from cluster.features.online import Online
+from cluster.features.store import Store
+from cluster.features.view import View
+from cluster.models import Models
+
+MOST_PUSHED = 10_000
+
+
+@dataclass(frozen=True)
+class Layer:
+    """All views, where their rows are, and the models that make some of them.
+
+    Args:
+        graph: which views there are.
+        store: the offline rows.
+        online: the newest rows, by key.
+        models: opens the models of model views.
+        pins: which version of its model a model view is read at, by the view's name; without one,
+            the version that the view's reference names now.
+    """
+
+    graph: Graph
+    store: Store
+    online: Online
+    models: Models
+    pins: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """The vectors of views, once they were asked about."""
+        return Neighbours(self.store)
+
+    def view(self, name: str) -> View:
+        """The view of that name; a model view at the version that counts.
+
+        Raises:
+            NotFound: there is no such view, or no such version of its model.
+        """
+        return self.resolved(self.graph[name])
+
+    def resolved(self, view: View) -> View:
+        """A model view at its version; any other view as it is.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        if not isinstance(view, ModelView):
+            return view
+        return view.at(self.pins.get(view.name) or self.models.release(view))
+
+    def lookup(self, views: Sequence[View], keys: Batch, *, at: datetime | None = None) -> Batch:
+        """The newest values of some views, as `Online.lookup` gives them."""
+        return self.online.lookup([self.resolved(view) for view in views], keys, at=at)
+
+    def nearest(self, name: str, vectors: NDArray[Any], k: int) -> Found:
+        """For each vector `[m, size]` the keys of the `k` nearest rows of a view, and the scores.
+
+        What was pushed is found at once, whichever process did it.
+
+        Raises:
+            NotFound: there is no such view, or it has no rows.
+            InvalidInput: it has no vectors, or those that are asked about are of another size.
+        """
+        return self.neighbours.nearest(self.graph.stored(self.view(name)), vectors, k)
+
+    def push(self, name: str, raw: Batch) -> int:
+        """Write events to both sides; they are looked up as soon as this returns.
+
+        Model views over the view are made anew for these rows. Offline comes first: what was
+        acknowledged is never lost, and `materialize` brings what a crash kept from coming online.
+
+        Args:
+            name: a source view.
+            raw: its key and columns; `event_time` with a zone, or none for now.
+
+        Returns:
+            How many rows were written.
+
+        Raises:
+            NotFound: there is no such view.
+            InvalidInput: a row is bad, and so none was written; or the view is made from others.
+        """
+        view = self.pushable(name)
+        if not 0 < length(raw) <= MOST_PUSHED:
+            raise InvalidInput(
+                f"{length(raw)} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
+                hint="Ingest files of more.",
+                limit=MOST_PUSHED,
+                actual=length(raw),
+            )
+        rows, rejects = admit(view, raw)
+        if rejects:
+            more = f" ({len(rejects) - 1} more)" * (len(rejects) > 1)
+            raise InvalidInput(
+                f"Nothing was written to {name!r}: {rejects[0].where}: {rejects[0].reason}{more}.",
+                hint="Mend the rows and push all of them again.",
+                parts=[InvalidInput(f"{bad.reason}.", pointer=bad.where) for bad in rejects],
+            )
+        now = np.full(length(rows), datetime.now(UTC).replace(tzinfo=None), "datetime64[us]")
+        rows = {"event_time": now, **rows}
+        self._write(view, rows)
+        for made, columns in self._made_from(view, rows):
+            self._write(made, {**_keys(view, rows), **columns})
+        return length(rows)
+
+    def backfill(self, view: ModelView, ask: Ask = here) -> int:
+        """Ask the model about every row that its view lacks; the same again asks nothing.
+
+        Args:
+            view: which view.
+            ask: gives what the model says, here or on a cluster.
+
+        Returns:
+            How many rows were made.
+
+        Raises:
+            NotFound: the model has no such version.
+        """
+        resolved = self.resolved(view)
+        assert isinstance(resolved, ModelView)  # noqa: S101 - a model view stays one
+        over, target = (
+            self.graph.stored(self.resolved(self.graph[view.over.name])),
+            resolved.rows_of,
+        )
+        done = self.store.head(target)
+        work = Backfill(resolved, over, self.store.head(over), done if done.files else None)
+        made = 0
+        with self.store.stage(target) as stage:
+            for rows in ask(work, self.models):
+                stage.add(rows)
+                made += length(rows)
+            if made:
+                self.store.commit(stage)
+        return made
+
+    def materialize(self, names: Sequence[str] = (), ask: Ask = here) -> dict[str, int]:
+        """Bring stored rows online, and make those of model views first.
+
+        Args:
+            names: of views; none stands for all that have rows.
+            ask: gives what models say, here or on a cluster.
+
+        Returns:
+            How many rows of each view were read.
+
+        Raises:
+            NotFound: there is no such view.
+        """
+        views = [self.view(name) for name in names] if names else self._all()
+        counts = {}
+        for view in views:
+            if isinstance(view, ModelView):
+                self.backfill(view, ask)
+            rows = self.graph.stored(view)
+            counts[view.name] = self.online.materialize(rows, self.store.head(rows))
+        return counts
+
+    def _all(self) -> Iterator[View]:
+        have = {head.view for head in self.store.views()}
+        for view in self.graph.order:
+            if isinstance(view, ModelView):
+                if self.models.trained(view):
+                    yield self.resolved(view)
+            elif view.name in have:
+                yield view
+
+    def pushable(self, name: str) -> View:
+        """The source view of that name.
+
+        Raises:
+            NotFound: there is no such view.
+            InvalidInput: it is made from others; the hint names one to push to.
+        """
+        view = self.graph[name]
+        if view.needs:
+            raise InvalidInput(
+                f"{name!r} is made from {', '.join(view.needs)}, so nothing is pushed to it.",
+                hint=f"Push to {view.needs[0]!r}.",
+            )
+        return view
+
+    def _write(self, view: View, rows: Batch) -> None:
+        self.store.append(view, rows)
+        self.online.write(view, rows, self.graph)
+
+    def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, Batch]]:
+        """What models say of pushed rows, for every version that somebody reads."""
+        for reader in self.graph.readers(view):
+            if isinstance(reader, ModelView):
+                for release in self.models.releases(reader):
+                    made = reader.at(release)
+                    yield made.rows_of, self.models.answer(made, rows)
+
+
+def _keys(view: View, rows: Batch) -> Batch:
+    return {name: rows[name] for name in (*view.key, "event_time")}

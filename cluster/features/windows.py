@@ -1,0 +1,190 @@
+"""Keep nothing but events, and tell of any moment what they came to: windows over event time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from cluster.batch import Arrays, Batch, objects, without
+from cluster.errors import InvalidInput, nearest
+from cluster.features.aggregates import GROUP, Aggregate, Ints, Span
+from cluster.features.column import Column
+from cluster.features.view import Sample, View
+
+KNOWN, NEWEST = "__known", "__newest"
+"""What the kernel says of each question beside the columns."""
+
+
+@dataclass(frozen=True)
+class Windows(View):
+    """A view whose columns are declared over the events of another, as of any moment.
+
+    Nothing of it is stored: it is made from the events when it is read, by the same code offline
+    and online, so that both agree to the last bit. A key has a row from its first event on, which
+    stays though the windows get empty.
+
+    Args:
+        over: the view of the events.
+        aggregates: what each column holds.
+    """
+
+    over: View = field(kw_only=True)
+    aggregates: Mapping[str, Aggregate] = field(kw_only=True)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The view of the events."""
+        return (self.over.name,)
+
+    @property
+    def stored(self) -> bool:
+        """Nothing is."""
+        return False
+
+    @property
+    def definition(self) -> tuple[object, ...]:
+        """The aggregates too."""
+        return (*super().definition, self.over.version, repr(dict(self.aggregates)))
+
+    @property
+    def event_columns(self) -> dict[str, Column]:
+        """The columns of the events that are looked at."""
+        used = {a.column for a in self.aggregates.values() if a.column} - {"event_time"}
+        return {name: self.over.schema[name] for name in sorted(used)}
+
+    @property
+    def horizon(self) -> timedelta | None:
+        """How far back any column looks; None where one looks at all events."""
+        lengths = [a.within for a in self.aggregates.values()]
+        return None if None in lengths else max(filter(None, lengths))
+
+
+def windows(
+    name: str,
+    *,
+    over: View,
+    key: tuple[str, ...],
+    columns: Mapping[str, Aggregate],
+    ttl: timedelta | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    description: str = "",
+    owner: str = "",
+    tags: tuple[str, ...] = (),
+) -> Windows:
+    """A view of windows over the events of another.
+
+    ```python
+    user_activity = windows(
+        "user_activity",
+        over=interactions,
+        key=("user_id",),
+        columns={
+            "orders_30d": Count(within=timedelta(days=30)),
+            "spent_30d": Sum("value", within=timedelta(days=30)),
+            "recent_items": Last("item_id", 50),
+        },
+    )
+    ```
+
+    Args:
+        name: the view's name.
+        over: the view of the events.
+        key: which part of the events' key a row is about.
+        columns: what each column holds.
+        ttl: how long after the last event the values hold.
+        defaults: what stands where there was no event.
+        description: what it holds, for people.
+        owner: who answers for it.
+        tags: words to find it by.
+
+    Raises:
+        InvalidInput: a column or key is not among those of the events, or of the wrong type.
+    """
+    for part in key:
+        if part not in over.key:
+            raise InvalidInput(
+                f"View {name!r} has the key {part!r}, which {over.name!r} lacks.",
+                hint=nearest(part, over.key),
+            )
+    kinds = {column: aggregate.kind(over) for column, aggregate in columns.items()}
+    return Windows(
+        name, key, kinds, _of_events(over, key, columns), ttl=ttl, defaults=defaults or {},
+        description=description, owner=owner, tags=tags, over=over, aggregates=columns,
+    )  # fmt: skip
+
+
+def _of_events(over: View, key: tuple[str, ...], columns: Mapping[str, Aggregate]) -> Sample:
+    """Made-up rows: what drawn events give, each key once, as of the last of them."""
+
+    def sample(n: int, rng: np.random.Generator) -> Batch:
+        events = over.sample(n, rng)
+        keys, group = group_of(events, key)
+        moment = np.full(len(keys[key[0]]), np.max(events["event_time"]))
+        made = aggregate(columns, events, group, np.arange(len(moment)), moment.astype(np.int64))
+        return {**keys, **without(made, (KNOWN, NEWEST)), "event_time": moment}
+
+    return sample
+
+
+def group_of(rows: Batch, key: tuple[str, ...]) -> tuple[Arrays, Ints]:
+    """The different keys of some rows, in order, and of each row the number of its key."""
+    parts = zip(*(rows[name].tolist() for name in key), strict=True)
+    numbers: dict[tuple[str, ...], int] = {}
+    group = np.fromiter((numbers.setdefault(part, len(numbers)) for part in parts), np.int64)
+    keys = {name: objects(part[place] for part in numbers) for place, name in enumerate(key)}
+    return keys, group
+
+
+def aggregate(
+    columns: Mapping[str, Aggregate], events: Batch, group: Ints, asked: Ints, moments: Ints
+) -> Arrays:
+    """The columns of a `Windows` view for some questions: the one kernel, offline and online.
+
+    Args:
+        columns: what each column holds.
+        events: the events, in any order but for those of one key and time, where the one that
+            came later stands later; `event_time` and the columns that are looked at.
+        group: of each event the number of its key, from 0.
+        asked: `[n]`, the number of the key that each question is about; -1 for one without events.
+        moments: `[n]`, the moment of each question, in microseconds since 1970, UTC.
+
+    Returns:
+        Each column `[n]`; in `KNOWN` whether there was any event by then, and in `NEWEST` when the
+        last one was (0 where there was none).
+    """
+    times = events["event_time"].astype("datetime64[us]").astype(np.int64)
+    order = np.lexsort((times, group))
+    ordered = {name: column[order] for name, column in events.items()}
+    ordered[GROUP] = group[order]
+    finder = _Finder(ordered[GROUP], times[order])
+    first = np.searchsorted(ordered[GROUP], asked)
+    end = np.where(asked < 0, 0, finder.after(asked, moments))
+    first = np.where(asked < 0, 0, first)
+    made: Arrays = {}
+    for name, column in columns.items():
+        start = first
+        if column.within is not None:
+            length = column.within // timedelta(microseconds=1)
+            start = np.where(asked < 0, 0, finder.after(asked, moments - length))
+        made[name] = column.of(ordered, Span(start, np.maximum(end, start), moments))
+    known = end > first
+    newest = np.zeros(len(asked), dtype=np.int64)
+    newest[known] = times[order][end[known] - 1]
+    return {**made, KNOWN: known, NEWEST: newest.astype("datetime64[us]")}
+
+
+class _Finder:
+    """Finds in events that are sorted by key and time where those after a moment begin."""
+
+    def __init__(self, group: Ints, times: Ints) -> None:
+        self._times = np.unique(times)
+        self._width = len(self._times) + 1
+        self._places = group * self._width + np.searchsorted(self._times, times)
+
+    def after(self, asked: Ints, moments: Ints) -> Ints:
+        """Of each key the first event after the moment, or one past its last."""
+        rank = np.searchsorted(self._times, moments, side="right")
+        found: Ints = np.searchsorted(self._places, asked * self._width + rank)
+        return found

@@ -1,0 +1,127 @@
+"""Open registered models by name, each version once: what model views and replicas ask."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cluster.batch import Arrays, Batch, chunks, objects
+from cluster.errors import Conflict, nearest
+from cluster.features.modelview import ModelView
+from cluster.model import AnyTask, Model
+from cluster.registry import Registry
+
+Find = Callable[[str], type[AnyTask]]
+"""The capability of a name; raises NotFound."""
+KEPT = 8  # opened models: each takes some tens of megabytes
+
+
+class Models:
+    """Versions of models as the registry has them.
+
+    Args:
+        registry: where the versions are.
+        find: says which class a capability's name stands for.
+    """
+
+    def __init__(self, registry: Registry, find: Find) -> None:
+        self.registry = registry
+        self.find = find
+        self._open = lru_cache(KEPT)(self._opened)
+
+    def release(self, view: ModelView) -> int:
+        """The version that makes a view: its own, or what its reference names now.
+
+        Raises:
+            NotFound: there is no such capability, version or alias.
+        """
+        self.find(view.task)
+        return view.release or self.registry.resolve(view.task, view.reference)
+
+    def trained(self, view: ModelView) -> bool:
+        """Whether there is a version that the view's reference names.
+
+        Raises:
+            NotFound: there is no such capability.
+        """
+        self.find(view.task)
+        if view.reference.isdecimal():
+            return int(view.reference) in self.registry.versions(view.task)
+        return view.reference in self.registry.aliases(view.task)
+
+    def releases(self, view: ModelView) -> list[int]:
+        """Every version whose rows somebody reads.
+
+        They are the one that the reference names now, and those that the models which are in
+        production or served have learnt from.
+        """
+        used = {
+            int(pinned["release"])
+            for task in self.registry.tasks()
+            for alias, version in self.registry.aliases(task).items()
+            if alias != "candidate"
+            for name, pinned in self.registry.manifest(task, version).views.items()
+            if name == view.name and "release" in pinned
+        }
+        if self.trained(view):
+            used.add(self.release(view))
+        return sorted(used)
+
+    def answer(self, view: ModelView, rows: Batch) -> Arrays:
+        """What the view's version says of rows of the view that it is over.
+
+        Args:
+            view: with its version.
+            rows: the columns of `view.over`.
+
+        Returns:
+            The view's columns, in the order of the rows.
+
+        Raises:
+            Conflict: the model's output has no such field, or one of another type.
+            Corrupt: a file of the version is not what was written.
+        """
+        model = self._open(view.task, view.release)
+        task = model.task
+        asked = task.complete({field: rows[column] for field, column in view.inputs.items()})
+        outputs = [
+            output
+            for part in chunks(asked, task.serving.max_batch)
+            for output in task.predict(part)
+        ]
+        return {
+            name: _column(view, name, [getattr(output, name, None) for output in outputs])
+            for name in view.columns
+        }
+
+    def check(self, view: ModelView) -> None:
+        """Refuse a view whose capability does not take or give what it names.
+
+        Raises:
+            NotFound: there is no such capability.
+            Conflict: its Input or Output lacks a field.
+        """
+        task = self.find(view.task)
+        for kind, names in ((task.Input, view.inputs), (task.Output, view.columns)):
+            for name in names:
+                if name not in kind.model_fields:
+                    raise Conflict(
+                        f"View {view.name!r} needs a field {name!r} of {view.task}'s "
+                        f"{kind.__name__}, which lacks it.",
+                        hint=nearest(name, kind.model_fields),
+                    )
+
+    def _opened(self, task: str, release: int) -> Model:
+        return Model.open(self.find(task), self.registry.folder(task, release))
+
+
+def _column(view: ModelView, name: str, values: list[object]) -> NDArray[Any]:
+    column, faults = view.columns[name].admit(objects(values))
+    for row, reason in faults.items():
+        raise Conflict(
+            f"{view.model} gives a {name} that {reason} (row {row} of {len(values)}), but view "
+            f"{view.name!r} declares it as {view.columns[name]}.",
+            hint="Declare what the model gives.",
+        )
+    return column

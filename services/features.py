@@ -1,0 +1,84 @@
+"""Say what the feature layer holds: views, how fresh they are, who reads them; print nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cluster.errors import Conflict, LeptonError
+from cluster.features.layer import Layer
+from cluster.features.snapshot import Snapshot
+from cluster.features.view import View
+from cluster.settings import settings
+from services import catalog, lineage
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A view as it stands.
+
+    Attributes:
+        view: the view; a model view at the version that its reference names, if there is one.
+        kind: source, windows, computed or model.
+        rows: how many are stored; None where they are made when they are read.
+        newest: the latest event time, if any row is stored.
+        readers: the views that are made from it and the capabilities that read it.
+    """
+
+    view: View
+    kind: str
+    rows: int | None
+    newest: np.datetime64 | None
+    readers: list[str]
+
+
+def listed(layer: Layer | None = None) -> list[Listed]:
+    """Every view of a layer, or of the one that the settings name; inputs of others first."""
+    asked = layer or catalog.layer(settings())
+    return [_listed(asked, view) for view in asked.graph.order]
+
+
+def draw(path: Path) -> Path:
+    """The lineage as a picture.
+
+    Args:
+        path: where to; a file that is there is replaced.
+
+    Raises:
+        Conflict: it cannot be written.
+    """
+    picture = lineage.draw(catalog.graph(), catalog.capabilities())
+    try:
+        path.write_text(picture)
+    except OSError as error:
+        raise Conflict(
+            f"{path} cannot be written: {error.strerror}.", hint="Name a file in another folder."
+        ) from None
+    return path
+
+
+def _listed(layer: Layer, view: View) -> Listed:
+    head = _head(layer, view)
+    return Listed(
+        view,
+        lineage.kind_of(view),
+        head.rows if head else (0 if view.stored else None),
+        head.newest if head and head.rows else None,
+        list(_readers(layer, view)),
+    )
+
+
+def _head(layer: Layer, view: View) -> Snapshot | None:
+    """The stored rows of a view, if it has any."""
+    try:
+        return layer.store.snapshot(layer.graph.stored(layer.resolved(view)).name)
+    except LeptonError:  # made when read, never ingested, or its model has no version
+        return None
+
+
+def _readers(layer: Layer, view: View) -> Iterator[str]:
+    yield from (other.name for other in layer.graph.readers(view))
+    for name, task in catalog.capabilities().items():
+        if any(other.name == view.name for other in lineage.reads(task)):
+            yield name

@@ -1,0 +1,203 @@
+"""What does not fit is found when views are loaded, in a sentence that names it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cluster.errors import Conflict, InvalidInput, LeptonError, NotFound
+from cluster.features.aggregates import Count
+from cluster.features.column import Number, Text, Vector, Whole
+from cluster.features.computed import Computed, computed
+from cluster.features.graph import Graph
+from cluster.features.interactions import interactions, items, users
+from cluster.features.modelview import model_view
+from cluster.features.view import View
+from cluster.features.windows import windows
+
+Function = Callable[..., pl.DataFrame]
+
+activity = windows("activity", over=interactions, key=("user_id",), columns={"events": Count()})
+title_vector = model_view(
+    "title_vector",
+    "nlp.embed@production",
+    over=items,
+    columns={"vector": Vector(4)},
+    inputs={"text": "title"},
+)
+
+
+@computed(key=("item_id",), columns={"words": Whole()}, defaults={"words": 1}, owner="shop")
+def title_words(items: pl.DataFrame) -> pl.DataFrame:
+    """How many words the title of an item has."""
+    return items.select(words=pl.col("title").str.split(" ").list.len())
+
+
+@computed(key=("user_id", "item_id"), columns={"score": Number()})
+def match(title_words: pl.DataFrame, activity: pl.DataFrame) -> pl.DataFrame:
+    """How well a user and an item go together."""
+    return pl.DataFrame({"score": title_words["words"] * activity["events"].cast(pl.Float64)})
+
+
+ALL = (match, activity, title_words, items, interactions, title_vector, users)
+
+
+def named(function: Function, **changes: object) -> Computed:
+    view = computed(key=("item_id",), columns={"words": Whole()})(function)
+    return replace(view, **changes)  # type: ignore[arg-type]
+
+
+def test_views_come_after_what_they_are_made_from() -> None:
+    graph = Graph(ALL)
+    place = {view.name: number for number, view in enumerate(graph.order)}
+    assert all(place[need] < place[view.name] for view in graph.order for need in view.needs)
+    assert graph.inputs(match) == [title_words, activity]
+    assert {view.name for view in graph.readers(items)} == {"title_vector", "title_words"}
+    assert "match" in graph
+    assert "macth" not in graph
+
+
+def test_the_view_with_most_columns_counts() -> None:
+    assert Graph([items.only("title"), items]).order == [items]
+
+
+def test_a_function_is_a_view_with_its_name_and_its_docstring() -> None:
+    assert title_words.name == "title_words"
+    assert title_words.description == "How many words the title of an item has."
+    assert title_words.needs == ("items",)
+    assert title_words.owner == "shop"
+
+
+def test_made_up_rows_of_a_function_are_what_it_makes_of_made_up_rows() -> None:
+    drawn = Graph(ALL).sample(title_words, 20, np.random.default_rng(0))
+    assert drawn["words"].tolist() == [4] * 20
+    assert set(drawn) == {"item_id", "words", "event_time"}
+
+
+def test_what_a_function_does_not_know_has_the_default() -> None:
+    unknown = pl.DataFrame({"title": ["one two", None], "categories": [[], None]})
+    assert title_words.compute({"items": unknown})["words"].to_pylist() == [2, 1]
+
+
+def test_a_version_changes_with_the_definition_and_with_nothing_else() -> None:
+    assert items.version == replace(items, description="other words").version
+    versions = {
+        items.version,
+        replace(items, columns={"title": Text()}).version,
+        title_words.version,
+        replace(title_words, defaults={}).version,
+        title_vector.version,
+        title_vector.at(3).version,
+        title_vector.at(4).version,
+    }
+    assert len(versions) == 7
+
+
+def test_rows_of_a_model_are_stored_for_each_of_its_versions() -> None:
+    graph = Graph(ALL)
+    assert graph.stored(title_vector.at(3)).name == "title_vector_v3"
+    assert graph.stored(items) is items
+    with pytest.raises(InvalidInput, match=r"Which version of nlp\.embed makes 'title_vector'"):
+        graph.stored(title_vector)
+    with pytest.raises(InvalidInput, match="made when it is read"):
+        graph.stored(activity)
+
+
+def loop_a(loop_b: pl.DataFrame) -> pl.DataFrame:
+    return loop_b
+
+
+def loop_b(loop_a: pl.DataFrame) -> pl.DataFrame:
+    return loop_a
+
+
+def lost(itmes: pl.DataFrame) -> pl.DataFrame:
+    return itmes
+
+
+def renamed(items: pl.DataFrame) -> pl.DataFrame:
+    return items.select(words=pl.col("titel").str.len_chars())
+
+
+def wrong_type(items: pl.DataFrame) -> pl.DataFrame:
+    return items.select(words=pl.col("title"))
+
+
+def wrong_name(items: pl.DataFrame) -> pl.DataFrame:
+    return items.select(word=pl.col("title").str.len_chars())
+
+
+def wrong_rows(items: pl.DataFrame) -> pl.DataFrame:
+    return items.select(words=pl.col("title").str.len_chars())[:1]
+
+
+def no_frame(items: pl.DataFrame) -> pl.DataFrame:
+    return items["title"]  # type: ignore[return-value]
+
+
+def wrong_operation(items: pl.DataFrame) -> pl.DataFrame:
+    return items.select(words=pl.col("title") * pl.col("categories"))
+
+
+def nothing() -> pl.DataFrame:
+    return pl.DataFrame()
+
+
+@pytest.mark.parametrize(
+    ("views", "kind", "words"),
+    [
+        ([named(loop_a), named(loop_b)], InvalidInput, "circle: loop_a from loop_b from loop_a"),
+        ([named(lost), items], NotFound, r"'lost' is made from 'itmes'.*Did you mean 'items'"),
+        ([named(renamed), items], InvalidInput, r"asks for a column 'titel'.*mean 'title'"),
+        ([named(wrong_type), items], InvalidInput, "declared as int64; its function returns"),
+        ([named(wrong_name), items], InvalidInput, r"declares a column 'words'.*mean 'word'"),
+        ([named(wrong_rows), items], InvalidInput, "given 3 rows and returned 1 rows"),
+        ([named(no_frame), items], InvalidInput, "given 3 rows and returned Series"),
+        ([named(wrong_operation), items], InvalidInput, "function of view 'wrong_operation' fails"),
+        ([named(nothing)], InvalidInput, "is a function of nothing"),
+        (
+            [named(title_words.function, key=("user_id",)), items],
+            InvalidInput,
+            r"whose key has 'item_id': its own key is user_id\. Add 'item_id'",
+        ),
+        (
+            [replace(items, defaults={"titel": ""})],
+            InvalidInput,
+            r"has a default for 'titel'.*Did you mean 'title'",
+        ),
+        (
+            [activity, interactions, model_view("wrong", "a.b@1", over=activity, columns={})],
+            InvalidInput,
+            r"'wrong' is made from the rows of 'activity', which are not stored",
+        ),
+        ([items, replace(users, name="items")], Conflict, "Two views are named 'items'"),
+        ([items, replace(items, columns={"title": Whole()})], Conflict, "declared as Whole"),
+    ],
+)
+def test_what_does_not_fit_is_told_when_views_are_loaded(
+    views: list[View], kind: type[LeptonError], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        Graph(views)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "words"),
+    [
+        ("nlp/embed", None, "'nlp/embed' names no model for view 'wrong'"),
+        ("nlp.embed@", None, "names no model"),
+        ("nlp.embed@3", {"text": "titel"}, r"column 'titel', which 'items' lacks.*mean 'title'"),
+    ],
+)
+def test_a_model_view_that_cannot_be_is_refused_where_it_is_declared(
+    model: str, inputs: dict[str, str] | None, words: str
+) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        model_view("wrong", model, over=items, columns={"vector": Vector(4)}, inputs=inputs)
+
+
+def test_an_unknown_view_is_answered_with_the_nearest() -> None:
+    with pytest.raises(NotFound, match="Did you mean 'activity'"):
+        Graph(ALL)["activty"]

@@ -1,0 +1,43 @@
+"""The picture of lineage names everything once, and goes from what is ingested to who reads it."""
+
+import re
+from xml.etree import ElementTree as ET
+
+from cluster.features.activity import item_activity, item_trend
+from cluster.features.graph import Graph
+from cluster.features.images import item_images, labelled_images
+from cluster.features.interactions import interactions, items, users
+from cluster.features.modelview import model_view
+from services import catalog
+from services.lineage import draw, kind_of
+
+TASKS = {"vision.classify": catalog.find("vision.classify")}
+shown = model_view("shown", "vision.classify@production", over=item_images, columns={})
+GRAPH = Graph([shown, item_images, labelled_images, interactions, item_activity, item_trend])
+
+
+def places(picture: str) -> dict[str, tuple[int, int]]:
+    found = re.findall(r'class="name" x="(\d+)" y="(\d+)">([^<]+)<', picture)
+    return {name: (int(x), int(y)) for x, y, name in found}
+
+
+def test_everything_stands_once_to_the_right_of_what_it_is_made_from() -> None:
+    picture = draw(GRAPH, TASKS)
+    at = places(picture)
+    assert sorted(at) == sorted([*(view.name for view in GRAPH.order), *TASKS])
+    assert len(set(at.values())) == len(at)
+    assert at["interactions"][0] < at["item_activity"][0] < at["item_trend"][0]
+    assert at["images"][0] < at["vision.classify"][0] < at["shown"][0]
+    root = ET.fromstring(picture)  # noqa: S314 - our own picture
+    arrows = [p for p in root.iter() if p.get("marker-end")]
+    assert [p.get("class") for p in arrows].count("makes") == 1
+    assert len(arrows) == 5
+
+
+def test_nothing_at_all_is_an_empty_picture() -> None:
+    assert places(draw(Graph([]), {})) == {}
+
+
+def test_views_are_of_four_sorts() -> None:
+    kinds = [kind_of(view) for view in (items, users, item_activity, item_trend, shown)]
+    assert kinds == ["source", "source", "windows", "computed", "model"]
