@@ -40,7 +40,7 @@ class Bucket(Protocol):
         """Where it lies on this machine; a Conflict where it lies elsewhere."""
 
     def read(self, name: str) -> bytes:
-        """All bytes of an object; an OSError where there is none."""
+        """All bytes of an object; a FileNotFoundError where there is none."""
 
     def source(self, name: str) -> Any:
         """What `ParquetFile` reads some columns of an object from."""
@@ -88,8 +88,16 @@ class LocalBucket:
         return self.root / name
 
     def read(self, name: str) -> bytes:
-        """All bytes of an object; an OSError where there is none."""
-        return (self.root / name).read_bytes()
+        """All bytes of an object; a FileNotFoundError where there is none."""
+        path = self.root / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Conflict(
+                f"{path} cannot be read: {error.strerror}.", hint="See that it may be read."
+            ) from None
 
     def source(self, name: str) -> Any:
         """What `ParquetFile` reads some columns of an object from."""
@@ -169,8 +177,8 @@ class RemoteBucket:
         )
 
     def read(self, name: str) -> bytes:
-        """All bytes of an object; an OSError where there is none."""
-        with self.filesystem.open_input_file(f"{self.root}/{name}") as file:
+        """All bytes of an object; a FileNotFoundError where there is none."""
+        with self._told(name), self.filesystem.open_input_file(f"{self.root}/{name}") as file:
             data: bytes = file.read()
             return data
 
