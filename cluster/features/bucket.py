@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +14,10 @@ from pyarrow import fs
 
 from cluster.durable import make_folder, names_in, new_file, publish, remove
 from cluster.errors import Conflict, InvalidInput, Unavailable
-from cluster.writers import writing
+from cluster.writers import alone, writing
 
 DAY_S = 86_400.0
+MERGING = ".merging"
 
 
 class Bucket(Protocol):
@@ -69,6 +70,9 @@ class Bucket(Protocol):
     @contextmanager
     def writing(self, folder: str, sweep: Callable[[], None]) -> Iterator[None]:
         """Counts as a writer to a folder; first sweeps where that is known to be safe now."""
+
+    def merging(self, folder: str) -> AbstractContextManager[bool]:
+        """Tells whether nobody else is known to merge files of a folder until the block ends."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,10 @@ class LocalBucket:
         """Counts as a writer to a folder; first sweeps, unless others are writing now."""
         with writing(self.root / folder, sweep):
             yield
+
+    def merging(self, folder: str) -> AbstractContextManager[bool]:
+        """Tells whether nobody else merges files of a folder, which is so until the block ends."""
+        return alone(self.root / folder / MERGING)
 
 
 @dataclass(frozen=True)
@@ -238,6 +246,10 @@ class RemoteBucket:
     def writing(self, folder: str, sweep: Callable[[], None]) -> Iterator[None]:
         """Sweeps nothing: who else is writing cannot be known, so only age tells what is litter."""
         yield
+
+    def merging(self, folder: str) -> AbstractContextManager[bool]:
+        """Yes: nobody is known to."""
+        return nullcontext(True)  # noqa: FBT003 - what is told
 
     def _listed(self, folder: str, *, recursive: bool) -> list[fs.FileInfo]:
         selector = fs.FileSelector(

@@ -21,7 +21,9 @@ import numpy as np
 import pandas as pd
 
 from cluster.errors import Conflict, NotEnough
+from cluster.features.bucket import MERGING
 from cluster.features.ingest import ingest
+from cluster.features.retire import retired
 from cluster.features.store import Store
 from cluster.features.texts import labelled_texts
 from cluster.writers import LOCK
@@ -151,8 +153,12 @@ def told(rows: Rows) -> list[Any]:
 def stray(store: Store) -> list[str]:
     """Files that no commit names, and commits that nobody made whole."""
     named = {path for snapshot in store.views() for path in snapshot.paths}
-    files = [path for path in store.root.rglob("*") if path.is_file() and path.name != LOCK]
-    gone = store._ledger.state("shelf").gone
+    files = [
+        path
+        for path in store.root.rglob("*")
+        if path.is_file() and path.name not in (LOCK, MERGING)
+    ]
+    gone = retired(store.bucket, "shelf")
     return [
         str(path.relative_to(store.root))
         for path in files
