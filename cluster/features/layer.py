@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from cluster.batch import Batch, length
-from cluster.errors import InvalidInput, NotFound
+from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.features.graph import Graph
 from cluster.features.ingest import admit
 from cluster.features.modelview import ModelView
@@ -61,7 +61,12 @@ class Layer:
 
     def lookup(self, views: Sequence[View], keys: Batch, *, at: datetime | None = None) -> Batch:
         """The newest values of some views, as `Online.lookup` gives them."""
-        return self.online.lookup([self.resolved(view) for view in views], keys, at=at)
+        resolved = [self.resolved(view) for view in views]
+        return self.online.lookup(resolved, keys, at=at, inputs=self.inputs)
+
+    def inputs(self, view: View) -> list[View]:
+        """The views that a computed view is made from, model views at the version that counts."""
+        return [self.resolved(other) for other in self.graph.inputs(view)]
 
     def push(self, name: str, raw: Batch) -> int:
         """Write events to both sides; they are looked up as soon as this returns.
@@ -142,7 +147,7 @@ class Layer:
             if isinstance(view, ModelView):
                 self.backfill(view)
             rows = self.graph.stored(view)
-            counts[view.name] = self.online.materialize(rows, self.store.head(rows))
+            counts[view.name] = self.online.materialize(rows, self.store.head(rows), self.graph)
         return counts
 
     def _all(self) -> Iterator[View]:
@@ -164,8 +169,11 @@ class Layer:
         return view
 
     def _write(self, view: View, rows: Batch) -> None:
-        self.store.append(view, rows)
-        self.online.write(view, rows, self.graph)
+        created = self.store.append(view, rows).created
+        try:
+            self.online.write(view, {**rows, "created": created}, self.graph)
+        except (NotFound, Conflict):  # not online, or not as it is declared now
+            self.online.materialize(view, self.store.head(view), self.graph)
 
     def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, Batch]]:
         """What models say of pushed rows, for every version that somebody reads."""
