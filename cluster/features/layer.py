@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from cluster.batch import Batch, length
-from cluster.errors import Conflict, InvalidInput, NotFound
+from cluster.errors import InvalidInput, NotFound
 from cluster.features.graph import Graph
 from cluster.features.ingest import admit
 from cluster.features.modelview import ModelView
@@ -170,10 +170,8 @@ class Layer:
 
     def _write(self, view: View, rows: Batch) -> None:
         created = self.store.append(view, rows).created
-        try:
-            self.online.write(view, {**rows, "created": created}, self.graph)
-        except (NotFound, Conflict):  # not online, or not as it is declared now
-            self.online.materialize(view, self.store.head(view), self.graph)
+        stored = {**rows, "created": created}
+        self.online.keep_up(view, stored, lambda: self.store.head(view), self.graph)
 
     def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, Batch]]:
         """What models say of pushed rows, for every version that somebody reads."""
