@@ -15,7 +15,7 @@ LeptonError               500
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class LeptonError(Exception):
@@ -114,6 +114,14 @@ class Corrupt(LeptonError):
     """Stored bytes are not what was written."""
 
     status, code, title = 500, "corrupt", "Stored data is damaged"
+
+
+def error_of(code: str, message: str, **more: Any) -> LeptonError:
+    """The error that has this code and holds these fields: what a worker's JSON tells of one."""
+    kinds: list[type[LeptonError]] = [LeptonError]
+    for kind in kinds:  # it grows while it is read: every class below LeptonError
+        kinds += kind.__subclasses__()
+    return next(kind for kind in kinds if kind.code == code)(message, **more)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -136,8 +136,8 @@ class Replica:
         return WithoutId(self.build(self.task, self.answer, self.version))
 
 
-class Door:
-    """The application at "/".
+class DoorReplica:
+    """One copy of the application at "/".
 
     Args:
         build: makes the application.
@@ -235,7 +235,9 @@ def deploy(
 def open_door(build: Callable[[], Any]) -> None:
     """Serve the application at "/"."""
     quiet()
-    door = deployment(Door, name=DOOR, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100)
+    door = deployment(
+        DoorReplica, name=DOOR, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100
+    )
     serve.run(door.bind(build), name=DOOR, route_prefix="/")
 
 

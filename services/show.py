@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, get_args, get_origin
 
-import numpy as np
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.markup import escape
