@@ -16,6 +16,7 @@ from cluster.errors import InvalidInput, LeptonError, NotFound, Unavailable
 from cluster.faults import faults
 from cluster.features.column import ALWAYS
 from cluster.features.layer import Layer
+from cluster.features.modelview import ModelView
 from cluster.features.view import View, columns_of
 from cluster.keys import keys_of, sent_columns
 from cluster.model import AnyTask
@@ -95,9 +96,15 @@ class Live:
         self.shape = keys_of(kind)
         self.columns = sent_columns(kind)
         asked = {*task.Input.model_fields, *(task.inputs.key if self.shape else ())}
-        self.views = [v for v in (*task.features, *task.live) if asked.issuperset(v.key)]
-        self.names = kind.feature_names()
         self.pins = pins_of(manifest)
+        self.views = [
+            view
+            for view in (*task.features, *task.live)
+            # of a model that had no version yet, this one has learnt nothing
+            if asked.issuperset(view.key)
+            and (not isinstance(view, ModelView) or view.name in self.pins)
+        ]
+        self.names = kind.feature_names()
         self._open_layer = open_layer
         self._layer: Layer | None = None
         self._failing: dict[str, str] = {}
@@ -110,7 +117,8 @@ class Live:
         """
         named = {n for n, row in enumerate(rows) if self.shape and isinstance(row, self.shape)}
         if not named and not self.views:
-            return Joined(rows, self.task.batch(rows), [NOTHING] * len(rows))
+            batch = self.task.complete(self.task.batch(rows))
+            return Joined(rows, batch, [NOTHING] * len(rows))
         at = datetime.now(UTC)
         views = [*([self.task.inputs] * bool(named)), *self.views]
         keys = _keys(rows, views, less=self.columns if named else ())
@@ -146,7 +154,7 @@ class Live:
             for name, column in own.columns.items():
                 features[self.names[view.name][name]] = column[mask]
             features[f"{view.name}_missing"] = own.missing[mask]
-        return {**features, **self.task.batch(inputs)}
+        return self.task.complete({**features, **self.task.batch(inputs)})
 
     def _told(self, looked: Mapping[str, Looked], number: int, *, sent: bool) -> Statuses:
         """What a caller hears of a row: nothing of the view whose columns it sent itself."""

@@ -194,10 +194,11 @@ class Task(ABC, Generic[C, I, O]):
             if name not in batch and not field.is_required()
         }
         unknown: dict[str, Any] = {}
-        names = cls.feature_names()
         for view in (*cls.features, *cls.live):
-            for name, column in view.absent(rows).items():
-                unknown[names[view.name].get(name, name)] = column
+            if f"{view.name}_missing" not in batch:
+                names = cls.feature_names()[view.name]
+                for name, column in view.absent(rows).items():
+                    unknown[names.get(name, name)] = column
         return {**unknown, **batch, **missing}
 
     @classmethod
