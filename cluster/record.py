@@ -1,6 +1,5 @@
 """Spell out for the request log what was asked and looked up, without what callers wrote."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from cluster.features.drift import Statistics, measured
+from cluster.features.spelling import spelled
 from cluster.features.view import View
 from cluster.live import Joined, Looked
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-LONG = 200  # characters or elements; of what is longer a digest is kept
 
 
 class Recorder:
@@ -71,21 +70,3 @@ class Recorder:
 
 def _has_key(view: View, joined: Joined, number: int) -> bool:
     return all(joined.keys[name][number] for name in view.key)
-
-
-def spelled(value: Any) -> Any:
-    """A value as JSON: itself, or a digest where it is long. Equal values give equal JSON."""
-    if isinstance(value, np.ndarray):
-        content = np.ascontiguousarray(value)
-        return _digest(f"{content.dtype}{content.shape}".encode() + content.tobytes())
-    if isinstance(value, np.datetime64):
-        return str(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, str | list | tuple) and len(value) > LONG:
-        return _digest(repr(value).encode(errors="surrogatepass"))
-    return value
-
-
-def _digest(content: bytes) -> dict[str, str]:
-    return {"sha256": hashlib.sha256(content).hexdigest()[:32]}
