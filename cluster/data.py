@@ -43,6 +43,7 @@ class Plan:
         histories: the stored rows that features are made from, by the name of the stored view.
         inputs: what computed features are made from.
         tables: views that are read whole beside them, and their rows.
+        live: views that are looked up when the model is asked; no row of them is read here.
     """
 
     view: View
@@ -53,6 +54,7 @@ class Plan:
     histories: Mapping[str, Snapshot] = field(default_factory=dict)
     inputs: Inputs | None = None
     tables: tuple[tuple[View, Snapshot], ...] = ()
+    live: tuple[View, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -71,7 +73,8 @@ class Plan:
         told: dict[str, dict[str, Any]] = {
             name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
         }
-        for view in (self.view, *self.features, *(view for view, _ in self.tables)):
+        whole = (view for view, _ in self.tables)
+        for view in (self.view, *self.features, *whole, *self.live):
             if isinstance(view, ModelView):
                 stored = told.pop(view.rows_of.name, {})
                 told[view.name] = {**stored, **told.get(view.name, {}), "release": view.release}
@@ -107,6 +110,12 @@ class Plan:
         import ray.train  # noqa: PLC0415 - resident rows need no Ray
 
         return Streamed(ray.train.get_dataset_shard(TRAIN), self, len(mine))
+
+    def sample(self, part: str, count: int) -> Batch:
+        """At most so many rows of a part, spread evenly over it, with their features."""
+        mine = np.flatnonzero(self.parts == part)
+        places = np.linspace(0, len(mine), min(count, len(mine)), endpoint=False)
+        return self._read(mine[places.astype(np.int64)])
 
     def datasets(self) -> "dict[str, ray.data.Dataset]":
         """The training rows as a Ray Data set that reads file by file; none if resident."""
@@ -184,7 +193,8 @@ def plan(
     histories = {source.name: store.head(source) for source in stored}
     read = filter(None, map(resolve, task.tables))
     tables = tuple((table, store.head(_rows_of(table))) for table in read)
-    made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables)
+    live = tuple(filter(None, map(resolve, task.live)))
+    made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables, live)
     for part in (TRAIN, TEST):
         if not made.counts[part]:
             raise InvalidInput(
