@@ -1,7 +1,7 @@
 """Bring the rows of a part to a worker: into memory where they fit, as a stream where not."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from cluster.batch import Batch, take, without
 from cluster.errors import InvalidInput, NotEnough
+from cluster.features.held import Inputs, among, history_of, leaves
+from cluster.features.history import History, Kept, Stored
 from cluster.features.join import join
 from cluster.features.snapshot import Snapshot
 from cluster.features.store import Store
@@ -36,7 +38,9 @@ class Plan:
         snapshot: the rows that count, fixed for the whole run.
         split: decides the parts where the source does not.
         resident: whether each worker holds its rows in memory.
-        features: views whose columns are joined to every row, and their rows.
+        features: views whose columns are joined to every row.
+        histories: the stored rows that features are made from, by the name of the stored view.
+        inputs: what computed features are made from.
         tables: views that are read whole beside them, and their rows.
     """
 
@@ -44,7 +48,9 @@ class Plan:
     snapshot: Snapshot
     split: Split
     resident: bool
-    features: tuple[tuple[View, Snapshot], ...] = ()
+    features: tuple[View, ...] = ()
+    histories: Mapping[str, Snapshot] = field(default_factory=dict)
+    inputs: Inputs | None = None
     tables: tuple[tuple[View, Snapshot], ...] = ()
 
     @property
@@ -55,8 +61,9 @@ class Plan:
     @property
     def views(self) -> dict[str, dict[str, Any]]:
         """What the manifest keeps of the data."""
-        snapshots = [(self.view, self.snapshot), *self.features, *self.tables]
-        return {view.name: {"commit": s.commit, "rows": s.rows} for view, s in snapshots}
+        read = {view.name: snapshot for view, snapshot in self.tables}
+        snapshots = {self.view.name: self.snapshot, **self.histories, **read}
+        return {name: {"commit": s.commit, "rows": s.rows} for name, s in snapshots.items()}
 
     @cached_property
     def keys(self) -> Batch:
@@ -119,27 +126,28 @@ class Plan:
 
     def joined(self, rows: Batch) -> Batch:
         """Rows with the columns of the features beside them."""
-        for (view, _), known in zip(self.features, self._known, strict=True):
-            rows = join(rows, view, known)
-        return rows
+        return join(rows, self.features, self._history, inputs=self.inputs)
 
     def whole(self) -> dict[str, Batch]:
         """The newest row of every key of each table, by the view's name."""
         return {view.name: _newest(view, s) for view, s in self.tables if s.rows}
 
     @cached_property
-    def _known(self) -> list[Batch | None]:
-        """The rows of each feature; None where there are none."""
-        return [s.read(view) if s.rows else None for view, s in self.features]
+    def _history(self) -> History:
+        """The rows that features are made from, read once."""
+        return Kept(Stored(lambda view: self.histories[view.name]))
 
 
-def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
+def plan(
+    task: type[AnyTask], store: Store, *, memory_share: float, inputs: Inputs | None = None
+) -> Plan:
     """Decide which stored rows a task learns from and how they are read.
 
     Args:
         task: what it learns from, and how that is split.
         store: where the rows are.
         memory_share: the share of the free memory that rows may take; 0 streams always.
+        inputs: what computed features are made from.
 
     Raises:
         InvalidInput: there is nothing to learn from, or nothing to measure with.
@@ -152,9 +160,11 @@ def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
             hint=f"Ingest some: python -m services ingest {view.name} PATH",
         )
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
-    features = tuple((feature, store.head(feature)) for feature in task.features)
+    features = tuple(task.features)
+    stored = [history_of(leaf)[0] for leaf in leaves(features, inputs or among(features))]
+    histories = {source.name: store.head(source) for source in stored}
     tables = tuple((table, store.head(table)) for table in task.tables)
-    made = Plan(view, snapshot, task.split, resident, features, tables)
+    made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables)
     for part in (TRAIN, TEST):
         if not made.counts[part]:
             raise InvalidInput(

@@ -76,7 +76,8 @@ def publish(path: Path, data: bytes) -> None:
             os.link(staged, path)  # unlike a rename, it fails where the name is taken
     finally:
         staged.unlink(missing_ok=True)
-    sync(path.parent)
+    with told(path):
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -186,14 +186,16 @@ class Task(ABC, Generic[C, I, O]):
 
     @classmethod
     def complete(cls, batch: Batch) -> Batch:
-        """The batch with the options that it does not have, at their defaults."""
+        """The batch with what it does not have: options at their defaults, features as missing."""
         rows = length(batch)
         missing = {
             name: _column([field.get_default(call_default_factory=True)] * rows, field.annotation)
             for name, field in cls.Input.model_fields.items()
             if name not in batch and not field.is_required()
         }
-        return {**batch, **missing}
+        unknown = [view.absent(rows) for view in (*cls.features, *cls.live)]
+        features = {name: column for view in unknown for name, column in view.items()}
+        return {**features, **batch, **missing}
 
 
 def _column(values: list[Any], annotation: object) -> Any:

@@ -267,5 +267,12 @@ def _joined(parts: Sequence[Prediction]) -> Prediction | None:
         return None
     # while a new version is rolled out, chunks may meet both: then it says "3,4"
     versions = dict.fromkeys(part.version for part in parts)
-    outputs = [output for part in parts for output in part.outputs]
-    return parts[0].model_copy(update={"version": ",".join(versions), "outputs": outputs})
+    update = {
+        "version": ",".join(versions),
+        "outputs": [output for part in parts for output in part.outputs],
+        "degraded": any(part.degraded for part in parts),
+    }
+    if any(part.features for part in parts):
+        looked = [part.features or [{}] * len(part.outputs) for part in parts]
+        update["features"] = [statuses for part in looked for statuses in part]
+    return parts[0].model_copy(update=update)

@@ -15,6 +15,10 @@ Schema: TypeAlias = dict[str, JsonValue]
 State: TypeAlias = Literal["ready", "starting", "stopped", "failed"]
 
 
+Status: TypeAlias = Literal["present", "missing", "stale"]
+"""What came of a look-up: a value that holds, none, or one that is older than it may be."""
+
+
 class Output(BaseModel):
     """What a model says about one input: the fields that the task declares, whatever they are.
 
@@ -50,11 +54,23 @@ class PredictRequest(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The answer to a ``PredictRequest``: one output per input, in the same order."""
+    """The answer to a ``PredictRequest``: one output per input, in the same order.
+
+    Attributes:
+        model: the task.
+        version: which version of it answered.
+        outputs: what it says of each input.
+        features: for each input what came of every view that the service looked up for it; empty
+            where it looked up none.
+        degraded: whether a view could not be asked, so that its values count as missing.
+        request_id: what to look for in the server's log.
+    """
 
     model: str
     version: str
     outputs: list[Output]
+    features: list[dict[str, Status]] = Field(default_factory=list)
+    degraded: bool = False
     request_id: str = ""
 
 

@@ -1,13 +1,14 @@
 """Describe capabilities to people and programs: discovery entries and OpenAPI."""
 
 import base64
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from cluster.features.pictures import encode
+from cluster.keys import input_schema, keys_of, shapes_of
 from cluster.model import AnyTask
 from cluster.registry import Manifest
 from lepton import __version__
@@ -24,6 +25,7 @@ from lepton.wire import (
     PushRequest,
     Readiness,
     State,
+    Status,
     TaskInfo,
     TaskList,
     ViewList,
@@ -69,7 +71,7 @@ def task_info(task: type[AnyTask], state: State, manifest: Manifest | None) -> T
         version=str(manifest.version) if manifest else None,
         state=state,
         metric=Metric(name=manifest.objective, value=manifest.score) if manifest else None,
-        input=task.Input.model_json_schema(),
+        input=input_schema(task),
         output=task.Output.model_json_schema(),
     )
 
@@ -162,7 +164,12 @@ def _post(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
         "properties": {
             "model": {"const": name},
             "version": {"type": "string"},
-            "outputs": {"type": "array", "items": _placed(task, "Output", schemas)},
+            "outputs": {"type": "array", "items": _placed(task, "Output", schemas, task.Output)},
+            "features": _statuses(task),
+            "degraded": {
+                "const": True,
+                "description": "A view could not be asked; its values count as missing.",
+            },
             "request_id": {"type": "string"},
         },
         "required": ["model", "version", "outputs", "request_id"],
@@ -193,7 +200,11 @@ def _options(task: type[AnyTask]) -> list[dict[str, Any]]:
 
 def _bodies(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
     """Each form that a request may have, by its media type."""
-    item = _placed(task, "Input", schemas)
+    forms = [
+        _placed(task, name, schemas, shape)
+        for name, shape in zip(("Input", "Keys"), shapes_of(task), strict=False)
+    ]
+    item = forms[0] if len(forms) == 1 else {"oneOf": forms}
     most = task.serving.max_rows
     inputs = {"type": "array", "items": item, "minItems": 1, "maxItems": most}
     bodies: dict[str, Any] = {
@@ -211,14 +222,22 @@ def _template(task: type[AnyTask]) -> str:
     return f"#/components/schemas/{task.name()}.{{model}}"
 
 
+def _statuses(task: type[AnyTask]) -> dict[str, Any]:
+    """What came of the look-ups for each input; it stands where anything was looked up."""
+    views = {view.name for view in (*task.features, *task.live)}
+    views |= {task.inputs.name} if keys_of(task) else set()
+    word = {"enum": list(get_args(Status))}
+    one = {"type": "object", "properties": dict.fromkeys(sorted(views), word)}
+    return {"type": "array", "items": {**one, "additionalProperties": False}}
+
+
 def _placed(
-    task: type[AnyTask], kind: Literal["Input", "Output"], schemas: dict[str, Any]
+    task: type[AnyTask], name: str, schemas: dict[str, Any], model: type[BaseModel]
 ) -> dict[str, str]:
     """Put the schema of a type, and of the types in it, among `schemas`; the reference to it."""
     template = _template(task)
-    model: type[BaseModel] = getattr(task, kind)
     schema = model.model_json_schema(ref_template=template)
     for inner, definition in schema.pop("$defs", {}).items():
         schemas[f"{task.name()}.{inner}"] = definition
-    schemas[f"{task.name()}.{kind}"] = schema
-    return {"$ref": template.format(model=kind)}
+    schemas[f"{task.name()}.{name}"] = schema
+    return {"$ref": template.format(model=name)}

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,7 @@ def deploy(task: str, reference: str) -> str:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.deploy(capability, version, here, build_app)
+    serve.deploy(capability, version, here, build_app, partial(catalog.layer, here))
     url = here.url + path_of(task)
     if (found := _settled(task, url, wanted=version)) != version:
         answers = f"version {found} answers" if found else "nothing answers"

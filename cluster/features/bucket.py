@@ -12,7 +12,7 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow import fs
 
-from cluster.durable import make_folder, names_in, new_file, publish, remove, sync
+from cluster.durable import make_folder, names_in, new_file, publish, remove, sync, told
 from cluster.errors import Conflict, InvalidInput, Unavailable
 from cluster.writers import writing
 
@@ -108,7 +108,8 @@ class LocalBucket:
     def settle(self, names: Iterable[str]) -> None:
         """Makes the names of objects durable."""
         for folder in {(self.root / name).parent for name in names}:
-            sync(folder)
+            with told(folder):
+                sync(folder)
 
     def publish(self, name: str, data: bytes) -> None:
         """Makes an object appear whole and durable at once."""

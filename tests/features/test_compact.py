@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cluster.errors import NotFound
 from cluster.features import compact
-from cluster.features.commits import WHOLE
+from cluster.features.commits import WHOLE, Commit
 from cluster.features.ledger import Ledger
 from cluster.features.snapshot import Snapshot
 from cluster.features.store import Store
@@ -152,7 +152,7 @@ def test_thousands_of_commits_are_one_object_to_read(tmp_path: Path) -> None:
         store.snapshot(shelf, 3)
 
 
-def _committed(store: Store, turn: int) -> tuple[str, object]:
+def _committed(store: Store, turn: int) -> tuple[str, Commit]:
     stage = store._begun(shelf, None, lambda: None)
     stage.add(batch({(f"k{turn}", 1): ("x", 1.0)}))
     stage.flush()
