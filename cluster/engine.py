@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from os import pathsep
+from os.path import realpath
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -93,7 +94,7 @@ def up(
             f"RAY_ADDRESS names a cluster that runs already: {settings.ray_address}.",
             hint="Use it as it is, or unset RAY_ADDRESS to start one on this machine.",
         )
-    host.private_folder(settings.home)
+    host.private_folder(Path(realpath(settings.home)))  # a link to a folder of ours will do
     with host.lock(settings.home / "engine.lock"):
         if engine := _read(settings):
             if _answers_in_time(engine):
@@ -354,7 +355,7 @@ def _resources(engine: Engine) -> dict[str, Any]:
 
 def _run_folder(settings: Settings) -> Path:
     # not under home, nor TMPDIR: the path of a Unix socket must fit in 107 bytes
-    name = hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]
+    name = hashlib.sha256(realpath(settings.home).encode()).hexdigest()[:8]
     return Path("/tmp") / f"lepton-{name}"  # noqa: S108 - private_folder checks who owns it
 
 
