@@ -265,10 +265,10 @@ class Overview:
 
 
 def status() -> Overview:
-    """What runs here and what it serves."""
+    """What runs here, or on the cluster that RAY_ADDRESS names, and what it serves."""
     here = settings()
     found = engine.status(here)
-    if found.engine is None:
+    if found.engine is None and not found.address:
         return Overview(found, [], {})
     from cluster import serve  # noqa: PLC0415 - imports ray
 

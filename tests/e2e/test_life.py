@@ -282,6 +282,23 @@ def test_status_and_logs_say_what_runs(served: dict[str, Manifest]) -> None:
     assert len(all_of_serve.stdout.splitlines()) == 3
 
 
+def test_status_of_a_cluster_that_ray_address_names_says_what_runs_there(
+    served: dict[str, Manifest], engine: Engine, tmp_path: Path
+) -> None:
+    told = run(
+        [sys.executable, "-m", "services", "status"],
+        LEPTON_HOME=str(tmp_path),
+        RAY_ADDRESS=engine.address,
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=str(engine.token_file),
+    )
+    assert told.stdout.startswith(f"Ray runs at {engine.address}, which RAY_ADDRESS names: ")
+    assert "of 2 CPUs taken" in told.stdout
+    for name in (*NAMES, "door"):
+        (line,) = [line for line in told.stdout.splitlines() if f" {name} " in line]
+        assert " ready " in line
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_replica_maps_no_torch(name: str, served: dict[str, Manifest], engine: Engine) -> None:
     (replica,) = replicas(engine, name)
