@@ -14,7 +14,7 @@ LeptonError               500
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 
@@ -28,6 +28,7 @@ class LeptonError(Exception):
         limit: the bound that was broken, if there is one.
         actual: the value that broke it.
         retry_after_s: seconds after which the same request may succeed.
+        parts: the errors that this one sums up, where they can be told apart.
     """
 
     status: ClassVar[int] = 500
@@ -43,6 +44,7 @@ class LeptonError(Exception):
         limit: float | None = None,
         actual: float | None = None,
         retry_after_s: float | None = None,
+        parts: "Sequence[LeptonError]" = (),
     ) -> None:
         super().__init__(f"{message} {hint}".strip())
         self.message = message
@@ -51,6 +53,7 @@ class LeptonError(Exception):
         self.limit = limit
         self.actual = actual
         self.retry_after_s = retry_after_s
+        self.parts = tuple(parts)
 
 
 class InvalidInput(LeptonError, ValueError):

@@ -183,7 +183,8 @@ def answer(recipe: Recipe, run: Run) -> str:
         if recipe.workers > 1:
             raise
         if isinstance(error, LeptonError):
-            return json.dumps({"refused": {"code": error.code, **vars(error)}}, default=float)
+            said = {"code": error.code, **vars(error), "parts": ()}  # the sum of them says enough
+            return json.dumps({"refused": said}, default=float)
         return json.dumps({"failed": traceback.format_exc()})
     return manifest.model_dump_json() if manifest else ""
 

@@ -9,7 +9,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import httpx
 
-from lepton._core import Call, Core, Network, Settings, Start
+from lepton._core import Call, Core, Network, Settings, Start, finish
+from lepton._features import FeatureCalls, Features
 from lepton._inputs import Row
 from lepton._retry import Backoff
 from lepton.wire import Health, Prediction, Readiness, TaskInfo
@@ -99,6 +100,7 @@ class Client(_Connection[httpx.BaseTransport]):
         with Client() as client:
             client.vision.classify(image="shoe.png", top_k=3).label
             client.nlp.classify(text=["a wonderful film", "too long"])[1].label
+            client.features.lookup("items", {"item_id": "42"})[0]["items"].values
 
     The arguments are the task's input fields; the first of them may go without its name:
     ``client.vision.classify("shoe.png")``. A list, for a field that the task does not declare as
@@ -113,7 +115,7 @@ class Client(_Connection[httpx.BaseTransport]):
         # Any, because the arguments decide whether one output comes back or a list of them
         if domain.startswith("_"):
             raise AttributeError(domain)
-        return Domain(domain, lambda task, *given: _finish(self._core.call(task, *given)))
+        return Domain(domain, lambda task, *given: finish(self._core.call(task, *given)))
 
     def __enter__(self) -> Self:
         return self
@@ -123,23 +125,28 @@ class Client(_Connection[httpx.BaseTransport]):
 
     def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
         """Predict for rows of input fields, and say which version of which model answered."""
-        return _finish(self._core.predict(task, inputs))
+        return finish(self._core.predict(task, inputs))
+
+    @property
+    def features(self) -> Features:
+        """The feature layer: look up, push, find the nearest."""
+        return Features(FeatureCalls(self._core))
 
     def tasks(self) -> list[TaskInfo]:
         """Every task there is."""
-        return _finish(self._core.tasks())
+        return finish(self._core.tasks())
 
     def task(self, name: str) -> TaskInfo:
         """One task: its state, version, metric and schemas."""
-        return _finish(self._core.task(name))
+        return finish(self._core.task(name))
 
     def health(self) -> Health:
         """Whether the server answers; asked once, with no retries."""
-        return _finish(self._core.health())
+        return finish(self._core.health())
 
     def ready(self) -> Readiness:
         """Whether every task is up; asked once, with no retries."""
-        return _finish(self._core.ready())
+        return finish(self._core.ready())
 
     def close(self) -> None:
         """Close the connections."""
@@ -173,6 +180,11 @@ class AsyncClient(_Connection[httpx.AsyncBaseTransport]):
     async def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
         """Predict for rows of input fields, and say which version of which model answered."""
         return await self._core.predict(task, inputs)
+
+    @property
+    def features(self) -> FeatureCalls:
+        """The feature layer, as ``Client.features``, awaited."""
+        return FeatureCalls(self._core)
 
     async def tasks(self) -> list[TaskInfo]:
         """Every task there is."""
@@ -218,7 +230,7 @@ class _Waiting:
 
     async def gather(self, starts: Sequence[Start[T]]) -> list[T]:
         def run(start: Start[T]) -> T:
-            return _finish(start())
+            return finish(start())
 
         if len(starts) <= 1:
             return [run(start) for start in starts]
@@ -270,13 +282,3 @@ class _Awaiting:
 
     async def close(self) -> None:
         await self._http.aclose()
-
-
-def _finish(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    raise AssertionError("A coroutine of the waiting network suspended.")

@@ -13,7 +13,8 @@ import httpx
 from cluster import engine
 from cluster.data import Plan, plan
 from cluster.errors import Conflict, NotFound, Unavailable
-from cluster.features.store import Store
+from cluster.features.modelview import ModelView
+from cluster.features.view import View
 from cluster.model import AnyTask, Model
 from cluster.registry import Manifest, Registry
 from cluster.run import Progress
@@ -47,9 +48,24 @@ class Training:
 
 
 def plan_of(task: type[AnyTask]) -> Plan:
-    """Which stored rows the task learns from and is measured on."""
-    store = Store(settings().home / "features")
-    return plan(task, store, memory_share=settings().memory_share)
+    """Which stored rows the task learns from and is measured on.
+
+    A model view whose model was never trained has no rows, and so is left out.
+    """
+    layer = catalog.layer(settings())
+
+    def resolve(view: View) -> View | None:
+        if isinstance(view, ModelView) and not layer.models.trained(view):
+            return None
+        return layer.resolved(view)
+
+    return plan(
+        task,
+        layer.store,
+        memory_share=settings().memory_share,
+        inputs=layer.graph.inputs,
+        resolve=resolve,
+    )
 
 
 def train(wanted: Training, on_progress: Progress) -> Manifest:
@@ -68,6 +84,8 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     from cluster import train as training  # noqa: PLC0415 - imports ray: seconds after any mistake
 
     engine.connect(here)
+    if _backfilled(task, on_progress):
+        rows = plan_of(task)
     recipe = training.Recipe(
         task,
         config,
@@ -90,6 +108,21 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
             raise KeyboardInterrupt(_stopped(recipe)) from None
         registry.point("candidate", wanted.task, manifest.version)
     return manifest
+
+
+def _backfilled(task: type[AnyTask], on_progress: Progress) -> bool:
+    """Make what the models of the task's views have not said yet; whether there was anything."""
+    from cluster.backfill import spread  # noqa: PLC0415 - imports ray
+
+    layer, made = catalog.layer(settings()), 0
+    for view in dict.fromkeys(view.name for view in (*task.features, *task.tables)):
+        found = layer.graph[view]
+        if isinstance(found, ModelView) and layer.models.trained(found):
+            fresh = layer.backfill(found, spread)
+            made += fresh
+            if fresh:
+                on_progress(f"{view}: {fresh:,} rows made by {found.model}.")
+    return bool(made)
 
 
 def _stopped(recipe: "training.Recipe") -> str:
@@ -171,7 +204,7 @@ def deploy(task: str, reference: str) -> str:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.deploy(capability, version, here, build_app)
+    serve.deploy(capability, version, here, build_app, partial(catalog.layer, here))
     url = here.url + path_of(task)
     if (found := _settled(task, url, wanted=version)) != version:
         answers = f"version {found} answers" if found else "no version answers"
@@ -245,14 +278,14 @@ def _open_door(here: Settings) -> None:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.open_door(partial(_door, here.home))
+    serve.open_door(partial(_door, here))
 
 
-def _door(home: Path) -> Any:
+def _door(here: Settings) -> Any:
     """The application at "/", made in its replica."""
     from services import door  # noqa: PLC0415 - the replica's business
 
-    return door.build(home, states)
+    return door.build(here.home, states, lambda: catalog.layer(here))
 
 
 def states() -> dict[str, State]:

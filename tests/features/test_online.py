@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cluster.batch import Batch, objects
 from cluster.errors import Conflict, Corrupt, NotFound, Unavailable
 from cluster.features.column import Number, times
+from cluster.features.history import Stored
 from cluster.features.images import labelled_images
 from cluster.features.interactions import interactions, items
 from cluster.features.join import join
@@ -61,7 +62,7 @@ def test_it_is_a_join_as_of_now_whatever_was_written_when(
         looked_up = dict(found.lookup([shelf], asked))
         moments = looked_up.pop("shelf_time")
         late = {**asked, "event_time": times([10**17] * len(asked["id"]))}
-        joined = dict(join(late, shelf, store.snapshot("shelf").read(shelf)))
+        joined = dict(join(late, [shelf], Stored(store.head)))
         del joined["event_time"]
         assert_same(looked_up, joined)
         newest = {key: max(d for w in rows for k, d in w if k == key) for w in rows for key, _ in w}

@@ -1,0 +1,197 @@
+"""Say where a join finds the rows of a view: in a store, in files, or in memory."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster.batch import Batch
+from cluster.errors import Conflict, nearest
+from cluster.features.column import Time
+from cluster.features.snapshot import Snapshot
+from cluster.features.view import View
+
+CREATED = "created"
+PIECE_ROWS = 131_072
+Piece = Callable[[], Iterator[pa.Table]]
+"""Reads a part of a view's rows, some at a time."""
+
+
+class History(Protocol):
+    """All that was ever known of some views, in the order in which it came."""
+
+    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
+        """All rows of a stored view.
+
+        Args:
+            view: whose rows.
+            columns: which of its columns, key and `event_time` among them; `created` comes too
+                where it is known.
+        """
+
+    def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:
+        """The same in parts that together may be larger than memory."""
+
+    def size_bytes(self, view: View, columns: Sequence[str]) -> int:
+        """About how much memory all of it would take."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The rows of some snapshots.
+
+    Args:
+        snapshots: gives those of a stored view; one that nothing was written to is empty.
+    """
+
+    snapshots: Callable[[View], Snapshot]
+
+    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
+        """All rows, every byte of them checked."""
+        snapshot = self._checked(view, columns)
+        return framed(view, snapshot.table([*columns, CREATED]) if snapshot.rows else None, columns)
+
+    def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:
+        """A part for each data file."""
+        snapshot = self._checked(view, columns)
+        return [_Read(path, (*columns, CREATED)) for path in snapshot.paths]
+
+    def size_bytes(self, view: View, columns: Sequence[str]) -> int:
+        """What the snapshot says of the whole view."""
+        del columns
+        return self.snapshots(view).size_bytes
+
+    def _checked(self, view: View, columns: Sequence[str]) -> Snapshot:
+        wanted = view.only(*(name for name in view.columns if name in columns))
+        return self.snapshots(view).seen(wanted)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Rows in Parquet files of any making.
+
+    Args:
+        paths: the files of each view, by its name, in the order in which their rows came. They
+            have the view's columns by their names, `event_time` with a zone, and `created` or not.
+    """
+
+    paths: Mapping[str, Sequence[Path]]
+
+    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
+        """All rows."""
+        frames = [
+            pl.read_parquet(path, columns=_there(view, path, columns))
+            for path in self.paths[view.name]
+        ]
+        return pl.concat(frames) if frames else framed(view, None, columns)
+
+    def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:
+        """A part for each file."""
+        return [_Read(path, tuple(_there(view, path, columns))) for path in self.paths[view.name]]
+
+    def size_bytes(self, view: View, columns: Sequence[str]) -> int:
+        """What the files' own notes say of the columns, and what strings take beside."""
+        return sum(_size(path, _there(view, path, columns)) for path in self.paths[view.name])
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Rows of another history, each view's read once and then held in memory.
+
+    Args:
+        history: where they come from.
+    """
+
+    history: History
+    _frames: dict[str, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
+
+    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows as they were when they were first asked for."""
+        wanted = [*columns, CREATED]
+        frame = self._frames.get(view.name)
+        if frame is None or not set(columns) <= set(frame.columns):
+            frame = self._frames[view.name] = self.history.frame(view, columns)
+        return frame.select([name for name in wanted if name in frame.columns])
+
+    def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:
+        """Those of the other."""
+        return self.history.pieces(view, columns)
+
+    def size_bytes(self, view: View, columns: Sequence[str]) -> int:
+        """That of the other."""
+        return self.history.size_bytes(view, columns)
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Rows that are there already, in the order in which they came.
+
+    Args:
+        rows: of each view, by its name.
+    """
+
+    rows: Mapping[str, Batch]
+
+    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows that there are; none of a view that is not named."""
+        rows = self.rows.get(view.name)
+        if rows is None:
+            return framed(view, None, columns)
+        kinds = {**view.schema, CREATED: Time()}
+        names = [*columns, CREATED] if CREATED in rows else columns
+        return framed(view, pa.table({n: kinds[n].pack(rows[n]) for n in names}), columns)
+
+    def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:
+        """One part."""
+        return [lambda: iter([self.frame(view, columns).to_arrow()])]
+
+    def size_bytes(self, view: View, columns: Sequence[str]) -> int:
+        """What they take as a frame."""
+        return int(self.frame(view, columns).estimated_size())
+
+
+def framed(view: View, table: pa.Table | None, columns: Sequence[str]) -> pl.DataFrame:
+    """Rows of a view as a frame; a frame of the right types where there are none."""
+    kinds: dict[str, Any] = {name: view.schema[name].arrow for name in columns}
+    if table is None:
+        table = pa.schema({**kinds, CREATED: Time.arrow}).empty_table()
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Reads some columns of a Parquet file, some rows at a time; it can be sent to a worker."""
+
+    path: Path
+    columns: tuple[str, ...]
+
+    def __call__(self) -> Iterator[pa.Table]:
+        with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(PIECE_ROWS, columns=list(self.columns)):
+                yield pa.Table.from_batches([batch])
+
+
+def _there(view: View, path: Path, columns: Sequence[str]) -> list[str]:
+    """The columns that are read of a file."""
+    found = pq.read_schema(path).names
+    for name in columns:
+        if name not in found:
+            raise Conflict(
+                f"{path} has no column {name!r}, which view {view.name!r} declares.",
+                hint=nearest(name, found),
+            )
+    return [*columns, *({CREATED} & set(found))]
+
+
+def _size(path: Path, columns: Sequence[str]) -> int:
+    metadata = pq.read_metadata(path)
+    wanted = set(columns)
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    chunks = (group.column(n) for group in groups for n in range(group.num_columns))
+    noted = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema in wanted)
+    # a string that Parquet keeps once for many rows takes a view of 16 bytes a row in a frame
+    return int(noted + 16 * metadata.num_rows * len(columns))
