@@ -365,6 +365,21 @@ def test_ray_answers_only_who_has_the_token(running: engine.Engine) -> None:
 
 
 @pytest.mark.ray
+def test_a_token_that_was_changed_is_told_and_no_reason_to_end_ray(
+    chosen: Settings, running: engine.Engine
+) -> None:
+    token = running.token_file.read_text()
+    running.token_file.write_text("0" * 64)
+    try:
+        for ask in (engine.up, engine.status):
+            with pytest.raises(Conflict, match=rf"refuses the token in {running.token_file}\. One"):
+                ask(chosen)
+    finally:
+        running.token_file.write_text(token)
+    assert host.born(running.pid) == running.born
+
+
+@pytest.mark.ray
 def test_status_tells_what_runs_and_what_room_is_left(
     chosen: Settings, running: engine.Engine
 ) -> None:
