@@ -1,6 +1,6 @@
 """Bring the rows of a part to a worker: into memory where they fit, as a stream where not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from cluster.errors import InvalidInput, NotEnough
 from cluster.features.held import Inputs, among, history_of, leaves
 from cluster.features.history import History, Kept, Stored
 from cluster.features.join import join
+from cluster.features.modelview import ModelView
 from cluster.features.snapshot import Snapshot
 from cluster.features.store import Store
 from cluster.features.view import View
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import ray.data
 
 SHUFFLE_ROWS = 8_192
+PIECE_ROWS = 1_024  # as many rows at a time a stream hands on: of pictures these are some MB
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,22 @@ class Plan:
 
     @property
     def views(self) -> dict[str, dict[str, Any]]:
-        """What the manifest keeps of the data."""
-        read = {view.name: snapshot for view, snapshot in self.tables}
-        snapshots = {self.view.name: self.snapshot, **self.histories, **read}
-        return {name: {"commit": s.commit, "rows": s.rows} for name, s in snapshots.items()}
+        """What the manifest keeps of the data, by the name of each view that was read.
+
+        Its rows and commit where rows of it are stored, the version of its definition, and of a
+        model view the release of its model.
+        """
+        tables = {view.name: snapshot for view, snapshot in self.tables}
+        held = {self.view.name: self.snapshot, **self.histories, **tables}
+        told: dict[str, dict[str, Any]] = {
+            name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
+        }
+        for view in (self.view, *self.features, *(view for view, _ in self.tables)):
+            if isinstance(view, ModelView):
+                stored = told.pop(view.rows_of.name, {})
+                told[view.name] = {**stored, **told.get(view.name, {}), "release": view.release}
+            told.setdefault(view.name, {})["version"] = view.version
+        return told
 
     @cached_property
     def keys(self) -> Batch:
@@ -95,22 +109,28 @@ class Plan:
         return Streamed(ray.train.get_dataset_shard(TRAIN), self, len(mine))
 
     def datasets(self) -> "dict[str, ray.data.Dataset]":
-        """The training rows as a Ray Data set that reads Parquet in pieces; none if resident."""
+        """The training rows as a Ray Data set that reads file by file; none if resident."""
         if self.resident:
             return {}
         import ray.data  # noqa: PLC0415 - resident rows need no Ray
 
         names = [*self.view.key, "event_time"]
         kept = ray.put(np.sort(draw(take(self.keys, self.parts == TRAIN), names)))
-        view = self.view
+        view, snapshot = self.view, self.snapshot
+        files = snapshot.files
+        snapshot.superseded  # noqa: B018 - looked up once, here, and sent along
 
-        def of_part(table: pa.Table) -> pa.Table:
-            drawn = draw(view.unpack(table.select(names)), names)
-            return table.filter(pa.array(np.isin(drawn, ray.get(kept))))
+        def of_part(numbers: pa.Table) -> Iterator[pa.Table]:
+            for number in numbers["id"].to_pylist():
+                table = snapshot.rows_of(files[number], list(view.schema))
+                for start in range(0, table.num_rows, PIECE_ROWS):
+                    piece = table.slice(start, PIECE_ROWS)
+                    drawn = draw(view.unpack(piece.select(names)), names)
+                    yield piece.filter(pa.array(np.isin(drawn, ray.get(kept))))
 
-        files = [str(path) for path in self.snapshot.paths]
-        stored = ray.data.read_parquet(files).select_columns(list(view.schema))
-        return {TRAIN: stored.map_batches(of_part, batch_format="pyarrow")}
+        # One task a file: what others took the place of is known to the snapshot, not to Parquet.
+        numbered = ray.data.range(len(files), override_num_blocks=len(files))
+        return {TRAIN: numbered.map_batches(of_part, batch_size=1, batch_format="pyarrow")}
 
     def _read(self, numbers: NDArray[np.int64]) -> Batch:
         """The rows of those numbers, decoded after the others are dropped, with their features."""
@@ -132,7 +152,12 @@ class Plan:
 
 
 def plan(
-    task: type[AnyTask], store: Store, *, memory_share: float, inputs: Inputs | None = None
+    task: type[AnyTask],
+    store: Store,
+    *,
+    memory_share: float,
+    inputs: Inputs | None = None,
+    resolve: Callable[[View], View | None] = lambda view: view,
 ) -> Plan:
     """Decide which stored rows a task learns from and how they are read.
 
@@ -141,6 +166,7 @@ def plan(
         store: where the rows are.
         memory_share: the share of the free memory that rows may take; 0 streams always.
         inputs: what computed features are made from.
+        resolve: gives model views their version; None for one whose model was never trained.
 
     Raises:
         InvalidInput: there is nothing to learn from, or nothing to measure with.
@@ -153,10 +179,11 @@ def plan(
             hint=f"Ingest some: python -m services ingest {view.name} PATH",
         )
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
-    features = tuple(task.features)
+    features = tuple(filter(None, map(resolve, task.features)))
     stored = [history_of(leaf)[0] for leaf in leaves(features, inputs or among(features))]
     histories = {source.name: store.head(source) for source in stored}
-    tables = tuple((table, store.head(table)) for table in task.tables)
+    read = filter(None, map(resolve, task.tables))
+    tables = tuple((table, store.head(_rows_of(table))) for table in read)
     made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables)
     for part in (TRAIN, TEST):
         if not made.counts[part]:
@@ -165,6 +192,11 @@ def plan(
                 hint="Ingest more rows, or rows whose source names that part.",
             )
     return made
+
+
+def _rows_of(view: View) -> View:
+    """The view whose rows are stored: of a model view those of its version."""
+    return view.rows_of if isinstance(view, ModelView) else view
 
 
 def _newest(view: View, snapshot: Snapshot) -> Batch:

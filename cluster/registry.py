@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,8 +13,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cluster.durable import sync
 from cluster.errors import Conflict, Corrupt, NotFound, nearest
-from cluster.features.writers import writing
+from cluster.writers import writing
 
 Alias = Literal["candidate", "production", "serving"]
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
@@ -40,6 +40,7 @@ class Manifest(BaseModel):
     workers: int
     code: str
     packages: dict[str, str]
+    statistics: dict[str, dict[str, Any]] = {}
     files: dict[str, str] = {}
 
     @property
@@ -79,8 +80,8 @@ class Registry:
                 )
                 _seal(staging, manifest)
                 staging.rename(self.root / task / str(version))
-                _flush(self.root / task)
-                _flush(self.root)  # where the task's own name stands
+                sync(self.root / task)
+                sync(self.root)  # where the task's own name stands
             return manifest
 
     def tasks(self) -> list[str]:
@@ -202,9 +203,9 @@ class Registry:
         path = self.root / task / "aliases.json"
         staged = path.with_suffix(".tmp")
         staged.write_text(json.dumps(histories))
-        _flush(staged)
+        sync(staged)
         staged.rename(path)
-        _flush(path.parent)
+        sync(path.parent)
 
     @contextmanager
     def _locked(self, task: str) -> Iterator[None]:
@@ -263,8 +264,8 @@ def _seal(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_bytes(written)
     (folder / SEAL).write_text(hashlib.sha256(written).hexdigest())
     for path in sorted(folder.rglob("*"), reverse=True):
-        _flush(path)
-    _flush(folder)
+        sync(path)
+    sync(folder)
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -275,12 +276,3 @@ def _digests(folder: Path) -> dict[str, str]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

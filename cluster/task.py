@@ -84,7 +84,11 @@ class Task(ABC, Generic[C, I, O]):
         inputs: the columns that a caller sends.
         examples: the rows to learn from: inputs and truth.
         truth: the columns that `predict` never sees.
-        features: views joined to every row by key.
+        features: views joined to every row by key: as of the row's time in training, looked up
+            live when serving.
+        live: views looked up for each row when serving, and not joined in training: what a model
+            derives from its examples while it learns, and is told anew when it is asked, such as
+            a user's last items, which in a training row would hold the very item to be guessed.
         tables: views that `fit` reads whole, the newest row of each key, whether or not an example
             mentions the key: `run.table(view)`.
         split: which examples are kept to measure, where the source does not say.
@@ -102,6 +106,7 @@ class Task(ABC, Generic[C, I, O]):
     examples: ClassVar[View]
     truth: ClassVar[tuple[str, ...]]
     features: ClassVar[tuple[View, ...]] = ()
+    live: ClassVar[tuple[View, ...]] = ()
     tables: ClassVar[tuple[View, ...]] = ()
     split: ClassVar[Split] = ByKey()
     objective: ClassVar[Objective]
@@ -181,14 +186,16 @@ class Task(ABC, Generic[C, I, O]):
 
     @classmethod
     def complete(cls, batch: Batch) -> Batch:
-        """The batch with the options that it does not have, at their defaults."""
+        """The batch with what it does not have: options at their defaults, features as missing."""
         rows = length(batch)
         missing = {
             name: _column([field.get_default(call_default_factory=True)] * rows, field.annotation)
             for name, field in cls.Input.model_fields.items()
             if name not in batch and not field.is_required()
         }
-        return {**batch, **missing}
+        unknown = [view.absent(rows) for view in (*cls.features, *cls.live)]
+        features = {name: column for view in unknown for name, column in view.items()}
+        return {**features, **batch, **missing}
 
 
 def _column(values: list[Any], annotation: object) -> Any:

@@ -13,7 +13,6 @@ import numpy as np
 from cluster.batch import Arrays, Batch, length, take
 from cluster.errors import InvalidInput
 from cluster.features.column import Time
-from cluster.features.durable import make_folder, publish
 from cluster.features.naming import Repeats, fingerprints
 from cluster.features.stage import Stage
 from cluster.features.store import Store
@@ -208,11 +207,9 @@ def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject]) -> Pat
     writer.writerow(("where", "reason"))
     writer.writerows((reject.where, reject.reason) for reject in rejects)
     stage.begin()  # else another's sweep might take the file before it has its name
-    make_folder(store.rejects)
     name = f"{stage.view.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.csv"
     # Half characters of broken text are written as question marks: the file itself is UTF-8.
-    publish(store.rejects / name, text.getvalue().encode(errors="replace"))
-    return store.rejects / name
+    return store.reject(name, text.getvalue().encode(errors="replace"))
 
 
 def _too_many(

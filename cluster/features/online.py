@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.batch import Batch
+from cluster.durable import make_folder
 from cluster.errors import Conflict, Corrupt, NotFound, Unavailable
-from cluster.features.durable import make_folder
 from cluster.features.join import beside
 from cluster.features.snapshot import DataFile, Snapshot
 from cluster.features.view import View

@@ -1,70 +1,71 @@
-"""See the rows of a view as one commit left them, however many are written after."""
+"""See the rows of a view as its commits left them, however many are written after."""
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from cluster.batch import Arrays
-from cluster.errors import Conflict, Corrupt, InvalidInput, nearest
+from cluster.batch import Arrays, Batch
+from cluster.errors import InvalidInput, nearest
+from cluster.features.bucket import Bucket
 from cluster.features.column import ALWAYS, Time
+from cluster.features.datafile import DataFile, between, read_file, read_some
+from cluster.features.shape import ARRIVED, EXTRA, Shape
 from cluster.features.view import View
 
-EXTRA = {"created": Time.arrow, "digest": pa.int64()}
-"""What every row carries beside the view's schema: when it came in, and what it holds in short."""
+__all__ = ["EXTRA", "DataFile", "Snapshot", "winners"]
 
-
-@dataclass(frozen=True)
-class DataFile:
-    """One immutable Parquet file of rows.
-
-    Args:
-        name: its name in the view's `data` folder.
-        rows: how many it holds.
-        size_bytes: the memory they take once read.
-        newest: the latest event time among them.
-        sha256: of its bytes, in hexadecimal.
-    """
-
-    name: str
-    rows: int
-    size_bytes: int
-    newest: np.datetime64
-    sha256: str
+PIECE_ROWS = 500_000  # about as many rows as one of `partitions` holds
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The live rows of a view after one commit.
+    """The live rows of a view after some writes.
+
+    A row is identified by its key and event time. Of several that share both, the one with the
+    latest `created` counts; of those, the one that arrived last: by the order of commits, of the
+    files in a commit, of the rows in a file. Rows come by event time, then by arrival, and that
+    is the same however they lie in files.
 
     Args:
         view: the view's name.
-        folder: where the view's rows lie.
-        commit: its number, from 1; 0 where nothing was ever written.
-        columns: the stored columns and their Arrow types, key first.
-        files: the files that together hold exactly the live rows.
+        bucket: where all views' rows lie.
+        commit: how many writes led to it; 0 where nothing was ever written. Merging files leaves
+            it as it is, since it leaves the rows as they are.
+        shape: the stored columns, key first.
+        files: the files that together hold the live rows, and some that others took the place of.
     """
 
     view: str
-    folder: Path
+    bucket: Bucket
     commit: int
-    columns: Mapping[str, str]
+    shape: Shape
     files: tuple[DataFile, ...]
 
     @property
+    def schema(self) -> int:
+        """The version of the columns, from 1; each column that is added makes the next."""
+        return self.shape.number
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The stored columns and their Arrow types, key first."""
+        return self.shape.columns
+
+    @property
     def rows(self) -> int:
-        """How many live rows there are."""
-        return sum(file.rows for file in self.files)
+        """How many live rows there are; reads the keys of files whose days overlap."""
+        return sum(file.rows for file in self.files) - sum(map(len, self.superseded.values()))
 
     @property
     def size_bytes(self) -> int:
-        """The memory that all rows take once read."""
+        """The memory that all rows take once read, those included that others took the place of."""
         return sum(file.size_bytes for file in self.files)
 
     @property
@@ -74,12 +75,24 @@ class Snapshot:
 
     @property
     def paths(self) -> list[Path]:
-        """The Parquet files, in the order of the rows."""
+        """The Parquet files on a local folder; they may hold superseded rows: see `rows_of`.
+
+        Raises:
+            Conflict: the rows do not lie on a local folder.
+        """
         return [self.path(file) for file in self.files]
 
     def path(self, file: DataFile) -> Path:
-        """Where one of the files lies."""
-        return self.folder / "data" / file.name
+        """Where one of the files lies on a local folder."""
+        return self.bucket.path(f"{self.view}/data/{file.name}")
+
+    def seen(self, view: View) -> Self:
+        """The same rows with the columns that a view has beside them by default.
+
+        Raises:
+            Conflict: the stored columns are not the view's.
+        """
+        return replace(self, shape=self.shape.seen(view))
 
     def read(self, view: View, columns: Sequence[str] | None = None) -> Arrays:
         """All rows, in an order that is the same each time.
@@ -100,101 +113,205 @@ class Snapshot:
                 raise InvalidInput(
                     f"View {view.name!r} has no column {name!r}.", hint=nearest(name, known)
                 )
-        self.check({name: known[name].arrow for name in names})
-        return view.unpack(self.table(names))
+        seen = replace(self, shape=self.shape.seen(view.only(*(set(names) & set(view.columns)))))
+        return view.unpack(seen.table(names))
 
-    def table(self, names: Sequence[str]) -> pa.Table:
-        """Stored columns of all files as Arrow, every byte of them checked.
+    def table(
+        self,
+        names: Sequence[str],
+        since: np.datetime64 | None = None,
+        until: np.datetime64 | None = None,
+        keys: Batch | None = None,
+    ) -> pa.Table:
+        """Stored columns of the live rows as Arrow, every byte that is read checked.
+
+        Args:
+            names: of stored columns.
+            since: the earliest event time that is wanted.
+            until: the latest one.
+            keys: the key columns `[m]` of those that are wanted; by default all are.
 
         Raises:
             Corrupt: a file is damaged or gone.
         """
-        return pa.concat_tables([self.table_of(file, names) for file in self.files])
+        chosen = self._chosen(since, until)
+        parts = [self._resolved(files, names, since, until, keys) for files in overlapping(chosen)]
+        return pa.concat_tables(parts) if parts else self.shape.empty(names)
+
+    def partitions(
+        self,
+        names: Sequence[str],
+        since: np.datetime64 | None = None,
+        until: np.datetime64 | None = None,
+        keys: Batch | None = None,
+        *,
+        rows: int = PIECE_ROWS,
+    ) -> Iterator[pa.Table]:
+        """The same rows in the same order, whole days at a time; no day is parted.
+
+        Takes about the memory of so many rows, or of those of the day with the most.
+
+        Args:
+            names: of stored columns.
+            since: the earliest event time that is wanted.
+            until: the latest one.
+            keys: the key columns `[m]` of those that are wanted; by default all are.
+            rows: about how many are in one part.
+
+        Raises:
+            Corrupt: a file is damaged or gone.
+        """
+        chosen = self._chosen(since, until)
+        for begin, end in _spans(chosen, rows):
+            first = begin if since is None else max(begin, since)
+            last = end - 1 if until is None else min(end - 1, until)
+            files = [f for f in chosen if f.oldest <= last and f.newest >= first]
+            yield self._resolved(files, names, first, last, keys)
 
     def table_of(self, file: DataFile, names: Sequence[str]) -> pa.Table:
-        """Stored columns of one file as Arrow, every byte of the file checked.
+        """Stored columns of one file as Arrow, superseded rows included, every byte checked.
 
         Raises:
             Corrupt: it is damaged or gone.
         """
-        path = self.path(file)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise _damaged(path, str(error)) from None
-        if hashlib.sha256(data).hexdigest() != file.sha256:
-            raise _damaged(path, "its bytes are not those that were written")
-        with pq.ParquetFile(pa.BufferReader(data)) as source:
-            return source.read(columns=list(names))
+        wanted = list(dict.fromkeys([*names, "event_time"]))
+        return self.shape.filled(read_file(self.bucket, self.view, file, wanted), names)
 
-    def index_of(self, file: DataFile, names: Sequence[str]) -> pa.Table:
-        """The same for small columns of a large file, of which nothing else is read or checked.
+    def rows_of(self, file: DataFile, names: Sequence[str]) -> pa.Table:
+        """The same without superseded rows: those of all files together are the live rows.
 
         Raises:
-            Corrupt: a page of them is damaged, or the file gone.
+            Corrupt: it is damaged or gone.
         """
-        path = self.path(file)
-        try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as source:
-                table = source.read(columns=list(names))
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise _damaged(path, str(error)) from None
-        if table.num_rows != file.rows:
-            raise _damaged(path, f"it holds {table.num_rows} rows and not {file.rows}")
-        return table
+        table = self.table_of(file, names)
+        lost = self.superseded.get(file.name)
+        if lost is None:
+            return table
+        keep = np.ones(file.rows, dtype=bool)
+        keep[lost] = False
+        return table.filter(pa.array(keep))
 
-    def check(self, wanted: Mapping[str, pa.DataType]) -> None:
-        """Refuses a view whose columns are not those that are stored.
+    @cached_property
+    def superseded(self) -> dict[str, NDArray[np.int64]]:
+        """By file the numbers of the rows that others took the place of; reads keys alone."""
+        lost: dict[str, NDArray[np.int64]] = {}
+        for files in overlapping(self.files):
+            if len(files) == 1:
+                continue
+            index = self.index(files)
+            live = winners(index, self.shape.key).select("file", "row")
+            gone = index.join(live, on=["file", "row"], how="anti", maintain_order="left")
+            for (number,), rows in gone.group_by("file"):
+                lost[files[int(number)].name] = rows["row"].cast(pl.Int64).to_numpy()
+        return lost
 
-        Raises:
-            Conflict: a column is missing or of another type.
+    def index(self, files: Sequence[DataFile], names: Sequence[str] = ()) -> pl.DataFrame:
+        """What tells which rows count, and where they stand: numbers of the file and the row.
+
+        Args:
+            files: those to look into.
+            names: more columns that are wanted.
         """
-        for name, kind in wanted.items():
-            stored = self.columns.get(name)
-            if stored != str(kind):
-                was = f"as {stored}" if stored else "without it"
-                raise Conflict(
-                    f"View {self.view!r} was stored {was}: column {name!r} is now {kind}.",
-                    hint=f"Give the view a new name, or move {self.folder} away and ingest again.",
-                )
+        wanted = [*self.shape.key, "event_time", "created", ARRIVED, *names]
+        frames = []
+        for number, file in enumerate(files):
+            table = read_some(self.bucket, self.view, file, wanted).select(wanted)
+            frames.append(_frame(table).with_columns(file=pl.lit(number, pl.UInt32)))
+        if not frames:
+            frames = [_frame(self.shape.empty(wanted)).with_columns(file=pl.lit(0, pl.UInt32))]
+        return pl.concat(frames)
 
-    def to_json(self) -> bytes:
-        """The commit object that names the files."""
-        files = [
-            {
-                "name": file.name,
-                "rows": file.rows,
-                "size_bytes": file.size_bytes,
-                "newest": str(file.newest),
-                "sha256": file.sha256,
-            }
+    def _chosen(self, since: np.datetime64 | None, until: np.datetime64 | None) -> list[DataFile]:
+        return [
+            file
             for file in self.files
+            if (since is None or file.newest >= since) and (until is None or file.oldest <= until)
         ]
-        head = {"view": self.view, "commit": self.commit, "columns": dict(self.columns)}
-        return json.dumps({**head, "files": files}, indent=1).encode()
 
-    @classmethod
-    def from_json(cls, path: Path) -> Self:
-        """Reads a commit object back.
+    def _resolved(
+        self,
+        files: Sequence[DataFile],
+        names: Sequence[str],
+        since: np.datetime64 | None,
+        until: np.datetime64 | None,
+        keys: Batch | None,
+    ) -> pa.Table:
+        """The live rows of files whose days no other file shares, in order."""
+        identity = [*self.shape.key, "event_time", "created", ARRIVED]
+        one = len(files) == 1
+        wanted = list(dict.fromkeys([*names, "event_time", *([] if one else identity)]))
+        if keys is not None:
+            wanted = list(dict.fromkeys([*wanted, *self.shape.key]))
+        parts = []
+        for file in files:
+            table = between(read_file(self.bucket, self.view, file, wanted), since, until)
+            parts.append(_among(self.shape.filled(table, wanted), keys, self.shape.key))
+        table = pa.concat_tables(parts) if parts else self.shape.empty(wanted)
+        if not one and table.num_rows:
+            live = winners(_frame(table.select(identity)), self.shape.key)
+            order = live.sort("event_time", ARRIVED, "row")["row"]
+            table = table.take(order.to_arrow())
+        return table.select(list(names))
 
-        Raises:
-            Corrupt: it is not what was written.
-        """
-        try:
-            held: dict[str, Any] = json.loads(path.read_bytes())
-            files = tuple(
-                DataFile(**{**file, "newest": np.datetime64(file["newest"], "us")})
-                for file in held["files"]
-            )
-            return cls(held["view"], path.parent.parent, held["commit"], held["columns"], files)
-        except (ValueError, KeyError, TypeError) as error:
-            raise Corrupt(
-                f"The commit {path} is damaged: {error}.", hint="Restore it from a backup."
-            ) from None
+
+def winners(index: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Of rows that share key and event time the one that counts, in whatever order.
+
+    Args:
+        index: has the key columns, `event_time`, `created` and `arrived`; rows that share all of
+            these stand in the order in which they came.
+        key: the key columns.
+    """
+    ordered = index.sort("created", ARRIVED, maintain_order=True)
+    return ordered.unique([*key, "event_time"], keep="last", maintain_order=True)
 
 
-def _damaged(path: Path, why: str) -> Corrupt:
-    return Corrupt(
-        f"The data file {path} is damaged or gone: {why}.",
-        hint="Restore it from a backup, or move the view's folder away and ingest again.",
-    )
+def overlapping(files: Sequence[DataFile]) -> Iterator[list[DataFile]]:
+    """Files in groups of which no two share a day, by time; in a group as they came."""
+    group: list[DataFile] = []
+    end = ALWAYS.astype("M8[D]")
+    for file in sorted(files, key=lambda file: file.oldest):
+        first, last = file.days
+        if group and first > end:
+            yield sorted(group, key=lambda file: (file.arrived, file.name))
+            group = []
+        end = max(end, last) if group else last
+        group.append(file)
+    if group:
+        yield sorted(group, key=lambda file: (file.arrived, file.name))
+
+
+def _spans(files: Sequence[DataFile], rows: int) -> Iterator[tuple[np.datetime64, np.datetime64]]:
+    """Whole days, as [begin, end), that together hold all rows and each about so many."""
+    if not files:
+        return
+    starts = sorted({file.days[0] for file in files})
+    ends = [*starts[1:], max(file.days[1] for file in files) + 1]
+    begin, held = starts[0], 0.0
+    for start, end in zip(starts, ends, strict=True):
+        here = sum(_share(file, start, end) for file in files)
+        if held and held + here > rows:
+            yield begin.astype("M8[us]"), start.astype("M8[us]")
+            begin, held = start, 0.0
+        held += here
+    yield begin.astype("M8[us]"), ends[-1].astype("M8[us]")
+
+
+def _share(file: DataFile, start: np.datetime64, end: np.datetime64) -> float:
+    """About how many of a file's rows are of the days in [start, end)."""
+    first, last = (int(day.astype(int)) for day in file.days)
+    shared = min(last + 1, int(end.astype(int))) - max(first, int(start.astype(int)))
+    return file.rows * max(0, shared) / (last + 1 - first)
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(table)).with_row_index("row")
+
+
+def _among(table: pa.Table, keys: Batch | None, key: Sequence[str]) -> pa.Table:
+    """The rows whose key is one of some."""
+    if keys is None:
+        return table
+    asked = pl.DataFrame({name: pl.Series(list(keys[name]), dtype=pl.String) for name in key})
+    found = _frame(table.select(list(key))).join(asked, on=list(key), how="semi")
+    return table.take(found["row"].sort().to_arrow())

@@ -112,6 +112,16 @@ class View:
             return self.defaults[name]
         return self.columns[name].empty()
 
+    def absent(self, rows: int) -> Arrays:
+        """The columns of rows of which nothing is known, and the mask that says so."""
+        made: Arrays = {}
+        for name, column in self.columns.items():
+            none = column.unpack(pa.array([], type=column.arrow))
+            made[name] = np.empty((rows, *none.shape[1:]), dtype=none.dtype)
+            for row in range(rows):
+                made[name][row] = self.empty(name)
+        return {**made, f"{self.name}_missing": np.ones(rows, dtype=bool)}
+
     @property
     def schema(self) -> dict[str, Column]:
         """Every stored column with its type: key, columns, event time and split."""

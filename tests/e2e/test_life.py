@@ -87,7 +87,7 @@ def test_training_registers_a_candidate_with_all_that_a_version_holds(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_training_is_a_finished_run_of_mlflow(name: str, served: dict[str, Manifest]) -> None:
     made, here = served[name], settings()
-    client = Tracker(here.tracking, here.home / "mlflow")._client()
+    client = Tracker(here.tracking, here.home).client()
     experiment = client.get_experiment_by_name(name)
     assert experiment
     runs = client.search_runs([experiment.experiment_id], f"run_name = '{made.run}'")

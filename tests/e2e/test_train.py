@@ -193,9 +193,11 @@ def test_two_workers_for_what_learns_on_one_is_an_error_that_says_what_to_do(
     class Alone(catalog.find(RECSYS)):  # type: ignore[misc]
         parallel = False
 
-    job = training.Job(Alone, Alone.Config(), verbs.plan_of(Alone), settings().home, workers=2)
+    recipe = training.Recipe(
+        Alone, Alone.Config(), verbs.plan_of(Alone), settings().home, workers=2
+    )
     with pytest.raises(InvalidInput, match=r"learns on one worker, not on 2\. Leave --workers out"):
-        training.train(job)
+        training.train(recipe)
 
 
 def test_no_failed_training_leaves_a_version(shop: Engine) -> None:

@@ -13,7 +13,7 @@ from cluster.features.interactions import interactions, items, users
 from cluster.features.store import Store
 from cluster.features.texts import labelled_texts
 from cluster.features.view import View
-from cluster.features.writers import LOCK
+from cluster.writers import LOCK
 from tests.features.shelf import batch, shelf
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster.durable import make_folder, names_in, publish
 from cluster.errors import Conflict
-from cluster.features.durable import make_folder, names_in, publish
 from cluster.features.store import Store
 from tests.features.shelf import batch, shelf
 

@@ -26,7 +26,7 @@ def make_folder(folder: Path) -> None:
             folder.mkdir(exist_ok=True)
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, "a file stands in its place") from None
-        sync_folder(folder.parent)
+        sync(folder.parent)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -44,7 +44,7 @@ def names_in(folder: Path) -> list[str]:
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """A file that is not there yet, on the disk when the block ends, gone when it fails.
 
-    Its name is durable once `sync_folder` has run on its folder.
+    Its name is durable once `sync` has run on its folder.
 
     Raises:
         Conflict: the folder may not be written to.
@@ -76,12 +76,13 @@ def publish(path: Path, data: bytes) -> None:
             os.link(staged, path)  # unlike a rename, it fails where the name is taken
     finally:
         staged.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with told(path):
+        sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Puts the names in a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

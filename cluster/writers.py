@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cluster.features.durable import make_folder, told
+from cluster.durable import make_folder, told
 
 LOCK = ".writers"
 
