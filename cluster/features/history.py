@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from cluster.batch import Batch
 from cluster.errors import Conflict, nearest
 from cluster.features.column import Time
-from cluster.features.snapshot import Snapshot
+from cluster.features.snapshot import DataFile, Snapshot
 from cluster.features.view import View
 
 CREATED = "created"
@@ -57,9 +57,11 @@ class Stored:
         return framed(view, snapshot.table([*columns, CREATED]) if snapshot.rows else None, columns)
 
     def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:
-        """A part for each data file."""
+        """A part for each data file, in the order in which they came."""
         snapshot = self._checked(view, columns)
-        return [_Read(path, (*columns, CREATED)) for path in snapshot.paths]
+        snapshot.superseded  # noqa: B018 - looked up once, here, and sent along
+        files = sorted(snapshot.files, key=lambda file: (file.arrived, file.name))
+        return [_Live(snapshot, file, (*columns, CREATED)) for file in files]
 
     def size_bytes(self, view: View, columns: Sequence[str]) -> int:
         """What the snapshot says of the whole view."""
@@ -165,6 +167,20 @@ def framed(view: View, table: pa.Table | None, columns: Sequence[str]) -> pl.Dat
     if table is None:
         table = pa.schema({**kinds, CREATED: Time.arrow}).empty_table()
     return pl.DataFrame(pl.from_arrow(table))
+
+
+@dataclass(frozen=True)
+class _Live:
+    """Reads the live rows of a data file; it can be sent to a worker."""
+
+    snapshot: Snapshot
+    file: DataFile
+    columns: tuple[str, ...]
+
+    def __call__(self) -> Iterator[pa.Table]:
+        table = self.snapshot.rows_of(self.file, self.columns)
+        for start in range(0, table.num_rows, PIECE_ROWS):
+            yield table.slice(start, PIECE_ROWS)
 
 
 @dataclass(frozen=True)
