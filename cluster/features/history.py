@@ -204,23 +204,21 @@ def batches(path: Path, columns: Sequence[str], rows: int = PIECE_ROWS) -> Itera
 
 def size_of(file: pq.ParquetFile, columns: Sequence[str]) -> int:
     """About how many bytes columns take in memory: what the file notes, and a string's place."""
-    metadata, wanted, schema = file.metadata, set(columns), file.schema_arrow
-    widths = [_width(schema.field(name).type) for name in wanted]
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    chunks = (group.column(n) for group in groups for n in range(group.num_columns))
-    noted = (
-        c.total_uncompressed_size
-        for c in chunks
-        if c.path_in_schema.split(".")[0] in wanted
-        and not _width(schema.field(c.path_in_schema.split(".")[0]).type)
-    )
-    return int(sum(noted) + metadata.num_rows * sum(width or 16 for width in widths))
+    metadata = file.metadata
+    widths = {name: _width(file.schema_arrow.field(name).type) for name in columns}
+    total: int = metadata.num_rows * sum(width or 16 for width in widths.values())
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for chunk in map(group.column, range(group.num_columns)):
+            if widths.get(chunk.path_in_schema.split(".")[0]) == 0:
+                total += chunk.total_uncompressed_size
+    return total
 
 
 def _width(kind: pa.DataType) -> int:
     """Bytes of each value, 0 where they differ."""
     try:
-        return max(1, kind.bit_width // 8)
+        return max(1, int(kind.bit_width) // 8)
     except ValueError:
         return 0
 
