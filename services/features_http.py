@@ -16,10 +16,9 @@ from starlette.routing import Route
 
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, LeptonError, TooLarge
-from cluster.features.join import columns_of
 from cluster.features.layer import Layer
 from cluster.features.neighbours import vector_column
-from cluster.features.view import View
+from cluster.features.view import View, columns_of
 from lepton.wire import LookupRequest, NearestRequest, PushRequest, ViewInfo, ViewList
 from services.features import Listed, listed
 from services.http import Edge, json_content, json_response, request_id, shaped
