@@ -187,12 +187,20 @@ def plan(
             f"There are no {view.name} to train {task.name()} on.",
             hint=f"Ingest some: python -m services ingest {view.name} PATH",
         )
-    features, read = (tuple(filter(None, map(resolve, v))) for v in (task.features, task.tables))
+    resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
+    features, read, live = (
+        tuple(filter(None, map(resolve, views)))
+        for views in (task.features, task.tables, task.live)
+    )
     stored = [history_of(leaf)[0] for leaf in leaves(features, inputs or among(features))]
     histories = {source.name: store.head(source) for source in stored}
     tables = tuple((table, store.head(_rows_of(table))) for table in read)
-    live = tuple(filter(None, map(resolve, task.live)))
     made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables, live)
+    _check(made)
+    return made
+
+
+def _check(made: Plan) -> None:
     for part in (TRAIN, TEST):
         if not made.counts[part]:
             raise InvalidInput(
