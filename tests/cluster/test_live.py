@@ -30,7 +30,7 @@ def service(tmp_path: Path) -> Service:
 
 
 def push_point(layer: Layer, key: str, x: float) -> None:
-    row = {"point_id": [key], "x": [x], "y": [1.0], "label": ["above"]}
+    row: dict[str, list[object]] = {"point_id": [key], "x": [x], "y": [1.0], "label": ["above"]}
     layer.push("points", {name: objects(values) for name, values in row.items()})
 
 
