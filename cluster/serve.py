@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import ray
 from pydantic import BaseModel
 from ray import serve
 from ray.serve.config import AutoscalingConfig
@@ -282,6 +283,13 @@ def applications() -> list[Application]:
         state = STATES.get(app.status.value, "starting")
         found.append(Application(name, state, 0, replicas, message))
     return found
+
+
+def usage() -> dict[str, tuple[float, float]]:
+    """How much of each resource of the cluster is taken, and how much there is."""
+    most: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return {name: (amount - free.get(name, 0.0), amount) for name, amount in most.items()}
 
 
 def code_version() -> str:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow import fs
 
-from cluster.durable import make_folder, names_in, new_file, publish, remove, sync, told
+from cluster.durable import make_folder, names_in, new_file, publish, remove
 from cluster.errors import Conflict, InvalidInput, Unavailable
 from cluster.writers import writing
 
@@ -46,13 +46,10 @@ class Bucket(Protocol):
         """What `ParquetFile` reads some columns of an object from."""
 
     def put(self, name: str, data: bytes) -> None:
-        """Makes an object whose bytes are durable; its name is once `settle` has run."""
+        """Makes an object that is durable once another was published after it."""
 
-    def settle(self, names: Iterable[str]) -> None:
-        """Makes the names of objects durable."""
-
-    def publish(self, name: str, data: bytes) -> None:
-        """Makes an object appear whole and durable at once."""
+    def publish(self, name: str, data: bytes, after: Iterable[str] = ()) -> None:
+        """Makes an object appear whole and durable at once, once others are durable."""
 
     def absent(self, name: str) -> bool:
         """Whether it is certain that a `publish` which failed left nothing, now and later."""
@@ -99,22 +96,16 @@ class LocalBucket:
         return self.root / name
 
     def put(self, name: str, data: bytes) -> None:
-        """Makes an object whose bytes are durable; its name is once `settle` has run."""
+        """Makes an object that is durable once another was published after it."""
         path = self.root / name
         make_folder(path.parent)
         with new_file(path) as file:
             file.write(data)
 
-    def settle(self, names: Iterable[str]) -> None:
-        """Makes the names of objects durable."""
-        for folder in {(self.root / name).parent for name in names}:
-            with told(folder):
-                sync(folder)
-
-    def publish(self, name: str, data: bytes) -> None:
-        """Makes an object appear whole and durable at once."""
+    def publish(self, name: str, data: bytes, after: Iterable[str] = ()) -> None:
+        """Makes an object appear whole and durable at once, once others are durable."""
         make_folder((self.root / name).parent)
-        publish(self.root / name, data)
+        publish(self.root / name, data, [self.root / other for other in after])
 
     def absent(self, name: str) -> bool:
         """Whether it is certain that a `publish` which failed left nothing, now and later."""
@@ -192,10 +183,7 @@ class RemoteBucket:
         with self._told(name):
             self._write(f"{self.root}/{name}", data)
 
-    def settle(self, names: Iterable[str]) -> None:
-        """Nothing: an object that was written has its name for good."""
-
-    def publish(self, name: str, data: bytes) -> None:
+    def publish(self, name: str, data: bytes, after: Iterable[str] = ()) -> None:
         """Makes an object appear whole at once; by its last name where writing shows half of it."""
         path = f"{self.root}/{name}"
         with self._told(name):

@@ -78,6 +78,9 @@ class Keeper(Protocol):
     def read(self, wants: Sequence[Want]) -> list[Got]:
         """What there is, all of it in one round trip."""
 
+    def declared(self, shelves: Sequence[str]) -> list[str | None]:
+        """What each shelf was declared to hold, or None."""
+
     def declare(self, shelf: str, declaration: str) -> None:
         """Forget what is on the shelf, and which files were brought; from now on it holds this."""
 
@@ -90,6 +93,9 @@ class Keeper(Protocol):
         Raises:
             Conflict: a shelf is declared otherwise.
         """
+
+    def change_now(self, changes: Sequence[Put | Merge]) -> None:
+        """The same for a few rows that somebody waits for."""
 
 
 def other_declaration(shelf: str) -> Conflict:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.batch import Batch, length
-from cluster.errors import Conflict, InvalidInput, NotFound
+from cluster.errors import InvalidInput
 from cluster.features.backfill import Ask, Backfill, here
 from cluster.features.graph import Graph
 from cluster.features.ingest import admit
@@ -204,10 +204,8 @@ class Layer:
 
     def _write(self, view: View, rows: Batch) -> None:
         created = self.store.append(view, rows).created
-        try:
-            self.online.write(view, {**rows, "created": created}, self.graph)
-        except (NotFound, Conflict):  # not online, or not as it is declared now
-            self.online.materialize(view, self.store.head(view), self.graph)
+        stored = {**rows, "created": created}
+        self.online.keep_up(view, stored, lambda: self.store.head(view), self.graph)
 
     def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, Batch]]:
         """What models say of pushed rows, for every version that somebody reads."""

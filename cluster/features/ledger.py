@@ -84,7 +84,7 @@ class Ledger:
         return early_state(self.names(view), lambda name: self._read(view, name), count)
 
     def write(self, view: str, shape: Shape, files: Iterable[DataFile]) -> tuple[str, Commit]:
-        """A commit of files that are durable but for their names, and the name for it."""
+        """A commit of files that were put, and the name for it."""
         stamp = max(time.time_ns(), self.state(view).stamp + 1)
         numbered = [replace(file, arrived=stamp + n) for n, file in enumerate(files)]
         return commit_name(stamp, whole=False), Commit(view, shape, tuple(numbered))
@@ -110,13 +110,13 @@ class Ledger:
         return commit_name(max(now, state.stamp), whole=True), commit
 
     def publish(self, view: str, name: str, commit: Commit) -> None:
-        """Makes a commit count, once the names of its files are durable.
+        """Makes a commit count, once its files are durable.
 
         Raises:
             NotEnough: the disk is full.
         """
-        self.bucket.settle(f"{view}/data/{file.name}" for file in self._new(view, commit))
-        self.bucket.publish(self.place(view, name), commit.to_json())
+        files = [f"{view}/data/{file.name}" for file in self._new(view, commit)]
+        self.bucket.publish(self.place(view, name), commit.to_json(), files)
         known = self._known.get(view)
         if known is not None and not name.endswith(WHOLE):
             self._known[view] = known.grown({name: commit})

@@ -1,7 +1,7 @@
 """Look up the newest values of many views by key, and write them as they come."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cluster.batch import Batch, length, objects
-from cluster.errors import TooLarge, Unavailable
+from cluster.errors import Conflict, NotFound, TooLarge, Unavailable
 from cluster.features.bring import changes, has, lacking, tables
 from cluster.features.column import Time
 from cluster.features.events import Kept, Streams, streams_of
@@ -49,6 +49,8 @@ class Online:
 
     def __init__(self, kept: Path | Keeper) -> None:
         self.keeper: Keeper = SqliteKeeper(kept) if isinstance(kept, Path) else kept
+        self.behind: set[str] = set()
+        """Views of which this process could not write rows: the next `materialize` brings them."""
         self._readers = Readers()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -131,15 +133,45 @@ class Online:
         Raises:
             NotFound: the view, or a window over it, is not online yet: materialize it.
             Conflict: it is online with other columns: materialize it.
-            Unavailable: it cannot be written to now. Offline rows are brought by `materialize`.
+            Unavailable: it cannot be written to now. `materialize` brings stored rows.
             NotEnough: the disk is full.
             Corrupt: what is kept is damaged.
         """
         created = rows.get("created", np.full(length(rows), np.datetime64(moment_of(None), "us")))
         table = view.pack(rows).append_column("created", Time().pack(created))
         streams = _streams(view, graph)
-        declared = self._declared([view.name, *streams])
-        self.keeper.change(changes(view, table, declared, streams))
+        shelves = [view.name, *streams]
+        got = self.keeper.read([Want(shelf, []) for shelf in shelves])
+        declared = {shelf: one.declaration for shelf, one in zip(shelves, got, strict=True)}
+        self.keeper.change_now(changes(view, table, declared, streams))
+
+    def keep_up(
+        self, view: View, rows: Batch, head: Callable[[], Snapshot], graph: Graph | None = None
+    ) -> None:
+        """Write rows that are stored already, or all that is missing where that is more.
+
+        Where the online side cannot be written to now, the view stays `behind`, and the next rows
+        that get through bring what it misses.
+
+        Args:
+            view: whose rows; all its columns.
+            rows: at least one; `created` says when they came in.
+            head: gives the newest of all rows.
+            graph: knows the windows over the view.
+
+        Raises:
+            LeptonError: as `write` and `materialize`, less NotFound and Unavailable.
+        """
+        try:
+            try:
+                self.write(view, rows, graph)
+                written = view.name not in self.behind
+            except (NotFound, Conflict):  # not online, or not as it is declared now
+                written = False
+            if not written:
+                self.materialize(view, head(), graph)
+        except Unavailable:
+            self.behind.add(view.name)
 
     def materialize(self, view: View, head: Snapshot, graph: Graph | None = None) -> int:
         """Bring over the rows that came since the last time; the same again changes nothing.
@@ -177,11 +209,11 @@ class Online:
             names = [file.name for file in files]
             self.keeper.change(changes(view, table, wanted, streams, names))
             count += table.num_rows
+        self.behind.discard(view.name)
         return count
 
     def _declared(self, shelves: Sequence[str]) -> dict[str, str | None]:
-        got = self.keeper.read([Want(shelf, []) for shelf in shelves])
-        return {shelf: one.declaration for shelf, one in zip(shelves, got, strict=True)}
+        return dict(zip(shelves, self.keeper.declared(shelves), strict=True))
 
     def _declare(self, view: View, streams: Streams) -> dict[str, str]:
         """Say what each shelf holds from now on; one that holds something else is emptied."""

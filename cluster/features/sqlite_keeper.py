@@ -68,6 +68,10 @@ class SqliteKeeper:
             online.execute("begin")
             return [_got(online, want) for want in wants]
 
+    def declared(self, shelves: Sequence[str]) -> list[str | None]:
+        """What each shelf was declared to hold, or None."""
+        return [got.declaration for got in self.read([Want(shelf, []) for shelf in shelves])]
+
     def declare(self, shelf: str, declaration: str) -> None:
         """Forget what is on the shelf; from now on it holds this."""
         with self._opened("rwc") as online:
@@ -97,6 +101,10 @@ class SqliteKeeper:
             online.execute("begin immediate")
             for change in changes:
                 _write(online, change)
+
+    def change_now(self, changes: Sequence[Put | Merge]) -> None:
+        """The same: what others write at once takes no time that counts."""
+        self.change(changes)
 
     @contextmanager
     def _opened(self, mode: str) -> Iterator[sqlite3.Connection]:

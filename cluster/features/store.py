@@ -36,7 +36,8 @@ from cluster.features.view import View
 __all__ = ["Appended", "Compacted", "Store", "Written"]
 
 KEEP_S = 3_600.0
-APPENDS = 64
+WRITES = 64
+"""After so many writes the next one first merges what is small of them."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _DATA_FILE = re.compile(r"day=-?\d+-\d\d-\d\d/[0-9a-f]{32}\.parquet")
 
@@ -106,6 +107,7 @@ class Store:
         Raises:
             Conflict: the stored columns are not the view's.
         """
+        self._tidy(view)
         stage = self._begun(view, created, lambda: self._sweep(view.name))
         try:
             yield stage
@@ -135,9 +137,8 @@ class Store:
     def append(self, view: View, rows: Batch, *, created: np.datetime64 | None = None) -> Appended:
         """Adds rows without a look at those that are stored: the quick way for a few at a time.
 
-        Rows that are there already are stored again, and count once. Every `APPENDS` times what
-        the last ones left is merged before the rows are written, which takes some tens of
-        milliseconds.
+        Rows that are there already are stored again, and count once. Every `WRITES` times the small
+        files of the last writes are merged first, which takes some tens of milliseconds.
 
         Args:
             view: whose rows.
@@ -148,9 +149,7 @@ class Store:
             Conflict: the stored columns are not the view's.
             NotEnough: the disk is full; nothing was written.
         """
-        if len(self._state(view.name).pending) >= APPENDS:
-            with suppress(Corrupt):  # who reads that file is told; a push is not held up by it
-                self._compact(view, recent)
+        self._tidy(view)
         stage = self._begun(view, created, lambda: None)
         try:
             stage.add(rows)
@@ -230,6 +229,12 @@ class Store:
         """Keeps a list of bad rows, and says where."""
         self.bucket.publish(f"rejects/{name}", text)
         return Path(self.bucket.where(f"rejects/{name}"))
+
+    def _tidy(self, view: View) -> None:
+        """Merges what the last writes left, where they were many."""
+        if len(self._state(view.name).pending) >= WRITES:
+            with suppress(Corrupt):  # who reads that file is told; a write is not held up by it
+                self._compact(view, recent)
 
     def _begun(self, view: View, created: np.datetime64 | None, sweep: Callable[[], None]) -> Stage:
         """An empty stage for the columns that the view writes."""

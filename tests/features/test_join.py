@@ -20,10 +20,10 @@ from cluster.features.computed import computed
 from cluster.features.graph import Graph
 from cluster.features.history import Files, InMemory, Kept, Stored
 from cluster.features.images import images
-from cluster.features.join import columns_of, join, join_frame
+from cluster.features.join import join, join_frame
 from cluster.features.modelview import model_view
 from cluster.features.store import Store
-from cluster.features.view import View
+from cluster.features.view import View, columns_of
 from cluster.features.windows import windows
 
 Row = tuple[str, int, int, float]
@@ -294,7 +294,7 @@ def test_a_frame_of_the_wrong_types_is_refused(column: dict[str, Any], words: st
         ({"id": objects([3]), "event_time": times([1])}, "'id' holds a int; keys are text"),
         (
             {**asked([("a", 1)]), "prices_missing": np.zeros(1)},
-            "would have two columns 'prices_missing'",
+            "There would be two columns 'prices_missing'",
         ),
     ],
 )
