@@ -73,12 +73,13 @@ def test_what_was_looked_up_is_logged_and_agrees_with_the_join(
     layer: Layer, engine: Engine
 ) -> None:
     post(engine, VISION, {"image_id": "pushed"})
+    post(engine, NLP, {"text": "Nobody may read this."})
     folder = settings().requests / VISION
     until(lambda: bool(list(requests.read(folder))), wait_s=10, what="the log")
     report = watch.check(VISION)[VISION]
     assert report.compared
     assert report.differences == []
-    assert "A fine thing" not in "".join(
+    assert "Nobody may read this" not in "".join(
         path.read_text() for path in settings().requests.rglob("*.jsonl")
     )
 
