@@ -180,13 +180,7 @@ def plan(
     Raises:
         InvalidInput: there is nothing to learn from, or nothing to measure with.
     """
-    view = task.examples
-    snapshot = store.head(view)
-    if not snapshot.rows:
-        raise InvalidInput(
-            f"There are no {view.name} to train {task.name()} on.",
-            hint=f"Ingest some: python -m services ingest {view.name} PATH",
-        )
+    view, snapshot = task.examples, _examples(task, store)
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
     features, read, live = (
         tuple(filter(None, map(resolve, views)))
@@ -208,6 +202,18 @@ def _check(made: Plan) -> None:
                 "part.",
                 hint="Ingest more rows, or rows whose source names that part.",
             )
+
+
+def _examples(task: type[AnyTask], store: Store) -> Snapshot:
+    """The rows to learn from, of which there are some."""
+    snapshot = store.head(task.examples)
+    if not snapshot.rows:
+        name = task.examples.name
+        raise InvalidInput(
+            f"There are no {name} to train {task.name()} on.",
+            hint=f"Ingest some: python -m services ingest {name} PATH",
+        )
+    return snapshot
 
 
 def _rows_of(view: View) -> View:

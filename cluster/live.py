@@ -234,7 +234,7 @@ class Live:
             self._failing[view.name] = str(error)
             log.warning("%s: view %s counts as missing: %s", self.task.name(), view.name, error)
         if isinstance(error, NotFound):  # it is not the path of the request that was not found
-            hint = f"{error.hint} Or send {', '.join(self.columns)}."
+            hint = f"{error.hint}, or send {', '.join(self.columns)}."
             return InvalidInput(error.message, hint=hint)
         return error
 

@@ -19,8 +19,9 @@ class Recorder:
     """Makes the lines of one version.
 
     A line holds the moment, the version, the keys, of every view that was looked up its version,
-    status, event time and values, and of every column what is measured of it. Texts and pictures
-    that callers send are not kept: of them the line has the length or the brightness.
+    status, event time and values (of pictures, vectors and long texts a digest), and of every
+    column what is measured of it. Nothing that callers send is kept but keys: of a text they send
+    the line has the length, of a picture the brightness.
 
     Args:
         version: which one.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.answering import Answer, Answered, Answering, answered
 from cluster.batch import Batch, objects
@@ -34,7 +34,7 @@ from tests.toy import Config, labelled_points
 class Input(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    x: float
+    x: float = Field(le=1_000)
     y: float
     owner_id: str = ""
     margin: float = 0.0

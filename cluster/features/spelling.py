@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-LONG = 200  # characters or elements; of what is longer a digest is kept
+LONG = 64  # characters or elements; of what is longer a digest is kept
 
 
 def spelled(value: Any) -> Any:
