@@ -1,6 +1,5 @@
 """Answer a batch of many callers: look up what is known, predict, tell each caller of theirs."""
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -65,8 +64,7 @@ class Answering:
         joined = self.live.join(rows)
         outputs = iter(self.task.predict(joined.batch) if joined.inputs else ())
         answers = [joined.refused.get(n) or next(outputs) for n in range(len(rows))]
-        at_us = time.time_ns() // 1_000
-        self.requests.keep(partial(self.recorder.lines, joined, at_us), len(rows))
+        self.requests.keep(partial(self.recorder.lines, joined), len(rows))
         return [
             Row(answer, statuses, joined.degraded)
             for answer, statuses in zip(answers, joined.statuses, strict=True)

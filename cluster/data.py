@@ -43,6 +43,7 @@ class Plan:
         histories: the stored rows that features are made from, by the name of the stored view.
         inputs: what computed features are made from.
         tables: views that are read whole beside them, and their rows.
+        live: views that are looked up when the model is asked; no row of them is read here.
     """
 
     view: View
@@ -53,6 +54,7 @@ class Plan:
     histories: Mapping[str, Snapshot] = field(default_factory=dict)
     inputs: Inputs | None = None
     tables: tuple[tuple[View, Snapshot], ...] = ()
+    live: tuple[View, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -71,7 +73,8 @@ class Plan:
         told: dict[str, dict[str, Any]] = {
             name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
         }
-        for view in (self.view, *self.features, *(view for view, _ in self.tables)):
+        whole = (view for view, _ in self.tables)
+        for view in (self.view, *self.features, *whole, *self.live):
             if isinstance(view, ModelView):
                 stored = told.pop(view.rows_of.name, {})
                 told[view.name] = {**stored, **told.get(view.name, {}), "release": view.release}
@@ -107,6 +110,12 @@ class Plan:
         import ray.train  # noqa: PLC0415 - resident rows need no Ray
 
         return Streamed(ray.train.get_dataset_shard(TRAIN), self, len(mine))
+
+    def sample(self, part: str, count: int) -> Batch:
+        """At most so many rows of a part, spread evenly over it, with their features."""
+        mine = np.flatnonzero(self.parts == part)
+        places = np.linspace(0, len(mine), min(count, len(mine)), endpoint=False)
+        return self._read(mine[places.astype(np.int64)])
 
     def datasets(self) -> "dict[str, ray.data.Dataset]":
         """The training rows as a Ray Data set that reads file by file; none if resident."""
@@ -171,27 +180,40 @@ def plan(
     Raises:
         InvalidInput: there is nothing to learn from, or nothing to measure with.
     """
-    view = task.examples
-    snapshot = store.head(view)
-    if not snapshot.rows:
-        raise InvalidInput(
-            f"There are no {view.name} to train {task.name()} on.",
-            hint=f"Ingest some: python -m services ingest {view.name} PATH",
-        )
+    view, snapshot = task.examples, _examples(task, store)
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
-    features = tuple(filter(None, map(resolve, task.features)))
+    features, read, live = (
+        tuple(filter(None, map(resolve, views)))
+        for views in (task.features, task.tables, task.live)
+    )
     stored = [history_of(leaf)[0] for leaf in leaves(features, inputs or among(features))]
     histories = {source.name: store.head(source) for source in stored}
-    read = filter(None, map(resolve, task.tables))
     tables = tuple((table, store.head(_rows_of(table))) for table in read)
-    made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables)
+    made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables, live)
+    _check(made)
+    return made
+
+
+def _check(made: Plan) -> None:
     for part in (TRAIN, TEST):
         if not made.counts[part]:
             raise InvalidInput(
-                f"None of the {snapshot.rows} rows of {view.name!r} is in the {part} part.",
+                f"None of the {made.snapshot.rows} rows of {made.view.name!r} is in the {part} "
+                "part.",
                 hint="Ingest more rows, or rows whose source names that part.",
             )
-    return made
+
+
+def _examples(task: type[AnyTask], store: Store) -> Snapshot:
+    """The rows to learn from, of which there are some."""
+    snapshot = store.head(task.examples)
+    if not snapshot.rows:
+        name = task.examples.name
+        raise InvalidInput(
+            f"There are no {name} to train {task.name()} on.",
+            hint=f"Ingest some: python -m services ingest {name} PATH",
+        )
+    return snapshot
 
 
 def _rows_of(view: View) -> View:

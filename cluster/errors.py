@@ -53,7 +53,7 @@ class LeptonError(Exception):
         self.limit = limit
         self.actual = actual
         self.retry_after_s = retry_after_s
-        self.parts = parts
+        self.parts = tuple(parts)
 
 
 class InvalidInput(LeptonError, ValueError):

@@ -1,20 +1,23 @@
 """Put beside what a replica is asked all that the feature layer knows of it, in one look-up."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from cluster.batch import Batch, objects, take
-from cluster.errors import InvalidInput, LeptonError, NotFound
+from cluster.batch import Batch, objects
+from cluster.errors import InvalidInput, LeptonError, NotFound, Unavailable
 from cluster.faults import faults
 from cluster.features.column import ALWAYS
 from cluster.features.layer import Layer
-from cluster.features.view import View
+from cluster.features.modelview import ModelView
+from cluster.features.view import View, columns_of
 from cluster.keys import keys_of, sent_columns
 from cluster.model import AnyTask
 from cluster.registry import Manifest
@@ -25,6 +28,27 @@ OpenLayer = Callable[[], Layer]
 Statuses = Mapping[str, str]
 """For each view that was looked up what came of it: present, missing or stale."""
 NOTHING: Statuses = {}
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What one view holds for each row.
+
+    Attributes:
+        columns: by the view's own names.
+        status: present, missing or stale.
+        times: when what holds became true.
+    """
+
+    columns: Batch
+    status: NDArray[Any]
+    times: NDArray[Any]
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Where nothing holds."""
+        return np.asarray(self.status != "present", dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -37,9 +61,9 @@ class Joined:
         statuses: of every row, refused ones included.
         refused: why a row cannot be answered, by its number.
         degraded: whether a view could not be asked, so that its values count as missing.
-        looked: all that was looked up, for every row: keys, columns, `<view>_status`,
-            `<view>_time`; empty where nothing was.
         views: the views that were looked up.
+        looked: what each of them holds, by its name.
+        keys: the key columns of every row, empty where it has none.
         at: the moment as of which.
     """
 
@@ -48,9 +72,13 @@ class Joined:
     statuses: Sequence[Statuses]
     refused: Mapping[int, LeptonError] = field(default_factory=dict)
     degraded: bool = False
-    looked: Batch = field(default_factory=dict)
     views: Sequence[View] = ()
-    at: datetime = datetime.min
+    looked: Mapping[str, Looked] = field(default_factory=dict)
+    keys: Batch = field(default_factory=dict)
+    at: datetime = field(default_factory=partial(datetime.now, UTC))
+
+
+Failures = dict[str, LeptonError]
 
 
 class Live:
@@ -68,8 +96,15 @@ class Live:
         self.shape = keys_of(kind)
         self.columns = sent_columns(kind)
         asked = {*task.Input.model_fields, *(task.inputs.key if self.shape else ())}
-        self.views = [v for v in (*task.features, *task.live) if asked.issuperset(v.key)]
         self.pins = pins_of(manifest)
+        self.views = [
+            view
+            for view in (*task.features, *task.live)
+            # of a model that had no version yet, this one has learnt nothing
+            if asked.issuperset(view.key)
+            and (not isinstance(view, ModelView) or view.name in self.pins)
+        ]
+        self.names = kind.feature_names()
         self._open_layer = open_layer
         self._layer: Layer | None = None
         self._failing: dict[str, str] = {}
@@ -82,111 +117,125 @@ class Live:
         """
         named = {n for n, row in enumerate(rows) if self.shape and isinstance(row, self.shape)}
         if not named and not self.views:
-            return Joined(rows, self.task.batch(rows), [NOTHING] * len(rows))
+            batch = self.task.complete(self.task.batch(rows))
+            return Joined(rows, batch, [NOTHING] * len(rows))
         at = datetime.now(UTC)
-        inputs = [self.task.inputs] * bool(named)
-        known = self._keys(rows, [*inputs, *self.views], less=self.columns if named else ())
-        early = [view for view in self.views if known.keys() >= set(view.key)]
-        found, failed = self._lookup([*inputs, *early], known, at)
-        filled = [self._fill(row, found, n) if n in named else row for n, row in enumerate(rows)]
-        if late := [view for view in self.views if view not in early]:
-            known |= self._keys(filled, late)
-            more, broken = self._lookup(late, known, at)
-            found, failed = {**found, **more}, {**failed, **broken}
-        if named and (failure := failed.get(self.task.inputs.name)):
-            filled = [failure if n in named else row for n, row in enumerate(filled)]
-        return self._joined(filled, named, found, bool(failed), at)
-
-    def _joined(
-        self,
-        filled: Sequence[BaseModel | LeptonError],
-        named: Collection[int],
-        found: Batch,
-        degraded: bool,  # noqa: FBT001 - told on, not obeyed
-        at: datetime,
-    ) -> Joined:
-        kept = [n for n, row in enumerate(filled) if isinstance(row, BaseModel)]
-        inputs = [row for row in filled if isinstance(row, BaseModel)]
-        names = [name for view in self.views for name in (*view.columns, f"{view.name}_missing")]
-        features = take({name: found[name] for name in names}, kept)
         views = [*([self.task.inputs] * bool(named)), *self.views]
-        words = {view.name: found[f"{view.name}_status"].tolist() for view in views}
-        told = [
-            {
-                name: of[n]
-                for name, of in words.items()
-                if n in named or name != self.task.inputs.name
-            }
-            for n in range(len(filled))
-        ]
-        refused = {n: row for n, row in enumerate(filled) if isinstance(row, LeptonError)}
+        keys = _keys(rows, views, less=self.columns if named else ())
+        early = [view for view in views if keys.keys() >= set(view.key)]
+        looked, failed = self._lookup(early, keys, at)
+        filled = [self._fill(row, looked, n) if n in named else row for n, row in enumerate(rows)]
+        if late := [view for view in views if view not in early]:  # their keys were looked up now
+            keys |= _keys(filled, late)
+            more, broken = self._lookup(late, keys, at)
+            looked, failed = {**looked, **more}, {**failed, **broken}
+        if failure := failed.get(self.task.inputs.name):
+            filled = [failure if n in named else row for n, row in enumerate(filled)]
+        inputs = [row for row in filled if isinstance(row, BaseModel)]
         return Joined(
             inputs,
-            {**features, **self.task.batch(inputs)},
-            told,
-            refused,
-            degraded,
-            found,
+            self._batch(inputs, [isinstance(row, BaseModel) for row in filled], looked),
+            [self._told(looked, n, sent=n not in named) for n in range(len(rows))],
+            {n: row for n, row in enumerate(filled) if isinstance(row, LeptonError)},
+            bool(failed),
             views,
+            looked,
+            keys,
             at,
         )
 
-    def _keys(
-        self, rows: Sequence[object], views: Sequence[View], *, less: Sequence[str] = ()
-    ) -> dict[str, Any]:
-        """The key columns of the views, less some; empty where a row has none."""
-        names = {name for view in views for name in view.key}.difference(less)
-        return {name: objects(_word(getattr(row, name, "")) for row in rows) for name in names}
+    def _batch(
+        self, inputs: Sequence[BaseModel], kept: Sequence[bool], looked: Mapping[str, Looked]
+    ) -> Batch:
+        """The columns of the rows that can be answered."""
+        features: dict[str, Any] = {}
+        for view in self.views:
+            own, mask = looked[view.name], np.array(kept)
+            for name, column in own.columns.items():
+                features[self.names[view.name][name]] = column[mask]
+            features[f"{view.name}_missing"] = own.missing[mask]
+        return self.task.complete({**features, **self.task.batch(inputs)})
 
-    def _fill(self, row: BaseModel, found: Batch, number: int) -> BaseModel | LeptonError:
+    def _told(self, looked: Mapping[str, Looked], number: int, *, sent: bool) -> Statuses:
+        """What a caller hears of a row: nothing of the view whose columns it sent itself."""
+        left_out = self.task.inputs.name if sent else ""
+        features = {view.name for view in self.views}
+        return {
+            name: str(one.status[number])
+            for name, one in looked.items()
+            if name != left_out or name in features
+        }
+
+    def _fill(
+        self, row: BaseModel, looked: Mapping[str, Looked], number: int
+    ) -> BaseModel | LeptonError:
         """The stored row that a key names, as an input; or why there is none."""
-        view, key = self.task.inputs, {name: getattr(row, name) for name in self.task.inputs.key}
-        status = str(found[f"{view.name}_status"][number])
-        options = {name: value for name, value in row if name in self.task.Input.model_fields}
-        fields = self.task.Input.model_fields
+        view, fields = self.task.inputs, self.task.Input.model_fields
+        key = {name: getattr(row, name) for name in view.key}
+        own = looked[view.name]
+        status = str(own.status[number])
         if status != "present" and any(fields[name].is_required() for name in self.columns):
             return _unknown(view, key, status, self.columns)
-        values = {name: found[name][number] for name in self.columns} if status == "present" else {}
+        values = {name: value for name, value in row if name in fields}
+        if status == "present":
+            values |= {name: own.columns[name][number] for name in self.columns}
         try:
-            return self.task.Input.model_validate({**options, **values})
+            return self.task.Input.model_validate(values)
         except ValidationError as error:
             first = faults(error, self.task.Input)[0]
             return InvalidInput(
-                f"The stored row {_named(key)} of view {view.name!r} is no input: {first.message}",
-                hint="Push a row that is, or send the columns themselves.",
+                f"What view {view.name!r} holds of {_named(key)} is no input: {first.message}",
+                hint=f"Push another row, or send {', '.join(self.columns)}.",
             )
 
     def _lookup(
         self, views: Sequence[View], keys: Batch, at: datetime
-    ) -> tuple[dict[str, Any], dict[str, LeptonError]]:
+    ) -> tuple[dict[str, Looked], Failures]:
         """All views in one look-up; one that cannot be asked counts as missing, and is named."""
-        if not views:
-            return {}, {}
+        known = {
+            view.name: np.all([keys[name] != "" for name in view.key], axis=0) for view in views
+        }
+        asked = [view for view in views if known[view.name].any()]
+        found, failed = self._asked(asked, _lent(asked, keys), at) if asked else ({}, {})
+        for view in views:
+            absent = _absent(view, len(known[view.name]))
+            found[view.name] = _only(known[view.name], found.get(view.name, absent), absent)
+        return found, failed
+
+    def _asked(
+        self, views: Sequence[View], keys: Batch, at: datetime
+    ) -> tuple[dict[str, Looked], Failures]:
+        """What the layer says; where it cannot, what each view says alone."""
         try:
             if self._layer is None:
                 self._layer = replace(self._open_layer(), pins=self.pins)
-            found = dict(self._layer.lookup(views, keys, at=at))
+            found = self._layer.lookup(views, keys, at=at)
         except LeptonError as error:
             if len(views) == 1:
-                return _absent(views[0], keys), {views[0].name: self._told(views[0], error)}
-            parts = [self._lookup([view], keys, at) for view in views]  # one may be all that fails
-            return (
-                {name: column for part, _ in parts for name, column in part.items()},
-                {name: failure for _, part in parts for name, failure in part.items()},
-            )
+                return {}, {views[0].name: self._failure(views[0], error)}
+            if isinstance(error, Unavailable):  # the others would be waited for as well
+                return {}, {view.name: self._failure(view, error) for view in views}
+            parts = [self._asked([view], keys, at) for view in views]
+            merged = {name: one for part, _ in parts for name, one in part.items()}
+            return merged, {name: one for _, part in parts for name, one in part.items()}
+        names = columns_of(views, keys)
+        made = {}
         for view in views:
             self._failing.pop(view.name, None)
-        return found, {}
+            columns = {name: found[names[view.name][name]] for name in view.columns}
+            made[view.name] = Looked(
+                columns, found[f"{view.name}_status"], found[f"{view.name}_time"]
+            )
+        return made, {}
 
-    def _told(self, view: View, error: LeptonError) -> LeptonError:
+    def _failure(self, view: View, error: LeptonError) -> LeptonError:
         """The failure as callers hear of it; the log has it once, until the view answers again."""
         if self._failing.get(view.name) != str(error):
             self._failing[view.name] = str(error)
             log.warning("%s: view %s counts as missing: %s", self.task.name(), view.name, error)
-        if isinstance(error, NotFound):  # a path of the URL is not what was not found
-            return InvalidInput(
-                error.message, hint=f"{error.hint} Or send {', '.join(self.columns)}."
-            )
+        if isinstance(error, NotFound):  # it is not the path of the request that was not found
+            hint = f"{error.hint}, or send {', '.join(self.columns)}."
+            return InvalidInput(error.message, hint=hint)
         return error
 
 
@@ -195,12 +244,37 @@ def pins_of(manifest: Manifest) -> dict[str, int]:
     return {n: int(held["release"]) for n, held in manifest.views.items() if held.get("release")}
 
 
-def _absent(view: View, keys: Batch) -> dict[str, Any]:
+def _keys(rows: Sequence[object], views: Sequence[View], *, less: Sequence[str] = ()) -> Columns:
+    """The key columns of the views, less some; empty where a row has none."""
+    names = {name for view in views for name in view.key}.difference(less)
+    return {name: objects(_word(getattr(row, name, None)) for row in rows) for name in names}
+
+
+def _lent(views: Sequence[View], keys: Batch) -> Columns:
+    """The keys of the views; a row without one borrows another's, and is told nothing of it."""
+    made: Columns = {}
+    for name in {name for view in views for name in view.key}:
+        none = keys[name] == ""
+        made[name] = np.where(none, keys[name][~none][0], keys[name])
+    return made
+
+
+def _absent(view: View, rows: int) -> Looked:
     """What a look-up would give if nothing were known."""
-    rows = len(keys[view.key[0]])
-    status = objects(["missing"] * rows)
-    none = {f"{view.name}_status": status, f"{view.name}_time": np.full(rows, ALWAYS)}
-    return {**keys, **view.absent(rows), **none}
+    columns = view.absent(rows)
+    del columns[f"{view.name}_missing"]
+    return Looked(columns, objects(["missing"] * rows), np.full(rows, ALWAYS))
+
+
+def _only(known: NDArray[np.bool_], found: Looked, absent: Looked) -> Looked:
+    """What was found for rows that have a key, and nothing for the others."""
+    if known.all() or found is absent:
+        return found
+    columns = {name: column.copy() for name, column in found.columns.items()}
+    for name, column in columns.items():
+        column[~known] = absent.columns[name][~known]
+    status = np.where(known, found.status, absent.status)
+    return Looked(columns, status, np.where(known, found.times, absent.times))
 
 
 def _unknown(

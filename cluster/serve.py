@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import ray
 from pydantic import BaseModel
 from ray import serve
 from ray.serve.config import AutoscalingConfig
@@ -203,6 +204,9 @@ def deploy(
         settings: where the registry is.
         build: makes the HTTP application.
         open_layer: opens the feature layer in a replica.
+
+    Raises:
+        Unavailable: its replicas do not start.
     """
     quiet()
     probe(Model.open(task, Registry(settings.home).folder(task.name(), version)))
@@ -229,7 +233,7 @@ def deploy(
     }
     path = "/v1/" + task.name().replace(".", "/")
     bound = deployment(Replica, **options).bind(task, settings, build, open_layer)
-    serve.run(bound, name=task.name(), route_prefix=path)
+    _run(bound, task.name(), path)
 
 
 def open_door(build: Callable[[], Any]) -> None:
@@ -238,7 +242,22 @@ def open_door(build: Callable[[], Any]) -> None:
     door = deployment(
         DoorReplica, name=DOOR, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100
     )
-    serve.run(door.bind(build), name=DOOR, route_prefix="/")
+    _run(door.bind(build), DOOR, "/")
+
+
+def _run(application: serve.Application, name: str, path: str) -> None:
+    """Serve an application at a path, and wait until it runs.
+
+    Raises:
+        Unavailable: its replicas do not start; the sentence says where it stands why.
+    """
+    try:
+        serve.run(application, name=name, route_prefix=path)
+    except RuntimeError as error:  # all that Ray Serve says of a replica that raised
+        raise Unavailable(
+            f"{name} does not start: {error}",
+            hint=f"Why stands in `python -m services logs {name}`, and in `status`.",
+        ) from error
 
 
 def deployment(replica: type[Any], **options: Any) -> serve.Deployment:
@@ -282,6 +301,13 @@ def applications() -> list[Application]:
         state = STATES.get(app.status.value, "starting")
         found.append(Application(name, state, 0, replicas, message))
     return found
+
+
+def usage() -> dict[str, tuple[float, float]]:
+    """How much of each resource of the cluster is taken, and how much there is."""
+    most: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return {name: (amount - free.get(name, 0.0), amount) for name, amount in most.items()}
 
 
 def code_version() -> str:

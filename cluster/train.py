@@ -30,12 +30,15 @@ from cluster.card import write_card
 from cluster.config import Config
 from cluster.data import Plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough, error_of
+from cluster.features.drift import Statistics, statistics
+from cluster.keys import sent_columns
 from cluster.model import AnyTask
 from cluster.registry import Manifest, Registry, now
 from cluster.run import Progress, Report, Run, Write
 
 RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "torch", "transformers")
 POLL_S = 0.5
+STATISTICS_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,8 @@ def answer(recipe: Recipe, run: Run) -> str:
         if recipe.workers > 1:
             raise
         if isinstance(error, LeptonError):
-            return json.dumps({"refused": {"code": error.code, **vars(error)}}, default=float)
+            said = {"code": error.code, **vars(error), "parts": ()}  # the sum of them says enough
+            return json.dumps({"refused": said}, default=float)
         return json.dumps({"failed": traceback.format_exc()})
     return manifest.model_dump_json() if manifest else ""
 
@@ -218,6 +222,7 @@ def register(recipe: Recipe, task: AnyTask) -> Manifest:
             seed=recipe.seed,
             workers=recipe.workers,
             code=code_version(recipe.task),
+            statistics=statistics_of(recipe),
             packages={
                 "python": platform.python_version(),
                 **{name: metadata.version(name) for name in RECORDED},
@@ -228,6 +233,14 @@ def register(recipe: Recipe, task: AnyTask) -> Manifest:
         return manifest
 
     return Registry(recipe.home).write(task.name(), fill)
+
+
+def statistics_of(recipe: Recipe) -> Statistics:
+    """What the columns that a caller sends, and the features, hold in training rows."""
+    task = recipe.task
+    names = [name for name in sent_columns(task) if name not in task.truth]
+    views = [*([task.inputs.only(*names)] if names else ()), *recipe.plan.features]
+    return statistics(views, recipe.plan.sample("train", STATISTICS_ROWS), task.feature_names())
 
 
 class RayRun(Run):

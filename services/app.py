@@ -67,6 +67,12 @@ def _more(said: Answered) -> bytes:
     return looked + b',"degraded":true' * said.degraded
 
 
+def _row_of(fault: InvalidInput) -> int:
+    """The number of the row that a fault points into; before all others if it points at none."""
+    number = [*fault.pointer.split("/"), "", "", ""][2]
+    return int(number) if number.isdecimal() else -1
+
+
 class InputReader:
     """Reads the inputs of a request in each of the forms that a capability takes."""
 
@@ -147,7 +153,7 @@ class InputReader:
             for number, row in zip(numbers, validated, strict=True):
                 rows[number] = row
         if found:
-            raise together(found)
+            raise together(sorted(found, key=_row_of))
         return rows
 
     def _raw(self, body: bytes, media: str, charset: str, query: QueryParams) -> list[Any]:

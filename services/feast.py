@@ -7,6 +7,7 @@ are UTC, as Feast's client sends them.
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 from functools import partial
 from typing import Any, Literal
 
@@ -190,7 +191,7 @@ def _rows(columns: Mapping[str, Sequence[Any]], root: str) -> list[dict[str, Any
 
 
 def _moments(values: Sequence[Any]) -> list[Any]:
-    """Times as `datetime64`; those that name no zone are in UTC."""
+    """Times with their zone; those that name none are in UTC."""
     moments, bad = Time("UTC").admit(objects(values))
     if bad:
         raise together(
@@ -199,4 +200,4 @@ def _moments(values: Sequence[Any]) -> list[Any]:
                 for row, reason in bad.items()
             ]
         )
-    return list(moments)
+    return [moment.replace(tzinfo=UTC) for moment in moments.tolist()]

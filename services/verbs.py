@@ -207,7 +207,7 @@ def deploy(task: str, reference: str) -> str:
     serve.deploy(capability, version, here, build_app, partial(catalog.layer, here))
     url = here.url + path_of(task)
     if (found := _settled(task, url, wanted=version)) != version:
-        answers = f"version {found} answers" if found else "nothing answers"
+        answers = f"version {found} answers" if found else "no version answers"
         raise Unavailable(
             f"Version {version} of {task} did not take over; {answers}.",
             hint=f"Why stands in the log: python -m services logs {task}",
@@ -216,7 +216,7 @@ def deploy(task: str, reference: str) -> str:
     return f"Version {version} of {task} answers at {url}."
 
 
-def _settled(task: str, url: str, *, wanted: int) -> int:
+def _settled(task: str, url: str, *, wanted: int) -> int | None:
     """Ask what answers until it is `wanted` several times in a row, or the time is over.
 
     There may be several replicas, and for some tenths of a second after a change the proxy goes now
@@ -224,9 +224,10 @@ def _settled(task: str, url: str, *, wanted: int) -> int:
     elsewhere, the replicas are asked past the proxy.
 
     Returns:
-        The version that answered last; 0 where the capability is not served.
+        What `_answering` said last.
     """
-    deadline, agreed, found = time.monotonic() + TAKE_OVER_S, 0, 0
+    deadline, agreed = time.monotonic() + TAKE_OVER_S, 0
+    found: int | None = None
     while agreed < ASKED_IN_A_ROW and time.monotonic() < deadline:
         found = _answering(task, url)
         agreed = agreed + 1 if found == wanted else 0
@@ -234,16 +235,22 @@ def _settled(task: str, url: str, *, wanted: int) -> int:
     return found
 
 
-def _answering(task: str, url: str) -> int:
-    from cluster import serve  # noqa: PLC0415 - imports ray
+def _answering(task: str, url: str) -> int | None:
+    """The version that answers; 0 where none is served; None where that cannot be known.
 
+    What is too busy to say its version, or is broken, may answer the next request.
+    """
     try:
         answer = httpx.get(url, timeout=5, trust_env=False)
-        return int(answer.json()["version"]) if answer.is_success else 0
+        if answer.status_code in {404, 503}:  # of the door, or of the proxy where there is none
+            return 0
+        return int(answer.json()["version"]) if answer.is_success else None
     except httpx.ConnectError:
+        from cluster import serve  # noqa: PLC0415 - imports ray
+
         return serve.answering(task)
     except (httpx.HTTPError, ValueError, KeyError, TypeError):  # somebody else may answer there
-        return 0
+        return None
 
 
 def undeploy(task: str) -> str:
@@ -251,7 +258,7 @@ def undeploy(task: str) -> str:
 
     Raises:
         Conflict: it is not served.
-        Unavailable: it answers still after half a minute.
+        Unavailable: it, or something, answers still after half a minute.
     """
     catalog.find(task)
     from cluster import serve  # noqa: PLC0415 - imports ray
@@ -260,10 +267,10 @@ def undeploy(task: str) -> str:
     if task not in states():
         raise Conflict(f"{task} is not served.", hint="What is: python -m services status")
     serve.undeploy(task)
-    if left := _settled(task, settings().url + path_of(task), wanted=0):
-        raise Unavailable(
-            f"Version {left} of {task} still answers.", hint="Ask again: python -m services status"
-        )
+    url = settings().url + path_of(task)
+    if (left := _settled(task, url, wanted=0)) != 0:
+        still = f"Version {left} of {task} still answers" if left else "Something still answers"
+        raise Unavailable(f"{still} at {url}.", hint="Ask again: python -m services status")
     return f"{task} is not served any more."
 
 
@@ -298,10 +305,10 @@ class Overview:
 
 
 def status() -> Overview:
-    """What runs here and what it serves."""
+    """What runs here, or on the cluster that RAY_ADDRESS names, and what it serves."""
     here = settings()
     found = engine.status(here)
-    if found.engine is None:
+    if found.engine is None and not found.address:
         return Overview(found, [], {})
     from cluster import serve  # noqa: PLC0415 - imports ray
 

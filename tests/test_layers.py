@@ -13,7 +13,17 @@ DOMAINS = ("vision", "nlp", "recsys")
 CLIENT_NEEDS = {"httpx", "pydantic", "typer", "rich"}
 MAY_IMPORT_RAY = {
     f"cluster/{name}.py"
-    for name in ("backfill", "data", "train", "tune", "serve", "jobs", "engine", "profile")
+    for name in (
+        "backfill",
+        "data",
+        "train",
+        "tune",
+        "serve",
+        "jobs",
+        "engine",
+        "profile",
+        "spread",
+    )
 }
 WEB = {"starlette", "fastapi", "httpx", "uvicorn", "aiohttp", "flask", "requests"}
 FILES = sorted(

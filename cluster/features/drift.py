@@ -63,25 +63,38 @@ class Drift:
         return "moved a little" if self.psi < MUCH else "moved much"
 
 
-def statistics(views: Sequence[View], batch: Batch) -> Statistics:
+def statistics(
+    views: Sequence[View], batch: Batch, names: Mapping[str, Mapping[str, str]]
+) -> Statistics:
     """What the columns of some views hold in the rows that a model learnt from.
 
     Numbers are kept as ten equally full bins, words as the commonest 20 and the rest. Of lists,
     vectors, longer texts and pictures one number is looked at: length, norm, characters and mean
     brightness. Times are left out.
+
+    Args:
+        views: whose columns.
+        batch: the rows, with a mask `<view>_missing` where a view may know nothing of one.
+        names: what columns are called in the batch, by view and column, if not by their own name.
     """
     made: Statistics = {}
     for view in views:
         known = ~batch.get(f"{view.name}_missing", np.zeros(length(batch), dtype=bool))
         for name, column in view.columns.items():
-            values = batch[name][known] if name in batch else objects(())
+            here = names.get(view.name, {}).get(name, name)
+            values = batch[here][known] if here in batch else objects(())
             measure = _measure_of(column, values) if len(values) else ""
             if not measure:
                 continue
             measured = measure_all(measure, values)
             summary = _words(measured) if measure == "word" else _numbers(measured)
             share = float(1 - known.mean())
-            made[f"{view.name}.{name}"] = {"measure": measure, "missing": share, **summary}
+            made[f"{view.name}.{name}"] = {
+                "measure": measure,
+                "column": here,
+                "missing": share,
+                **summary,
+            }
     return made
 
 
@@ -92,10 +105,10 @@ def measured(of: Statistics, batch: Batch) -> dict[str, list[float | str | None]
     """
     found: dict[str, list[float | str | None]] = {}
     for feature, kept in of.items():
-        view, _, name = feature.partition(".")
-        if name not in batch:
+        view, column = feature.partition(".")[0], batch.get(kept["column"])
+        if column is None:
             continue
-        values = measure_all(kept["measure"], batch[name]).tolist()
+        values = measure_all(kept["measure"], column).tolist()
         if kept["measure"] == "word":
             values = [value if value in kept["words"] else OTHER for value in values]
         missing = batch.get(f"{view}_missing", np.zeros(len(values), dtype=bool))

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 from cluster.batch import Batch
 from cluster.errors import Conflict, nearest
 from cluster.features.column import Time
-from cluster.features.snapshot import Snapshot
+from cluster.features.snapshot import DataFile, Snapshot
 from cluster.features.view import View
 
 CREATED = "created"
 PIECE_ROWS = 131_072
+PIECE_BYTES = 16_000_000
 Piece = Callable[[], Iterator[pa.Table]]
 """Reads a part of a view's rows, some at a time."""
 
@@ -56,9 +57,11 @@ class Stored:
         return framed(view, snapshot.table([*columns, CREATED]) if snapshot.rows else None, columns)
 
     def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:
-        """A part for each data file."""
+        """A part for each data file, in the order in which they came."""
         snapshot = self._checked(view, columns)
-        return [_Read(path, (*columns, CREATED)) for path in snapshot.paths]
+        snapshot.superseded  # noqa: B018 - looked up once, here, and sent along
+        files = sorted(snapshot.files, key=lambda file: (file.arrived, file.name))
+        return [_Live(snapshot, file, (*columns, CREATED)) for file in files]
 
     def size_bytes(self, view: View, columns: Sequence[str]) -> int:
         """What the snapshot says of the whole view."""
@@ -94,8 +97,12 @@ class Files:
         return [_Read(path, tuple(_there(view, path, columns))) for path in self.paths[view.name]]
 
     def size_bytes(self, view: View, columns: Sequence[str]) -> int:
-        """What the files' own notes say of the columns, and what strings take beside."""
-        return sum(_size(path, _there(view, path, columns)) for path in self.paths[view.name])
+        """What the files' own notes say of the columns."""
+        total = 0
+        for path in self.paths[view.name]:
+            with pq.ParquetFile(path) as file:
+                total += size_of(file, columns)
+        return total
 
 
 @dataclass(frozen=True)
@@ -163,6 +170,20 @@ def framed(view: View, table: pa.Table | None, columns: Sequence[str]) -> pl.Dat
 
 
 @dataclass(frozen=True)
+class _Live:
+    """Reads the live rows of a data file; it can be sent to a worker."""
+
+    snapshot: Snapshot
+    file: DataFile
+    columns: tuple[str, ...]
+
+    def __call__(self) -> Iterator[pa.Table]:
+        table = self.snapshot.rows_of(self.file, self.columns)
+        for start in range(0, table.num_rows, PIECE_ROWS):
+            yield table.slice(start, PIECE_ROWS)
+
+
+@dataclass(frozen=True)
 class _Read:
     """Reads some columns of a Parquet file, some rows at a time; it can be sent to a worker."""
 
@@ -170,9 +191,37 @@ class _Read:
     columns: tuple[str, ...]
 
     def __call__(self) -> Iterator[pa.Table]:
-        with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(PIECE_ROWS, columns=list(self.columns)):
-                yield pa.Table.from_batches([batch])
+        return batches(self.path, self.columns)
+
+
+def batches(path: Path, columns: Sequence[str], rows: int = PIECE_ROWS) -> Iterator[pa.Table]:
+    """Columns of a Parquet file, some rows at a time: as many as asked for, fewer of large ones."""
+    # what is buffered before it is read stays until the file is closed
+    with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+        most: int = max(1, PIECE_BYTES * file.metadata.num_rows // max(1, size_of(file, columns)))
+        for batch in file.iter_batches(min(rows, most), columns=list(columns)):
+            yield pa.Table.from_batches([batch])
+
+
+def size_of(file: pq.ParquetFile, columns: Sequence[str]) -> int:
+    """About how many bytes columns take in memory: what the file notes, and a string's place."""
+    metadata = file.metadata
+    widths = {name: _width(file.schema_arrow.field(name).type) for name in columns}
+    total: int = metadata.num_rows * sum(width or 16 for width in widths.values())
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for chunk in map(group.column, range(group.num_columns)):
+            if widths.get(chunk.path_in_schema.split(".")[0]) == 0:
+                total += chunk.total_uncompressed_size
+    return total
+
+
+def _width(kind: pa.DataType) -> int:
+    """Bytes of each value, 0 where they differ."""
+    try:
+        return max(1, int(kind.bit_width) // 8)
+    except ValueError:
+        return 0
 
 
 def _there(view: View, path: Path, columns: Sequence[str]) -> list[str]:
@@ -185,13 +234,3 @@ def _there(view: View, path: Path, columns: Sequence[str]) -> list[str]:
                 hint=nearest(name, found),
             )
     return [*columns, *({CREATED} & set(found))]
-
-
-def _size(path: Path, columns: Sequence[str]) -> int:
-    metadata = pq.read_metadata(path)
-    wanted = set(columns)
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    chunks = (group.column(n) for group in groups for n in range(group.num_columns))
-    noted = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema in wanted)
-    # a string that Parquet keeps once for many rows takes a view of 16 bytes a row in a frame
-    return int(noted + 16 * metadata.num_rows * len(columns))

@@ -24,9 +24,7 @@ from cluster.features.held import (
 )
 from cluster.features.history import History
 from cluster.features.times import SAY_ZONE, read_times
-from cluster.features.view import View
-
-Names = dict[str, dict[str, str]]
+from cluster.features.view import View, columns_of
 
 
 def join(
@@ -143,38 +141,6 @@ def finish(
             joined.append(_filled(frame[name], view.empty(name)).alias(made[name]))
         joined.append(unknown.alias(f"{view.name}_missing"))
     return pl.DataFrame(joined)
-
-
-def columns_of(views: Sequence[View], taken: Mapping[str, Any] | Sequence[str] = ()) -> Names:
-    """How the columns of some views are named beside each other.
-
-    Args:
-        views: the views.
-        taken: names that are there already.
-
-    Returns:
-        By view and column the name.
-
-    Raises:
-        InvalidInput: a view is asked for twice, or a name is taken all the same.
-    """
-    plain = [name for view in views for name in view.columns]
-    shared = {name for name in plain if plain.count(name) > 1} | set(taken)
-    names = {
-        view.name: {
-            name: f"{view.name}__{name}" if name in shared else name for name in view.columns
-        }
-        for view in views
-    }
-    every = [*taken, *(f"{view.name}_missing" for view in views)]
-    every += [name for made in names.values() for name in made.values()]
-    if len(names) < len(views) or len(set(every)) < len(every):
-        twice = next((name for name in every if every.count(name) > 1), views[-1].name)
-        raise InvalidInput(
-            f"The joined rows would have two columns {twice!r}.",
-            hint="Ask for each view once, and rename the column of the examples.",
-        )
-    return names
 
 
 def beside(view: View, stored: Batch, found: Ints) -> Batch:

@@ -68,7 +68,12 @@ class Layer:
 
     def lookup(self, views: Sequence[View], keys: Batch, *, at: datetime | None = None) -> Batch:
         """The newest values of some views, as `Online.lookup` gives them."""
-        return self.online.lookup([self.resolved(view) for view in views], keys, at=at)
+        resolved = [self.resolved(view) for view in views]
+        return self.online.lookup(resolved, keys, at=at, inputs=self.inputs)
+
+    def inputs(self, view: View) -> list[View]:
+        """The views that a computed view is made from, model views at the version that counts."""
+        return [self.resolved(other) for other in self.graph.inputs(view)]
 
     def nearest(self, name: str, vectors: NDArray[Any], k: int) -> Found:
         """For each vector `[m, size]` the keys of the `k` nearest rows of a view, and the scores.
@@ -170,7 +175,7 @@ class Layer:
             if isinstance(view, ModelView):
                 self.backfill(view, ask)
             rows = self.graph.stored(view)
-            counts[view.name] = self.online.materialize(rows, self.store.head(rows))
+            counts[view.name] = self.online.materialize(rows, self.store.head(rows), self.graph)
         return counts
 
     def _all(self) -> Iterator[View]:
@@ -198,8 +203,9 @@ class Layer:
         return view
 
     def _write(self, view: View, rows: Batch) -> None:
-        self.store.append(view, rows)
-        self.online.write(view, rows, self.graph)
+        created = self.store.append(view, rows).created
+        stored = {**rows, "created": created}
+        self.online.keep_up(view, stored, lambda: self.store.head(view), self.graph)
 
     def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, Batch]]:
         """What models say of pushed rows, for every version that somebody reads."""

@@ -1,211 +1,263 @@
-"""Look up the newest values by key: one packed row for each key of each view, in SQLite."""
+"""Look up the newest values of many views by key, and write them as they come."""
 
 import json
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import numpy as np
-import pyarrow as pa
 
-from cluster.batch import Batch
-from cluster.durable import make_folder
-from cluster.errors import Conflict, Corrupt, NotFound, Unavailable
-from cluster.features.join import beside
-from cluster.features.snapshot import DataFile, Snapshot
-from cluster.features.view import View
+from cluster.batch import Batch, length, objects
+from cluster.errors import Conflict, NotFound, TooLarge, Unavailable
+from cluster.features.bring import changes, has, lacking, tables
+from cluster.features.column import Time
+from cluster.features.events import Kept, Streams, streams_of
+from cluster.features.found import (
+    PRESENT,
+    STATUSES,
+    Found,
+    Inputs,
+    Lookup,
+    Readers,
+    moment_of,
+    nothing,
+)
+from cluster.features.graph import Graph
+from cluster.features.keeper import Keeper, Put, Want
+from cluster.features.packing import types_of
+from cluster.features.snapshot import Snapshot
+from cluster.features.sqlite_keeper import SqliteKeeper
+from cluster.features.view import View, columns_of
+from cluster.features.windows import Windows
 
-SCHEMA = """
-create table if not exists views (view text primary key, columns text not null);
-create table if not exists files (
-    view text, name text, primary key (view, name)
-) without rowid;
-create table if not exists rows (
-    view text, key text, event_time integer, created integer, value blob, primary key (view, key)
-) without rowid;
-"""
-NEWEST_WINS = """
-insert into rows values (?, ?, ?, ?, ?) on conflict do update set
-    event_time = excluded.event_time, created = excluded.created, value = excluded.value
-where (excluded.event_time, excluded.created) >= (event_time, created)
-"""
-FIND = """
-select key, event_time, value from rows
-where view = ? and key in (select value from json_each(?))
-"""
+MOST_KEYS = 100_000
+DEGRADED = "degraded"
+"""The status of what could not be looked up, where `lookup_anyway` answers all the same."""
 
 
 class Online:
-    """The newest row of every key, a few microseconds away; made from the offline rows.
+    """The newest values of every key, a fraction of a millisecond away; made from the offline rows.
 
-    Of two rows of one key the later event time counts, then the one that came in later; an old
-    event never replaces a newer one.
+    Of a view's rows the newest of each key is kept: of two the later event time counts, then the
+    one that was created later, then the one that came in later; an old event never replaces a newer
+    one. Of the events that windows are declared over, all are kept that a window can still need.
 
     Args:
-        path: the SQLite file; it is made by the first `materialize`.
-        wait_s: how long another process that is writing is waited for.
+        kept: the SQLite file, or what else holds the rows.
     """
 
-    def __init__(self, path: Path, *, wait_s: float = 30.0) -> None:
-        self.path = path
-        self.wait_s = wait_s
+    def __init__(self, kept: Path | Keeper) -> None:
+        self.keeper: Keeper = SqliteKeeper(kept) if isinstance(kept, Path) else kept
+        self.behind: set[str] = set()
+        """Views of which this process could not write rows: the next `materialize` brings them."""
+        self._readers = Readers()
 
-    def materialize(self, view: View, head: Snapshot) -> int:
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What it remembers stays in its process."""
+        return (Online, (self.keeper,))
+
+    def lookup(
+        self,
+        views: Sequence[View],
+        keys: Batch,
+        *,
+        at: datetime | np.datetime64 | None = None,
+        inputs: Inputs | None = None,
+    ) -> Batch:
+        """Keys with the newest values of some views beside them, all read in one round trip.
+
+        Windows and times-to-live are as of one moment; rows are the newest known. Of a moment
+        before the newest event of a key, windows may lack events that were dropped since.
+
+        Args:
+            views: whose values are wanted, of any kind; model views at a version.
+            keys: the key columns of all views, `[n]` of `str`; a key may come more than once.
+            at: as of when, with a zone or in UTC by its type; now by default.
+            inputs: what computed views are made from, where some of the views are.
+
+        Returns:
+            The keys; of each view its columns `[n]`, named as in a join; the mask `<view>_missing`;
+            `<view>_status`: present, missing, or stale, which is older than the time-to-live; and
+            `<view>_time`, when what is known became true. What is missing or stale is the view's
+            default.
+
+        Raises:
+            InvalidInput: a key is missing, empty or no text, or `at` has no zone.
+            TooLarge: there are more than `MOST_KEYS`.
+            NotFound: a view is not online.
+            Conflict: it is, but with other columns.
+            Corrupt: what is kept is damaged.
+            Unavailable: it cannot be read now.
+        """
+        if length(keys) > MOST_KEYS:
+            raise TooLarge(
+                f"{length(keys):,} keys were looked up at once; the limit is {MOST_KEYS:,}.",
+                hint="Ask for fewer at a time, or join offline.",
+                limit=MOST_KEYS,
+                actual=length(keys),
+            )
+        look = Lookup(keys, moment_of(at), inputs, self._readers)
+        wants = look.wants(views)
+        got = dict(zip((want.shelf for want in wants), self.keeper.read(wants), strict=True))
+        return _answer(views, keys, {view.name: look.found(view, got) for view in views})
+
+    def lookup_anyway(
+        self,
+        views: Sequence[View],
+        keys: Batch,
+        *,
+        at: datetime | np.datetime64 | None = None,
+        inputs: Inputs | None = None,
+    ) -> Batch:
+        """The same, but where nothing can be read now, all is missing and its status `degraded`.
+
+        Raises:
+            LeptonError: as `lookup`, less Unavailable.
+        """
+        try:
+            return self.lookup(views, keys, at=at, inputs=inputs)
+        except Unavailable:
+            answer = dict(_answer(views, keys, nothing(views, keys)))
+            status = objects([DEGRADED] * length(keys))
+            return answer | {f"{view.name}_status": status for view in views}
+
+    def write(self, view: View, rows: Batch, graph: Graph | None = None) -> None:
+        """Write rows of a view, and feed the windows over it, so that lookups see them at once.
+
+        Args:
+            view: whose rows; all its columns.
+            rows: at least one; `created` says when they came in, now by default.
+            graph: knows the windows over the view.
+
+        Raises:
+            NotFound: the view, or a window over it, is not online yet: materialize it.
+            Conflict: it is online with other columns: materialize it.
+            Unavailable: it cannot be written to now. `materialize` brings stored rows.
+            NotEnough: the disk is full.
+            Corrupt: what is kept is damaged.
+        """
+        created = rows.get("created", np.full(length(rows), np.datetime64(moment_of(None), "us")))
+        table = view.pack(rows).append_column("created", Time().pack(created))
+        streams = _streams(view, graph)
+        shelves = [view.name, *streams]
+        got = self.keeper.read([Want(shelf, []) for shelf in shelves])
+        declared = {shelf: one.declaration for shelf, one in zip(shelves, got, strict=True)}
+        self.keeper.change_now(changes(view, table, declared, streams))
+
+    def keep_up(
+        self, view: View, rows: Batch, head: Callable[[], Snapshot], graph: Graph | None = None
+    ) -> None:
+        """Write rows that are stored already, or all that is missing where that is more.
+
+        Where the online side cannot be written to now, the view stays `behind`, and the next rows
+        that get through bring what it misses.
+
+        Args:
+            view: whose rows; all its columns.
+            rows: at least one; `created` says when they came in.
+            head: gives the newest of all rows.
+            graph: knows the windows over the view.
+
+        Raises:
+            LeptonError: as `write` and `materialize`, less NotFound and Unavailable.
+        """
+        try:
+            try:
+                self.write(view, rows, graph)
+                written = view.name not in self.behind
+            except (NotFound, Conflict):  # not online, or not as it is declared now
+                written = False
+            if not written:
+                self.materialize(view, head(), graph)
+        except Unavailable:
+            self.behind.add(view.name)
+
+    def materialize(self, view: View, head: Snapshot, graph: Graph | None = None) -> int:
         """Bring over the rows that came since the last time; the same again changes nothing.
 
-        Data files never change, so only new ones are read, each in a transaction of its own: what
-        is killed goes on where it was. Where the view's columns have changed, all is made anew.
+        Data files never change, so only new ones are read, some at a time: what is killed goes on
+        where it was. Where the view's columns have changed, or windows over it look further back,
+        all is brought anew.
 
         Args:
             view: whose rows.
             head: the newest of them.
+            graph: knows the windows over the view.
 
         Returns:
             How many rows were read: those of every file that is new, superseded ones included.
 
         Raises:
-            Conflict: the folder cannot be written to.
-            Corrupt: a data file is damaged or gone, or the SQLite file is damaged.
-            Unavailable: another process keeps writing, or the disk is full.
+            Conflict: the folder cannot be written to, or another process uses other code.
+            Corrupt: a data file is damaged or gone, or what is kept is.
+            Unavailable: it cannot be written to now.
+            NotEnough: the disk is full.
         """
-        make_folder(self.path.parent)
-        with self._opened("rwc") as online:
-            online.executescript("pragma journal_mode = wal;" + SCHEMA)
-            _declare(online, view)
-            return sum(_bring(online, view, head, file) for file in head.files)
+        view = view if graph is None else graph.stored(view)
+        streams = _streams(view, graph)
+        declared = self._declare(view, streams)
+        brought = {shelf: self.keeper.files(shelf) for shelf in declared}
+        self._note_merged(head, declared, brought)
+        count = 0
+        for files, table in tables(view, head, lacking(head, brought), streams):
+            wanted = {
+                shelf: declaration
+                for shelf, declaration in declared.items()
+                if not all(has(brought[shelf], file) for file in files)
+            }
+            names = [file.name for file in files]
+            self.keeper.change(changes(view, table, wanted, streams, names))
+            count += table.num_rows
+        self.behind.discard(view.name)
+        return count
 
-    def lookup(self, views: Sequence[View], keys: Batch) -> Batch:
-        """Keys with the newest values of some views beside them: what `join` gives as of now.
+    def _declared(self, shelves: Sequence[str]) -> dict[str, str | None]:
+        return dict(zip(shelves, self.keeper.declared(shelves), strict=True))
 
-        Args:
-            views: whose values are wanted.
-            keys: the key columns of each view, `[n]` of `str`; a key may come more than once.
+    def _declare(self, view: View, streams: Streams) -> dict[str, str]:
+        """Say what each shelf holds from now on; one that holds something else is emptied."""
+        held = self._declared([view.name, *streams])
+        types = types_of(view.columns)
+        declared = {view.name: held.pop(view.name) or ""}
+        if not declared[view.name] or json.loads(declared[view.name]) != types:
+            declared[view.name] = json.dumps(types)
+            self.keeper.declare(view.name, declared[view.name])
+        for shelf, declaration in held.items():
+            _, wanted = streams[shelf]
+            kept = wanted if declaration is None else Kept.read(declaration)
+            if declaration is None or not kept.covers(wanted):
+                kept = kept.joined(wanted)
+                self.keeper.declare(shelf, kept.declaration)
+            declared[shelf] = kept.declaration
+        return declared
 
-        Returns:
-            The keys; of each view its columns `[n]`, the mask `<view>_missing`, and `<view>_time`,
-            when the values became true: what it holds where they are missing means nothing. All
-            of it as it stood at one moment.
-
-        Raises:
-            NotFound: a view was never materialized.
-            Conflict: it was when it had other columns.
-            Corrupt: the SQLite file is damaged.
-            Unavailable: it cannot be read now.
-        """
-        found: dict[str, Any] = {**keys}
-        if not views:
-            return found
-        if not self.path.is_file():
-            raise _never(views[0])
-        with self._opened("ro") as online:
-            online.execute("begin")  # so that all is read as of one moment
-            for view in views:
-                found |= _found(online, view, keys)
-        return found
-
-    @contextmanager
-    def _opened(self, mode: str) -> Iterator[sqlite3.Connection]:
-        """The file, and what SQLite says of it in a sentence."""
-        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
-        try:
-            with closing(
-                sqlite3.connect(uri, uri=True, timeout=self.wait_s, isolation_level=None)
-            ) as online:
-                # a power cut may cost rows, never the file
-                online.execute("pragma synchronous = normal")
-                yield online
-        except sqlite3.OperationalError as error:
-            raise Unavailable(
-                f"{self.path} cannot be used now: {error}.",
-                hint="Another process may be writing, or the disk be full: try again.",
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise Corrupt(
-                f"{self.path} is damaged: {error}.",
-                hint="Remove it, then bring the rows anew: python -m services materialize",
-            ) from None
+    def _note_merged(
+        self, head: Snapshot, declared: Mapping[str, str], brought: Mapping[str, set[str]]
+    ) -> None:
+        """Note files whose rows are there since they were merged from files that were brought."""
+        for shelf, names in brought.items():
+            unnoted = [file for file in head.files if file.name not in names]
+            merged = [file.name for file in unnoted if has(names, file)]
+            if merged:
+                self.keeper.change([Put(shelf, declared[shelf], [], [], merged)])
 
 
-def _declare(online: sqlite3.Connection, view: View) -> None:
-    """Note the view's columns; forget its rows where they were others."""
-    columns = _columns(view)
-    online.execute("begin immediate")
-    with online:
-        if _stored_columns(online, view) != columns:
-            for table in ("rows", "files", "views"):
-                online.execute(f"delete from {table} where view = ?", (view.name,))  # noqa: S608
-            online.execute("insert into views values (?, ?)", (view.name, columns))
+def _streams(view: View, graph: Graph | None) -> Streams:
+    """The events of the view that windows over it need."""
+    readers = [] if graph is None else graph.readers(view)
+    return streams_of([reader for reader in readers if isinstance(reader, Windows)])
 
 
-def _bring(online: sqlite3.Connection, view: View, head: Snapshot, file: DataFile) -> int:
-    """The rows of one file, unless they were brought before."""
-    names = [*view.key, "event_time", "created", *view.columns]
-    online.execute("begin immediate")
-    with online:
-        place = (view.name, file.name)
-        if online.execute("select 1 from files where view = ? and name = ?", place).fetchone():
-            return 0
-        table = head.table_of(file, names)
-        for number, name in enumerate(names):
-            if pa.types.is_timestamp(table.schema.field(name).type):
-                table = table.set_column(number, name, table[name].cast(pa.int64()))
-        columns = [table[name].to_pylist() for name in names]
-        keys = _keys(columns[: len(view.key)])
-        times, created, *values = columns[len(view.key) :]
-        tuples = zip(*values, strict=True) if values else [()] * len(keys)
-        packed = map(msgpack.packb, tuples)
-        rows = zip([view.name] * len(keys), keys, times, created, packed, strict=True)
-        online.executemany(NEWEST_WINS, rows)
-        online.execute("insert into files values (?, ?)", place)
-    return len(keys)
-
-
-def _found(online: sqlite3.Connection, view: View, keys: Batch) -> Batch:
-    """The view's columns for each key."""
-    stored = _stored_columns(online, view)
-    if stored is None:
-        raise _never(view)
-    if stored != _columns(view):
-        others = ", ".join(json.loads(stored))
-        raise Conflict(
-            f"View {view.name!r} was materialized with other columns: {others}.",
-            hint=f"Bring it up to date: python -m services materialize {view.name}",
-        )
-    asked = _keys([list(keys[name]) for name in view.key])
-    rows = online.execute(FIND, (view.name, json.dumps(list(set(asked))))).fetchall()
-    place = {key: number for number, (key, _, _) in enumerate(rows)}
-    places = np.array([place.get(key, -1) for key in asked], dtype=np.int64)
-    values = zip(*(msgpack.unpackb(value) for *_, value in rows), strict=True)
-    columns = dict(zip(view.columns, values, strict=True)) if rows else {}
-    known = {
-        name: column.unpack(pa.array(columns.get(name, ()), type=column.arrow))
-        for name, column in view.columns.items()
-    }
-    times = np.array([time for _, time, _ in rows] or [0], dtype="datetime64[us]")
-    return {**beside(view, known, places), f"{view.name}_time": times[places]}
-
-
-def _keys(columns: Sequence[Sequence[str]]) -> list[str]:
-    """Each row's key as one text: itself, or a JSON list where several columns make it."""
-    if len(columns) == 1:
-        return list(columns[0])
-    return [json.dumps(parts, ensure_ascii=False) for parts in zip(*columns, strict=True)]
-
-
-def _columns(view: View) -> str:
-    return json.dumps({name: str(column.arrow) for name, column in view.columns.items()})
-
-
-def _stored_columns(online: sqlite3.Connection, view: View) -> str | None:
-    row = online.execute("select columns from views where view = ?", (view.name,)).fetchone()
-    return row[0] if row else None
-
-
-def _never(view: View) -> NotFound:
-    return NotFound(
-        f"View {view.name!r} is not online.",
-        hint=f"Bring it there: python -m services materialize {view.name}",
-    )
+def _answer(views: Sequence[View], keys: Batch, found: Mapping[str, Found]) -> Batch:
+    """Keys and what was found for them, each column by its name."""
+    names = columns_of(views, keys)
+    answer: dict[str, Any] = {**keys}
+    for view in views:
+        one = found[view.name]
+        for name, column in one.columns.items():
+            answer[names[view.name][name]] = column
+        answer[f"{view.name}_missing"] = one.status != PRESENT
+        answer[f"{view.name}_status"] = STATUSES[one.status]
+        answer[f"{view.name}_time"] = one.times
+    return answer

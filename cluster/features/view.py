@@ -1,11 +1,11 @@
 """Name some typed columns about one key: what data looks like before a model sees it."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,16 @@ A batch holds every column of the view, and of the key unless the view is `named
 columns; `event_time` and `split` where the source gives them; and, where it can, `where`: text that
 says where each row stood. Values are as the source has them: each column's `admit` makes them what
 they should be, or says why it cannot."""
+
+
+class About(TypedDict, total=False):
+    """What may be said of any view, as `View` describes it."""
+
+    ttl: timedelta | None
+    defaults: Mapping[str, Any]
+    description: str
+    owner: str
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -159,3 +169,39 @@ class View:
         """Rest to memory: the columns that an Arrow table of this view's rows has."""
         types = {**self.schema, "created": Time()}
         return {name: types[name].unpack(table[name]) for name in table.column_names}
+
+
+def columns_of(views: Sequence[View], taken: Iterable[str] = ()) -> dict[str, dict[str, str]]:
+    """How the columns of some views are named beside each other, offline and online.
+
+    A column has its own name; one whose name another of the views has too, or that is taken, is
+    named `<view>__<column>`.
+
+    Args:
+        views: the views.
+        taken: names that are there already.
+
+    Returns:
+        By view and column the name.
+
+    Raises:
+        InvalidInput: a view is asked for twice, or a name is taken all the same.
+    """
+    taken = list(taken)
+    plain = [*taken, *(name for view in views for name in view.columns)]
+    shared = {name for name in plain if plain.count(name) > 1}
+    names = {
+        view.name: {
+            name: f"{view.name}__{name}" if name in shared else name for name in view.columns
+        }
+        for view in views
+    }
+    every = [*taken, *(f"{view.name}_missing" for view in views)]
+    every += [name for made in names.values() for name in made.values()]
+    if len(names) < len(views) or len(set(every)) < len(every):
+        twice = next((name for name in every if every.count(name) > 1), views[-1].name)
+        raise InvalidInput(
+            f"There would be two columns {twice!r}.",
+            hint="Ask for each view once, and rename the column that you give.",
+        )
+    return names

@@ -37,7 +37,7 @@ from tests.e2e.steps import (
 
 pytestmark = MARKS
 
-LONG = ["epochs=40", "batch_size=16", "widths=8,16,32", "precision=fp32"]
+LONG = ["epochs=24", "batch_size=16", "widths=8,16,32", "precision=fp32"]
 """A training of vision.classify that can be killed half way."""
 WORKER = "ray::RayTrainWorker"
 
@@ -69,7 +69,7 @@ def only_numbers(reports: list[dict[str, float]]) -> Progress:
 @pytest.fixture(scope="module")
 def often(environment: pytest.MonkeyPatch) -> Iterator[None]:
     """Checkpoints come often enough that a kill loses little."""
-    environment.setenv("LEPTON_CHECKPOINT_S", "0.5")
+    environment.setenv("LEPTON_CHECKPOINT_S", "0.2")
     yield
     environment.delenv("LEPTON_CHECKPOINT_S")
 
@@ -136,14 +136,6 @@ def test_a_killed_worker_is_started_anew_and_ends_the_same(
     assert reports[-1]["step"] == reports[-1]["steps"]
     assert versions(VISION) == [*before, made.version]
     assert weights_sha256(made) == weights_sha256(unharmed)
-
-
-def test_two_workers_train_one_version(shop: Engine) -> None:
-    before = versions(NLP)
-    made = train(NLP, workers=2, seed=1)
-    assert made.workers == 2
-    assert versions(NLP) == [*before, made.version]
-    assert objective(NLP, made) > 0.7
 
 
 def test_the_same_run_asked_again_is_the_version_that_is_there(shop: Engine) -> None:

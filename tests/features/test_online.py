@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from cluster.batch import Batch, objects
 from cluster.errors import Conflict, Corrupt, NotFound, Unavailable
-from cluster.features.column import Number, times
+from cluster.features.column import Number, Whole, times
 from cluster.features.history import Stored
 from cluster.features.images import labelled_images
 from cluster.features.interactions import interactions, items
 from cluster.features.join import join
 from cluster.features.online import Online
+from cluster.features.sqlite_keeper import SqliteKeeper
 from cluster.features.store import Store
 from cluster.features.view import View
 from tests.features.shelf import Rows, batch, shelf
@@ -60,11 +61,13 @@ def test_it_is_a_join_as_of_now_whatever_was_written_when(
         found.materialize(shelf, store.head(shelf))
         asked = {"id": objects(data.draw(st.lists(st.sampled_from("abcd"), max_size=6)))}
         looked_up = dict(found.lookup([shelf], asked))
+        statuses = looked_up.pop("shelf_status")
         moments = looked_up.pop("shelf_time")
         late = {**asked, "event_time": times([10**17] * len(asked["id"]))}
         joined = dict(join(late, [shelf], Stored(store.head)))
         del joined["event_time"]
         assert_same(looked_up, joined)
+        assert (statuses == "missing").tolist() == joined["shelf_missing"].tolist()
         newest = {key: max(d for w in rows for k, d in w if k == key) for w in rows for key, _ in w}
         for key, moment, missing in zip(asked["id"], moments, joined["shelf_missing"], strict=True):
             assert missing or moment == times([newest[key] * 86_400_000_000])[0]
@@ -128,15 +131,15 @@ def test_a_view_that_is_not_online_is_told_with_what_to_do(tmp_path: Path) -> No
 
 
 def test_changed_columns_are_refused_until_they_are_brought_anew(tmp_path: Path) -> None:
-    store, other = Store(tmp_path / "other"), replace(shelf, columns={"number": Number()})
+    store, other = Store(tmp_path / "other"), replace(shelf, columns={"number": Whole()})
     old = Store(tmp_path)
     old.write(shelf, batch({("a", 1): ("x", 1.0)}))
     found = online(tmp_path, shelf, old)
     with pytest.raises(
-        Conflict, match=r"'shelf' was materialized with other columns: word, number"
+        Conflict, match=r"'shelf' was materialized with other columns: word \(string\), number"
     ):
         found.lookup([other], {"id": objects(["a"])})
-    store.write(other, {"id": objects(["b"]), "number": np.array([2.0])})
+    store.write(other, {"id": objects(["b"]), "number": np.array([2])})
     found.materialize(other, store.head(other))
     values = found.lookup([other], {"id": objects(["a", "b"])})
     assert values["shelf_missing"].tolist() == [True, False]
@@ -163,7 +166,8 @@ def test_a_writer_that_is_cut_off_leaves_whole_files_and_goes_on(tmp_path: Path)
 def test_a_file_that_is_damaged_or_held_is_told_in_a_sentence(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(shelf, batch({("a", 1): ("x", 1.0)}))
-    found = Online(online(tmp_path, shelf, store).path, wait_s=0.1)
+    online(tmp_path, shelf, store)
+    found = Online(SqliteKeeper(tmp_path / "online.db", wait_s=0.1))
     asked = {"id": objects(["a"])}
     with closing(sqlite3.connect(tmp_path / "online.db")) as other:
         other.execute("begin exclusive")
@@ -172,3 +176,12 @@ def test_a_file_that_is_damaged_or_held_is_told_in_a_sentence(tmp_path: Path) ->
     (tmp_path / "online.db").write_bytes(b"no database at all" * 99)
     with pytest.raises(Corrupt, match=r"online\.db is damaged: .*materialize"):
         found.lookup([shelf], asked)
+
+
+def test_fewer_columns_are_read_of_the_same_rows(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(shelf, batch({("a", 1): ("x", 1.0)}))
+    narrow = shelf.only("number")
+    found = online(tmp_path, shelf, store).lookup([narrow], {"id": objects(["a", "b"])})
+    assert found["number"].tolist() == [1.0, 0.0]
+    assert "word" not in found
