@@ -117,7 +117,9 @@ class Live:
         """
         named = {n for n, row in enumerate(rows) if self.shape and isinstance(row, self.shape)}
         if not named and not self.views:
-            batch = self.task.complete(self.task.batch(rows))
+            batch = self.task.batch(rows)
+            if self.task.features or self.task.live:  # which no key that is sent leads to
+                batch = self.task.complete(batch)
             return Joined(rows, batch, [NOTHING] * len(rows))
         at = datetime.now(UTC)
         views = [*([self.task.inputs] * bool(named)), *self.views]
@@ -198,8 +200,11 @@ class Live:
         asked = [view for view in views if known[view.name].any()]
         found, failed = self._asked(asked, _lent(asked, keys), at) if asked else ({}, {})
         for view in views:
-            absent = _absent(view, len(known[view.name]))
-            found[view.name] = _only(known[view.name], found.get(view.name, absent), absent)
+            mine = known[view.name]
+            if view.name not in found:
+                found[view.name] = _absent(view, len(mine))
+            elif not mine.all():
+                found[view.name] = _only(mine, found[view.name], _absent(view, len(mine)))
         return found, failed
 
     def _asked(
@@ -268,8 +273,6 @@ def _absent(view: View, rows: int) -> Looked:
 
 def _only(known: NDArray[np.bool_], found: Looked, absent: Looked) -> Looked:
     """What was found for rows that have a key, and nothing for the others."""
-    if known.all() or found is absent:
-        return found
     columns = {name: column.copy() for name, column in found.columns.items()}
     for name, column in columns.items():
         column[~known] = absent.columns[name][~known]
