@@ -182,20 +182,26 @@ def plan(
     """
     view, snapshot = task.examples, _examples(task, store)
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
-    features = tuple(filter(None, map(resolve, task.features)))
+    features, read, live = (
+        tuple(filter(None, map(resolve, views)))
+        for views in (task.features, task.tables, task.live)
+    )
     stored = [history_of(leaf)[0] for leaf in leaves(features, inputs or among(features))]
     histories = {source.name: store.head(source) for source in stored}
-    read = filter(None, map(resolve, task.tables))
     tables = tuple((table, store.head(_rows_of(table))) for table in read)
-    live = tuple(filter(None, map(resolve, task.live)))
     made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables, live)
+    _check(made)
+    return made
+
+
+def _check(made: Plan) -> None:
     for part in (TRAIN, TEST):
         if not made.counts[part]:
             raise InvalidInput(
-                f"None of the {snapshot.rows} rows of {view.name!r} is in the {part} part.",
+                f"None of the {made.snapshot.rows} rows of {made.view.name!r} is in the {part} "
+                "part.",
                 hint="Ingest more rows, or rows whose source names that part.",
             )
-    return made
 
 
 def _examples(task: type[AnyTask], store: Store) -> Snapshot:

@@ -204,6 +204,9 @@ def deploy(
         settings: where the registry is.
         build: makes the HTTP application.
         open_layer: opens the feature layer in a replica.
+
+    Raises:
+        Unavailable: its replicas do not start.
     """
     quiet()
     probe(Model.open(task, Registry(settings.home).folder(task.name(), version)))
@@ -230,7 +233,7 @@ def deploy(
     }
     path = "/v1/" + task.name().replace(".", "/")
     bound = deployment(Replica, **options).bind(task, settings, build, open_layer)
-    serve.run(bound, name=task.name(), route_prefix=path)
+    _run(bound, task.name(), path)
 
 
 def open_door(build: Callable[[], Any]) -> None:
@@ -239,7 +242,22 @@ def open_door(build: Callable[[], Any]) -> None:
     door = deployment(
         DoorReplica, name=DOOR, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100
     )
-    serve.run(door.bind(build), name=DOOR, route_prefix="/")
+    _run(door.bind(build), DOOR, "/")
+
+
+def _run(application: serve.Application, name: str, path: str) -> None:
+    """Serve an application at a path, and wait until it runs.
+
+    Raises:
+        Unavailable: its replicas do not start; the sentence says where it stands why.
+    """
+    try:
+        serve.run(application, name=name, route_prefix=path)
+    except RuntimeError as error:  # all that Ray Serve says of a replica that raised
+        raise Unavailable(
+            f"{name} does not start: {error}",
+            hint=f"Why stands in `python -m services logs {name}`, and in `status`.",
+        ) from error
 
 
 def deployment(replica: type[Any], **options: Any) -> serve.Deployment:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,6 @@ OWN: Mapping[str, Mapping[str, Any]] = {
 class ReadingConfig(NeuralConfig):
     """The encoder (`bag`, `rnn`, `transformer`, or a transformers text model by name)."""
 
-    own: ClassVar[Mapping[str, Mapping[str, Any]]] = OWN
-
     encoder: str = "bag"
     longest: Annotated[int, Between(8, 8_192)] = 1_024
     words: Annotated[int, Between(0, 5)] = 3
@@ -53,7 +51,7 @@ class ReadingConfig(NeuralConfig):
         encoder = given.get("encoder", "bag")
         if encoder == "bag":
             return given
-        own = cls.own.get(encoder, cls.own["backbone"])
+        own = OWN.get(encoder, OWN["backbone"])
         return {"longest": 128, "vocabulary": 8_000, **own, **given}
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+ONE_LABEL = "Where labels say nothing, learn without them: method=selfsupervised"
+
+
 class Config(ReadingConfig):
     """How it learns (`supervised` by labels, `selfsupervised` without), and the encoder.
 
@@ -58,7 +61,10 @@ class Input(BaseModel):
 
 
 class Output(BaseModel):
-    """A vector of unit length: the inner product of two says how alike the texts are."""
+    """A vector of unit length: the inner product of two says how alike the texts are.
+
+    It is all zeros for a text of which nothing is known.
+    """
 
     vector: list[float]
 
@@ -77,7 +83,9 @@ class Embed(NeuralTask[Config, Input, Output]):
     def study(self, train: Rows, run: Run) -> State:
         """Labels, and the n-grams or the tokenizer that the training texts suggest."""
         seen = {label for batch in train.batches(ROWS) for label in batch["label"]}
-        labels = labels_of(set().union(*run.all_gather(seen)))
+        labels = sorted(set().union(*run.all_gather(seen)))
+        if self.config.method == "supervised":
+            labels_of(labels, hint=ONE_LABEL)
         if self.config.encoder != "bag":
             return {"labels": labels, **study_tokens(self.config, train, run)}
         buckets, held = study_grams(self.config, train, run)

@@ -21,8 +21,8 @@ from cluster.task import Evaluation
 from services.features import Listed
 from services.verbs import Overview
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, emoji=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 PLAIN_EVERY_S = 5.0
 WIDE = 10_000
@@ -215,10 +215,10 @@ def status(found: Overview) -> None:
     for app in found.applications:
         replicas = ", ".join(f"{count} {state}" for state, count in app.replicas.items())
         version = str(found.versions.get(app.name, ""))
-        table.add_row(app.name, app.state, version, replicas, app.message)
+        table.add_row(app.name, app.state, version, replicas, escape(app.message))
     _print(table)
 
 
 def _print(table: Table) -> None:
     # a file and a pipe have no width, and half a sentence a line cannot be searched
-    (out if out.is_terminal else Console(width=WIDE, highlight=False)).print(table)
+    (out if out.is_terminal else Console(width=WIDE, highlight=False, emoji=False)).print(table)

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import backbone
-from cluster.labels import labels_of
 from cluster.neural import State
 from cluster.rows import Rows
 from cluster.run import Run
@@ -16,7 +15,7 @@ ROWS = 4_096  # pictures that are looked at together
 
 
 def look(train: Rows, run: Run, *, max_side: int) -> State:
-    """The labels, and the size and channels that pictures are brought to.
+    """The labels that are seen, and the size and channels that pictures are brought to.
 
     Args:
         train: this worker's rows.
@@ -33,7 +32,7 @@ def look(train: Rows, run: Run, *, max_side: int) -> State:
     height, width = np.median([size for size, _, _ in seen], axis=0)
     shrink = min(1.0, max_side / max(height, width))
     return {
-        "labels": labels_of(set().union(*(found for _, _, found in seen))),
+        "labels": sorted(set().union(*(found for _, _, found in seen))),
         "height": max(8, round(height * shrink)),
         "width": max(8, round(width * shrink)),
         "channels": max(found for _, found, _ in seen),

@@ -10,7 +10,7 @@ from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
 from cluster.features.images import images, labelled_images
-from cluster.labels import as_numbers, guesses, macro_f1
+from cluster.labels import as_numbers, guesses, labels_of, macro_f1
 from cluster.neural import NeuralConfig, NeuralTask, State
 from cluster.rows import Rows
 from cluster.run import Run
@@ -78,6 +78,7 @@ class Classify(NeuralTask[Config, Input, Output]):
     def study(self, train: Rows, run: Run) -> State:
         """Labels, the size and channels that pictures are brought to, and their mean and spread."""
         self.state = look(train, run, max_side=self.config.max_side)
+        labels_of(self.state["labels"])
         encoded = (self.encode(batch)["image"] for batch in train.batches(ROWS))
         state = self.state | measure(encoded, self.state["channels"], run)
         if self.config.network not in {"resnet", "lenet"}:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from cluster.batch import Arrays, Batch, concat
 from cluster.config import Between
 from cluster.features.images import images, labelled_images
-from cluster.labels import as_numbers
+from cluster.labels import as_numbers, labels_of
 from cluster.neural import NeuralConfig, NeuralTask, State
 from cluster.retrieval import retrieval
 from cluster.rows import Rows
@@ -22,6 +22,7 @@ from vision._study import ROWS, look, measure, say_weights
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+ONE_LABEL = "Where labels say nothing, learn without them: method=selfsupervised"
 OWN: Mapping[str, Mapping[str, Any]] = {
     "supervised": {},
     "selfsupervised": {"epochs": 6, "zoom": 0.3, "tone": 0.4, "temperature": 0.2},
@@ -86,6 +87,8 @@ class Embed(NeuralTask[Config, Input, Output]):
     def study(self, train: Rows, run: Run) -> State:
         """Labels, the size and channels that pictures are brought to, and their mean and spread."""
         self.state = look(train, run, max_side=self.config.max_side)
+        if self.config.method == "supervised":
+            labels_of(self.state["labels"], hint=ONE_LABEL)
         encoded = (self.encode(batch)["image"] for batch in train.batches(ROWS))
         state = self.state | measure(encoded, self.state["channels"], run)
         if self.config.network not in {"resnet", "lenet"}:

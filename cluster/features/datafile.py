@@ -135,7 +135,7 @@ def read_file(bucket: Bucket, view: str, file: DataFile, names: Sequence[str]) -
     place = f"{view}/data/{file.name}"
     try:
         data = bucket.read(place)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise _damaged(bucket, place, str(error)) from None
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise _damaged(bucket, place, "its bytes are not those that were written")

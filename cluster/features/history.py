@@ -196,7 +196,8 @@ class _Read:
 
 def batches(path: Path, columns: Sequence[str], rows: int = PIECE_ROWS) -> Iterator[pa.Table]:
     """Columns of a Parquet file, some rows at a time: as many as asked for, fewer of large ones."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    # what is buffered before it is read stays until the file is closed
+    with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
         most: int = max(1, PIECE_BYTES * file.metadata.num_rows // max(1, size_of(file, columns)))
         for batch in file.iter_batches(min(rows, most), columns=list(columns)):
             yield pa.Table.from_batches([batch])

@@ -12,6 +12,7 @@ from cluster.errors import NotFound
 from cluster.features import compact
 from cluster.features.commits import WHOLE, Commit
 from cluster.features.ledger import Ledger
+from cluster.features.retire import retire
 from cluster.features.snapshot import Snapshot
 from cluster.features.store import Store
 from tests.features.shelf import Rows, batch, held, shelf
@@ -67,13 +68,33 @@ def test_what_was_merged_is_told_by_its_parents(tmp_path: Path) -> None:
 
 
 def test_what_nobody_needs_any_more_goes_after_a_while(tmp_path: Path) -> None:
+    for keep_s, files in ((3_600, 5), (0, 2)):
+        store = Store(tmp_path / str(keep_s), keep_s=keep_s)
+        for turn in range(4):
+            store.append(shelf, batch({("a", turn): ("x", float(turn))}))
+        before = store.snapshot(shelf)
+        store.compact(shelf)
+        assert len(list(store.root.rglob("*.parquet"))) == files
+        assert all(path.exists() for path in before.paths) == (keep_s > 0)
+    (note,) = (tmp_path / "3600" / "shelf" / "gone").iterdir()
+    note.rename(note.with_name(f"{1:020d}-{'0' * 32}.json"))  # the hour is over
+    Store(tmp_path / "3600").write(shelf, batch({("b", 0): ("x", 1.0)}))
+    assert len(list((tmp_path / "3600").rglob("*.parquet"))) == 3
+    assert not list((tmp_path / "3600" / "shelf" / "gone").iterdir())
+
+
+def test_one_merge_is_at_work_at_a_time_and_a_file_that_counts_never_goes(tmp_path: Path) -> None:
     store = Store(tmp_path, keep_s=0)
     for turn in range(4):
         store.append(shelf, batch({("a", turn): ("x", float(turn))}))
-    store.compact(shelf)
-    assert len(list(tmp_path.rglob("*.parquet"))) == 5  # one was alone
+    with store.bucket.merging("shelf") as alone:
+        assert alone
+        assert store.compact(shelf) == compact.Compacted(0, 0, 0)
+    retire(
+        store.bucket, "shelf", store.snapshot(shelf).files, 0
+    )  # and was killed before it counted
     store.write(shelf, batch({("b", 0): ("x", 1.0)}))
-    assert len(list(tmp_path.rglob("*.parquet"))) == 3
+    assert store.snapshot(shelf).read(shelf)["id"].tolist().count("a") == 4
 
 
 def test_a_row_that_arrives_during_a_merge_keeps_its_place(tmp_path: Path) -> None:

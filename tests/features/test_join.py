@@ -382,8 +382,29 @@ def test_no_examples_are_joined_to_none() -> None:
     assert [len(column) for column in joined.values()] == [0] * 5
 
 
-def test_the_newest_of_equal_times_is_a_stable_choice_on_real_rows(data: Path) -> None:
-    """The standard example of Feast: one key and time three times, and rows that came late."""
-    path = data / "driver-stats" / "driver_stats.parquet"
-    raw = pl.read_parquet(path)
-    assert raw.height == 1_808
+def test_real_rows_that_came_late_and_thrice_are_joined_as_defined(data: Path) -> None:
+    """The standard example of Feast: one key and time three times, rows from years before."""
+    raw = pl.read_parquet(data / "driver-stats" / "driver_stats.parquet")
+    rows: list[Row] = [
+        (str(driver), when, created, rate)
+        for driver, when, created, rate in raw.select(
+            "driver_id",
+            pl.col("event_timestamp").dt.epoch("us"),
+            pl.col("created").dt.epoch("us"),
+            pl.col("conv_rate").cast(pl.Float64),
+        ).iter_rows()
+    ]
+    hour = 3_600_000_000
+    moments = sorted({row[1] for row in rows})
+    asked_about = [
+        (driver, moment + shift)
+        for driver in ("1001", "1003", "1006")
+        for moment in moments[::40] + moments[-2:]
+        for shift in (-1, 0, hour // 2, 3 * hour, 9_999 * hour)
+    ]
+    view = source(ttl=timedelta(hours=2))
+    joined = join(asked(asked_about), [view], InMemory({"prices": batch(rows)}))
+    found = [oracle(rows, *one, 2 * hour) for one in asked_about]
+    assert joined["value"].tolist() == [0.0 if row is None else row[3] for row in found]
+    assert joined["prices_missing"].tolist() == [row is None for row in found]
+    assert 0 < joined["prices_missing"].sum() < len(asked_about)

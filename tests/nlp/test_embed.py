@@ -70,7 +70,8 @@ def test_a_text_without_a_known_word_has_a_vector_of_nothing(tmp_path: Path) -> 
     assert output.vector == [0.0] * 16
 
 
-def test_labels_that_are_all_one_cannot_be_learnt_from() -> None:
+def test_labels_that_are_all_one_are_only_learnt_from_without_labels() -> None:
     shown = Resident(rows({"x": ("one", "two")}))
     with pytest.raises(InvalidInput, match="All rows have the same label, 'x'"):
         Embed().fit(shown, shown, Run())
+    assert Embed(Config(method="selfsupervised")).study(shown, Run())["labels"] == ["x"]

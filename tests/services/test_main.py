@@ -163,6 +163,7 @@ def test_a_wrong_variable_is_named(
     assert f"{variable} is {value!r}" in err
 
 
+@pytest.mark.filterwarnings(r"ignore:::ray\b")  # theirs, when Ray Serve is imported
 def test_status_looks_where_ray_address_says(
     services: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
