@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput, LeptonError, NotFound, Unavailable
+from cluster.errors import Conflict, InvalidInput, LeptonError, NotFound, Unavailable
 from cluster.faults import faults
 from cluster.features.column import ALWAYS
 from cluster.features.layer import Layer
@@ -105,6 +105,7 @@ class Live:
             and (not isinstance(view, ModelView) or view.name in self.pins)
         ]
         self.names = kind.feature_names()
+        self.changed = changed(kind, manifest)
         self._open_layer = open_layer
         self._layer: Layer | None = None
         self._failing: dict[str, str] = {}
@@ -197,8 +198,9 @@ class Live:
         known = {
             view.name: np.all([keys[name] != "" for name in view.key], axis=0) for view in views
         }
-        asked = [view for view in views if known[view.name].any()]
+        asked = [v for v in views if known[v.name].any() and v.name not in self.changed]
         found, failed = self._asked(asked, _lent(asked, keys), at) if asked else ({}, {})
+        failed |= {v.name: self.changed[v.name] for v in views if v.name in self.changed}
         for view in views:
             mine = known[view.name]
             if view.name not in found:
@@ -242,6 +244,25 @@ class Live:
             hint = f"{error.hint}, or send {', '.join(self.columns)}."
             return InvalidInput(error.message, hint=hint)
         return error
+
+
+def changed(task: type[AnyTask], manifest: Manifest) -> dict[str, Conflict]:
+    """The features that are declared otherwise than when a version learnt from them.
+
+    Their values would be others than those that it knows, so that none are better.
+    """
+    pins, found = pins_of(manifest), {}
+    for view in (*task.features, *task.live):
+        learnt = manifest.views.get(view.name, {}).get("version")
+        is_pinned = isinstance(view, ModelView) and view.name in pins
+        now = view.at(pins[view.name]) if is_pinned else view  # type: ignore[attr-defined]
+        if learnt and learnt != now.version:
+            found[view.name] = Conflict(
+                f"Version {manifest.version} of {manifest.task} learnt from view {view.name!r} as "
+                f"it was declared then ({learnt}); it is another now ({now.version}).",
+                hint=f"Train it anew: python -m services train {manifest.task}",
+            )
+    return found
 
 
 def pins_of(manifest: Manifest) -> dict[str, int]:
