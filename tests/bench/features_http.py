@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -64,7 +64,7 @@ def _filled() -> tuple[np.ndarray, np.ndarray]:
     return np.unique(events["user_id"].astype(str)), np.unique(events["item_id"].astype(str))
 
 
-def _round(client: httpx.Client, bodies: list[dict[str, object]]) -> list[float]:
+def _round(client: httpx.Client, bodies: Sequence[Mapping[str, object]]) -> list[float]:
     return [_milliseconds(client, "POST", "/v1/features/lookup", json=body) for body in bodies]
 
 
