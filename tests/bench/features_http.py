@@ -3,14 +3,14 @@
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 import lepton
-
 from cluster.batch import length
 from cluster.features.ingest import ingest_rows
 from cluster.settings import settings
