@@ -24,6 +24,7 @@ ROW, TIME, KNOWN = "__row", "__time", "__known"
 MOST_PARTS = 256  # each is an open file while the examples are split
 TIMES_SIZE = 6  # how much more than its rows take a part needs: sorting, gathering, what is kept
 PLAIN = pl.CompatLevel.oldest()  # else a slice of strings carries the strings of all rows
+WORKING_BYTES = 150_000_000  # what reading, writing and the libraries take, however small a part is
 MERGED_ROWS = 65_536  # examples that are put together at once
 READ_ROWS = 4_096  # of each part, while the parts are put together
 
@@ -99,13 +100,12 @@ def join_files(
 
 def _parts(sources: Sequence[View], history: History, memory_bytes: int) -> int:
     """How many parts each of the tables is split in, so that one fits in what is still free."""
-    room = memory_bytes - psutil.Process().memory_info().rss
+    room = memory_bytes - psutil.Process().memory_info().rss - WORKING_BYTES
     size = max((history.size_bytes(*history_of(view)) for view in sources), default=0)
     if room <= 0 or TIMES_SIZE * size > MOST_PARTS * room:
         raise NotEnough(
-            f"{memory_bytes:,} bytes of memory are too few to join {size:,} bytes of rows in "
-            f"{MOST_PARTS} parts.",
-            hint="Allow more.",
+            f"{memory_bytes:,} bytes of memory are too few to join {size:,} bytes of rows.",
+            hint=f"Allow more: what this process has, {WORKING_BYTES:,} to work with, and a part.",
             limit=memory_bytes,
             actual=size,
         )
