@@ -16,6 +16,7 @@ from cluster.config import Between
 from cluster.config import Config as BaseConfig
 from cluster.features.activity import user_history
 from cluster.features.interactions import interactions, items, users
+from cluster.features.item_vectors import item_image_vector, item_text_vector
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import PerUser
@@ -97,7 +98,7 @@ class Recommend(Task[Config, Input, Output]):
     inputs = users
     examples = interactions
     live = (user_history,)
-    tables = (items,)
+    tables = (items, item_image_vector, item_text_vector)
     truth: ClassVar[tuple[str, ...]] = ("item_id",)
     split = PerUser(valid=0.0, test=0.25)
     objective = Objective("max", "ndcg_at_10")

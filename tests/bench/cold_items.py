@@ -97,11 +97,10 @@ def _split(world: World, seed: int) -> Figures:
     taken = list(asked["item_id"])
     others = sorted(set(model.names) - set(cold))
     shown = _ranked(model, {**asked, "items": objects([[]] * len(taken))}, others)
-    figures = Figures(
-        ndcg(shown, taken, 10),
-        *(ndcg(_by_cosine(world, train, asked, cold, w), taken, 10) for w in (True, False)),
-        _by_chance(taken, len(cold)),
+    cosine, one_hot = (
+        ndcg(_by_cosine(world, train, asked, cold, weighed), taken, 10) for weighed in (True, False)
     )
+    figures = Figures(ndcg(shown, taken, 10), cosine, one_hot, _by_chance(taken, len(cold)))
     say(f"{world.name}, split {seed}: {figures}")
     return figures
 

@@ -58,7 +58,9 @@ def test_what_one_process_pushes_the_other_looks_up(client: lepton.Client, layer
 def test_a_pushed_event_is_in_the_windows_at_once(client: lepton.Client) -> None:
     def events() -> int:
         (result,) = client.features.lookup(["user_activity"], [{"user_id": "newcomer"}])
-        return int(result["user_activity"].values["events_28d"] or 0)
+        count = result["user_activity"].values["events_28d"]
+        assert isinstance(count, int)
+        return count
 
     before = events()
     client.features.push("interactions", {"user_id": "newcomer", "item_id": "p0001", "value": 1})
