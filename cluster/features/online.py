@@ -212,6 +212,10 @@ class Online:
         self.behind.discard(view.name)
         return count
 
+    def close(self) -> None:
+        """End the connections of this thread; the next call makes new ones."""
+        self.keeper.close()
+
     def _declared(self, shelves: Sequence[str]) -> dict[str, str | None]:
         return dict(zip(shelves, self.keeper.declared(shelves), strict=True))
 

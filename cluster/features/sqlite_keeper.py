@@ -35,6 +35,8 @@ FIND = """
 select rows.value from json_each(?) as asked
 left join rows on rows.shelf = ? and rows.key = asked.value
 """
+FIND_ONE = "select value from rows where shelf = ? and key = ?"
+NUL = "\\u0000"  # where SQLite's JSON ends a text
 CACHE_KIB = 65_536
 MOST_TOGETHER = 10_000  # keys that are asked for in one statement
 
@@ -106,6 +108,12 @@ class SqliteKeeper:
         """The same: what others write at once takes no time that counts."""
         self.change(changes)
 
+    def close(self) -> None:
+        """End the connections of this thread."""
+        for connection, _ in self._open.__dict__.values():
+            connection.close()
+        self._open.__dict__.clear()
+
     @contextmanager
     def _opened(self, mode: str) -> Iterator[sqlite3.Connection]:
         """This thread's connection; what was begun on it ends with the block."""
@@ -120,7 +128,7 @@ class SqliteKeeper:
             if online.in_transaction:
                 online.execute("commit")
         except sqlite3.Error as error:
-            self._open.__dict__.clear()
+            self.close()
             raise self._told(error) from None
 
     def _connection(self, mode: str) -> sqlite3.Connection:
@@ -198,7 +206,12 @@ def _values(online: sqlite3.Connection, number: int, keys: Sequence[str]) -> lis
     values: list[bytes | None] = []
     for start in range(0, len(keys), MOST_TOGETHER):
         asked = orjson.dumps(keys[start : start + MOST_TOGETHER]).decode()
-        values += [value for (value,) in online.execute(FIND, (asked, number))]
+        if NUL in asked:
+            some = keys[start : start + MOST_TOGETHER]
+            found = [online.execute(FIND_ONE, (number, key)).fetchone() for key in some]
+            values += [row and row[0] for row in found]
+        else:
+            values += [value for (value,) in online.execute(FIND, (asked, number))]
     return values
 
 
