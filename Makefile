@@ -7,21 +7,26 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 TORCH_INDEX ?=
+BESIDE := -n 2 --dist worksteal # tests in two processes, each beginning its next when it is free
 FORMATTED := lepton services cluster vision nlp recsys tests
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check lint bench lock clean
 
 demo: $(READY)
 	$(BIN)/python -m services demo $(if $(DATA),--data "$(DATA)")
 
+# Those that start Ray come last and one by one: they take both cores, and some watch the clock.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -q $(BESIDE) -m "not ray"
+	$(BIN)/python -m pytest -q -m ray
 
-check: $(READY)
+check: lint
+	$(BIN)/python -m pytest -q $(BESIDE) -m "not ray and not slow"
+
+lint: $(READY)
 	$(BIN)/ruff format --check $(FORMATTED)
 	$(BIN)/ruff check $(FORMATTED)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not ray and not slow"
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench $(ROWS)

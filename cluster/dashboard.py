@@ -1,4 +1,7 @@
-"""Ask Ray's dashboard what runs on a cluster, and tell it what should."""
+"""Ask Ray's dashboard what runs on a cluster, and tell it what should.
+
+Where nothing answers, nothing runs; an answer that refuses is an error with its words.
+"""
 
 import os
 import signal
@@ -9,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+
+from cluster.errors import Conflict, Unavailable
 
 APPLICATIONS: Final = "/api/serve/applications/"
 
@@ -82,16 +87,42 @@ class Dashboard:
         return report.get("usage", {})  # type: ignore[no-any-return]
 
     def _ask(self, method: str, path: str, body: Any = None, *, timeout_s: float = 10.0) -> Any:
-        """What it answers, or None when it does not."""
+        """What it answers; None where nothing answers.
+
+        Raises:
+            Conflict: it does not know our token, or is no dashboard.
+            Unavailable: it cannot do that now.
+        """
         try:
             answer = httpx.request(
                 method,
                 self.url + path,
                 json=body,
-                headers={"Authorization": f"Bearer {self.token_file.read_text()}"},
+                headers={"Authorization": f"Bearer {self._token()}"},
                 timeout=timeout_s,
                 trust_env=False,  # no proxy stands between this machine and itself
             )
-            return (answer.json() if answer.content else {}) if answer.is_success else None
-        except (httpx.HTTPError, OSError, ValueError):
+        except httpx.HTTPError:
             return None
+        if answer.status_code in {401, 403}:
+            raise Conflict(
+                f"Ray's dashboard at {self.url} refuses the token in {self.token_file}.",
+                hint="One of them is not what `up` left here: python -m services down, then up.",
+            )
+        if not answer.is_success:
+            raise Unavailable(
+                f"Ray's dashboard at {self.url} answers {method} {path} with status "
+                f"{answer.status_code}: {answer.text[:200].strip() or 'no words'}"
+            )
+        try:
+            return answer.json() if answer.content else {}
+        except ValueError:
+            raise Conflict(
+                f"What answers at {self.url} is not Ray's dashboard.",
+                hint="Stop that, or choose another port with LEPTON_DASHBOARD_PORT.",
+            ) from None
+
+    def _token(self) -> str:
+        with suppress(FileNotFoundError):
+            return self.token_file.read_text().strip()
+        return "lost"  # it will be refused, with a sentence that names the file

@@ -1,7 +1,7 @@
 """Bring the rows of a part to a worker: into memory where they fit, as a stream where not."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from cluster.batch import Batch, take, without
 from cluster.errors import InvalidInput, NotEnough
+from cluster.features.held import Inputs, among, history_of, leaves
+from cluster.features.history import History, Kept, Stored
 from cluster.features.join import join
+from cluster.features.modelview import ModelView
 from cluster.features.snapshot import Snapshot
 from cluster.features.store import Store
 from cluster.features.view import View
@@ -36,16 +39,22 @@ class Plan:
         snapshot: the rows that count, fixed for the whole run.
         split: decides the parts where the source does not.
         resident: whether each worker holds its rows in memory.
-        features: views whose columns are joined to every row, and their rows.
+        features: views whose columns are joined to every row.
+        histories: the stored rows that features are made from, by the name of the stored view.
+        inputs: what computed features are made from.
         tables: views that are read whole beside them, and their rows.
+        live: views that are looked up when the model is asked; no row of them is read here.
     """
 
     view: View
     snapshot: Snapshot
     split: Split
     resident: bool
-    features: tuple[tuple[View, Snapshot], ...] = ()
+    features: tuple[View, ...] = ()
+    histories: Mapping[str, Snapshot] = field(default_factory=dict)
+    inputs: Inputs | None = None
     tables: tuple[tuple[View, Snapshot], ...] = ()
+    live: tuple[View, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -54,9 +63,23 @@ class Plan:
 
     @property
     def views(self) -> dict[str, dict[str, Any]]:
-        """What the manifest keeps of the data."""
-        snapshots = [(self.view, self.snapshot), *self.features, *self.tables]
-        return {view.name: {"commit": s.commit, "rows": s.rows} for view, s in snapshots}
+        """What the manifest keeps of the data, by the name of each view that was read.
+
+        Its rows and commit where rows of it are stored, the version of its definition, and of a
+        model view the release of its model.
+        """
+        tables = {view.name: snapshot for view, snapshot in self.tables}
+        held = {self.view.name: self.snapshot, **self.histories, **tables}
+        told: dict[str, dict[str, Any]] = {
+            name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
+        }
+        whole = (view for view, _ in self.tables)
+        for view in (self.view, *self.features, *whole, *self.live):
+            if isinstance(view, ModelView):
+                stored = told.pop(view.rows_of.name, {})
+                told[view.name] = {**stored, **told.get(view.name, {}), "release": view.release}
+            told.setdefault(view.name, {})["version"] = view.version
+        return told
 
     @cached_property
     def keys(self) -> Batch:
@@ -87,6 +110,12 @@ class Plan:
         import ray.train  # noqa: PLC0415 - resident rows need no Ray
 
         return Streamed(ray.train.get_dataset_shard(TRAIN), self, len(mine))
+
+    def sample(self, part: str, count: int) -> Batch:
+        """At most so many rows of a part, spread evenly over it, with their features."""
+        mine = np.flatnonzero(self.parts == part)
+        places = np.linspace(0, len(mine), min(count, len(mine)), endpoint=False)
+        return self._read(mine[places.astype(np.int64)])
 
     def datasets(self) -> "dict[str, ray.data.Dataset]":
         """The training rows as a Ray Data set that reads file by file; none if resident."""
@@ -119,49 +148,77 @@ class Plan:
 
     def joined(self, rows: Batch) -> Batch:
         """Rows with the columns of the features beside them."""
-        for (view, _), known in zip(self.features, self._known, strict=True):
-            rows = join(rows, view, known)
-        return rows
+        return join(rows, self.features, self._history, inputs=self.inputs)
 
     def whole(self) -> dict[str, Batch]:
         """The newest row of every key of each table, by the view's name."""
         return {view.name: _newest(view, s) for view, s in self.tables if s.rows}
 
     @cached_property
-    def _known(self) -> list[Batch | None]:
-        """The rows of each feature; None where there are none."""
-        return [s.read(view) if s.rows else None for view, s in self.features]
+    def _history(self) -> History:
+        """The rows that features are made from, read once."""
+        return Kept(Stored(lambda view: self.histories[view.name]))
 
 
-def plan(task: type[AnyTask], store: Store, *, memory_share: float) -> Plan:
+def plan(
+    task: type[AnyTask],
+    store: Store,
+    *,
+    memory_share: float,
+    inputs: Inputs | None = None,
+    resolve: Callable[[View], View | None] = lambda view: view,
+) -> Plan:
     """Decide which stored rows a task learns from and how they are read.
 
     Args:
         task: what it learns from, and how that is split.
         store: where the rows are.
         memory_share: the share of the free memory that rows may take; 0 streams always.
+        inputs: what computed features are made from.
+        resolve: gives model views their version; None for one whose model was never trained.
 
     Raises:
         InvalidInput: there is nothing to learn from, or nothing to measure with.
     """
-    view = task.examples
-    snapshot = store.head(view)
-    if not snapshot.rows:
-        raise InvalidInput(
-            f"There are no {view.name} to train {task.name()} on.",
-            hint=f"Ingest some: python -m services ingest {view.name} PATH",
-        )
+    view, snapshot = task.examples, _examples(task, store)
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
-    features = tuple((feature, store.head(feature)) for feature in task.features)
-    tables = tuple((table, store.head(table)) for table in task.tables)
-    made = Plan(view, snapshot, task.split, resident, features, tables)
+    features, read, live = (
+        tuple(filter(None, map(resolve, views)))
+        for views in (task.features, task.tables, task.live)
+    )
+    stored = [history_of(leaf)[0] for leaf in leaves(features, inputs or among(features))]
+    histories = {source.name: store.head(source) for source in stored}
+    tables = tuple((table, store.head(_rows_of(table))) for table in read)
+    made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables, live)
+    _check(made)
+    return made
+
+
+def _check(made: Plan) -> None:
     for part in (TRAIN, TEST):
         if not made.counts[part]:
             raise InvalidInput(
-                f"None of the {snapshot.rows} rows of {view.name!r} is in the {part} part.",
+                f"None of the {made.snapshot.rows} rows of {made.view.name!r} is in the {part} "
+                "part.",
                 hint="Ingest more rows, or rows whose source names that part.",
             )
-    return made
+
+
+def _examples(task: type[AnyTask], store: Store) -> Snapshot:
+    """The rows to learn from, of which there are some."""
+    snapshot = store.head(task.examples)
+    if not snapshot.rows:
+        name = task.examples.name
+        raise InvalidInput(
+            f"There are no {name} to train {task.name()} on.",
+            hint=f"Ingest some: python -m services ingest {name} PATH",
+        )
+    return snapshot
+
+
+def _rows_of(view: View) -> View:
+    """The view whose rows are stored: of a model view those of its version."""
+    return view.rows_of if isinstance(view, ModelView) else view
 
 
 def _newest(view: View, snapshot: Snapshot) -> Batch:

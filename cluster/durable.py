@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -42,9 +43,9 @@ def names_in(folder: Path) -> list[str]:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that is not there yet, on the disk when the block ends, gone when it fails.
+    """A file that is not there yet, with all its bytes when the block ends, gone when it fails.
 
-    Its name is durable once `sync` has run on its folder.
+    It is durable once `sync_all` has run on it and on its folder.
 
     Raises:
         Conflict: the folder may not be written to.
@@ -54,15 +55,18 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         try:
             with path.open("xb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
         except BaseException:
             path.unlink(missing_ok=True)
             raise
 
 
-def publish(path: Path, data: bytes) -> None:
+def publish(path: Path, data: bytes, after: Iterable[Path] = ()) -> None:
     """Makes a file appear under its name with all its bytes at once; it must not be there.
+
+    Args:
+        path: where.
+        data: what it holds.
+        after: files that must be durable before, with their names.
 
     Raises:
         FileExistsError: somebody else made it first.
@@ -71,12 +75,28 @@ def publish(path: Path, data: bytes) -> None:
     staged = path.with_name(f".{path.name}.{uuid4().hex}")
     with new_file(staged) as file:
         file.write(data)
+    first = {*after}
     try:
         with told(path):
+            sync_all([staged, *first, *{name.parent for name in first}])
             os.link(staged, path)  # unlike a rename, it fails where the name is taken
     finally:
         staged.unlink(missing_ok=True)
-    sync(path.parent)
+    with told(path):
+        sync(path.parent)
+
+
+def sync_all(paths: Sequence[Path]) -> None:
+    """Waits until files and the names in folders are on the disk.
+
+    All are asked for at once, so that a file system with a journal writes it once for all.
+    """
+    if len(paths) == 1:
+        sync(paths[0])
+        return
+    with ThreadPoolExecutor(min(len(paths), 8)) as pool:
+        for _ in pool.map(sync, paths):
+            pass
 
 
 def sync(path: Path) -> None:
@@ -88,7 +108,7 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def remove(paths: Iterator[Path] | list[Path]) -> None:
+def remove(paths: Iterable[Path]) -> None:
     """Removes files that nothing names any more; what is gone already is no matter."""
     for path in paths:
         with suppress(FileNotFoundError):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from os import pathsep
+from os.path import realpath
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -56,6 +57,7 @@ class Status(BaseModel):
     """What runs, what it uses, and what room is left."""
 
     engine: Engine | None
+    address: str = ""  # of a cluster that runs elsewhere: what RAY_ADDRESS names
     ready: bool = False
     uptime_s: float = 0.0
     cpus: float = 0.0
@@ -93,7 +95,7 @@ def up(
             f"RAY_ADDRESS names a cluster that runs already: {settings.ray_address}.",
             hint="Use it as it is, or unset RAY_ADDRESS to start one on this machine.",
         )
-    host.private_folder(settings.home)
+    host.private_folder(Path(realpath(settings.home)))  # a link to a folder of ours will do
     with host.lock(settings.home / "engine.lock"):
         if engine := _read(settings):
             if _answers_in_time(engine):
@@ -116,10 +118,7 @@ def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> 
         engine = _read(settings)
         if engine:
             if _alive(engine):
-                for pid in engine.dashboard.end_drivers(wait_s=10):
-                    say(f"Ended process {pid}, which used Ray.")
-                say("Letting requests in flight finish.")
-                engine.dashboard.drain(wait_s=15)
+                _let_finish(engine, say)
             _clear(settings, engine)
             say("Lepton is down.")
         path.unlink(missing_ok=True)
@@ -161,14 +160,24 @@ def logs(settings: Settings) -> Path:
 
 
 def status(settings: Settings) -> Status:
-    """What runs here, what it uses, and what room is left."""
-    engine = _read(settings)
+    """What runs here, or where RAY_ADDRESS says; what it uses, and what room is left.
+
+    Raises:
+        Unavailable: nothing listens at RAY_ADDRESS.
+    """
+    engine = None if settings.ray_address else _read(settings)
     home = settings.home if settings.home.exists() else Path.home()
     room = Status(
         engine=None,
         memory_free_bytes=psutil.virtual_memory().available,
         disk_free_bytes=shutil.disk_usage(home).free,
     )
+    if settings.ray_address:
+        from cluster import serve  # noqa: PLC0415 - imports ray
+
+        connect(settings)
+        found = _resources(serve.usage())
+        return room.model_copy(update={"address": settings.ray_address, **found})
     if engine is None or not _alive(engine):
         return room
     family = host.family(engine.pid, engine.born, engine.mark)
@@ -178,7 +187,7 @@ def status(settings: Settings) -> Status:
             "ready": _ready(engine),
             "uptime_s": (datetime.now(UTC) - engine.started_at).total_seconds(),
             "memory_bytes": sum(map(host.resident_bytes, family)),
-            **_resources(engine),
+            **_resources(engine.dashboard.usage()),
         }
     )
 
@@ -289,15 +298,32 @@ def _start_serve(
 
 
 def _wait(engine: Engine, deadline: float, done: Callable[[], bool]) -> None:
-    while not done():
+    refusal = ""
+    while True:
+        try:
+            if done():
+                return
+        except Unavailable as not_yet:
+            refusal = not_yet.message
         if not _alive(engine):
             raise Unavailable(f"Ray ended while it started: {_last_words(engine)}")
         if time.monotonic() > deadline:
             raise Unavailable(
-                f"Ray is not ready in time: {_last_words(engine)}",
+                f"Ray is not ready in time: {refusal or _last_words(engine)}",
                 hint="The machine may be busy: try again.",
             )
         time.sleep(0.1)
+
+
+def _let_finish(engine: Engine, say: Callable[[str], None]) -> None:
+    """Ask those who use it to leave, and Serve to answer what it has begun."""
+    try:
+        for pid in engine.dashboard.end_drivers(wait_s=10):
+            say(f"Ended process {pid}, which used Ray.")
+        say("Letting requests in flight finish.")
+        engine.dashboard.drain(wait_s=15)
+    except (Conflict, Unavailable) as refusal:  # its processes are known and can be ended
+        say(f"{refusal.message} Ending it all the same.")
 
 
 def _clear(settings: Settings, engine: Engine) -> None:
@@ -320,7 +346,7 @@ def _alive(engine: Engine) -> bool:
 
 def _ready(engine: Engine) -> bool:
     # any answer will do: until the first application is deployed, a healthy proxy says 503
-    with suppress(httpx.HTTPError):
+    with suppress(httpx.HTTPError, Unavailable):
         answer = httpx.get(f"{engine.url}/-/healthz", trust_env=False)
         return bool(answer.status_code) and engine.dashboard.serves()
     return False
@@ -329,17 +355,14 @@ def _ready(engine: Engine) -> bool:
 def _answers_in_time(engine: Engine) -> bool:
     """Whether it is ready, or gets so while it lives: a training may hold every core."""
     deadline = time.monotonic() + PATIENCE_S
-    while _alive(engine):
+    while _alive(engine) and time.monotonic() < deadline:
         if _ready(engine):
             return True
-        if time.monotonic() > deadline:
-            break
         time.sleep(0.5)
     return False
 
 
-def _resources(engine: Engine) -> dict[str, Any]:
-    usage = engine.dashboard.usage()
+def _resources(usage: dict[str, tuple[float, float]]) -> dict[str, Any]:
     cpus_used, cpus = usage.get("CPU", (0.0, 0.0))
     gpus_used, gpus = usage.get("GPU", (0.0, 0.0))
     kinds = [name.partition(":")[2] for name in usage if name.startswith("accelerator_type:")]
@@ -354,7 +377,7 @@ def _resources(engine: Engine) -> dict[str, Any]:
 
 def _run_folder(settings: Settings) -> Path:
     # not under home, nor TMPDIR: the path of a Unix socket must fit in 107 bytes
-    name = hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]
+    name = hashlib.sha256(realpath(settings.home).encode()).hexdigest()[:8]
     return Path("/tmp") / f"lepton-{name}"  # noqa: S108 - private_folder checks who owns it
 
 

@@ -26,7 +26,13 @@ WRONG_KIND = re.compile(rf"({'|'.join(KINDS)})_(type|parsing|parsing_size|from_f
 BOUNDS = ("ge", "gt", "le", "lt", "max_length", "min_length")
 
 
-def faults(error: ValidationError, model: type[BaseModel], root: str = "") -> list[InvalidInput]:
+def faults(
+    error: ValidationError,
+    model: type[BaseModel],
+    root: str = "",
+    *,
+    numbers: Sequence[int] | None = None,
+) -> list[InvalidInput]:
     """Each fault as an error of ours: a sentence, where it stands, the limit and the value.
 
     A place may begin with the number of the row; the sentences name the field alone.
@@ -35,11 +41,22 @@ def faults(error: ValidationError, model: type[BaseModel], root: str = "") -> li
         error: what pydantic raised.
         model: whose fields are offered in place of an unknown one.
         root: the JSON pointer of what was validated.
+        numbers: of each row that was validated its number where it came from, if it is another.
     """
     if (count := error.error_count()) > MOST_FAULTS:
         hint = "Mend one input first, and send it alone."
         return [InvalidInput(f"There are {count:,} faults.", hint=hint, pointer=root)]
-    return [_fault(dict(found), model, root) for found in error.errors(include_url=False)]
+    told: list[dict[str, Any]] = [dict(found) for found in error.errors(include_url=False)]
+    if numbers is not None:
+        told = [{**one, "loc": (numbers[one["loc"][0]], *one["loc"][1:])} for one in told]
+    return [_fault(found, model, root) for found in told]
+
+
+def together(found: Sequence[InvalidInput]) -> InvalidInput:
+    """Several faults as one error; the first is the sentence of all."""
+    first, more = found[0], len(found) - 1
+    rest = f" (and {more:,} more fault{'s' * (more > 1)})" if more else ""
+    return InvalidInput(f"{first.pointer}: {first}{rest}", parts=tuple(found))
 
 
 def refuse_infinite(rows: Sequence[BaseModel]) -> None:

@@ -9,8 +9,14 @@ from numpy.typing import NDArray
 from cluster.errors import InvalidInput
 
 
-def labels_of(seen: Iterable[str]) -> list[str]:
+def labels_of(
+    seen: Iterable[str], *, hint: str = "A classifier needs rows of at least two labels."
+) -> list[str]:
     """The labels to choose from, sorted.
+
+    Args:
+        seen: every label there is.
+        hint: what to do where there is only one.
 
     Raises:
         InvalidInput: there is only one, so there is nothing to choose.
@@ -19,7 +25,7 @@ def labels_of(seen: Iterable[str]) -> list[str]:
     if len(labels) < 2:
         raise InvalidInput(
             f"All rows have the same label, {labels[0]!r}." if labels else "No row has a label.",
-            hint="A classifier needs rows of at least two labels.",
+            hint=hint,
         )
     return labels
 

@@ -47,7 +47,7 @@ class Model:
         Raises:
             InvalidInput: a row breaks a type, a bound or a limit; the sentence says where.
         """
-        batch = self.task.batch(validated(self.task, as_rows(rows)))
+        batch = self.task.complete(self.task.batch(validated(self.task, as_rows(rows))))
         size = self.task.serving.max_batch
         return [output for part in chunks(batch, size) for output in self.task.predict(part)]
 

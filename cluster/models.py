@@ -39,6 +39,17 @@ class Models:
         self.find(view.task)
         return view.release or self.registry.resolve(view.task, view.reference)
 
+    def trained(self, view: ModelView) -> bool:
+        """Whether there is a version that the view's reference names.
+
+        Raises:
+            NotFound: there is no such capability.
+        """
+        self.find(view.task)
+        if view.reference.isdecimal():
+            return int(view.reference) in self.registry.versions(view.task)
+        return view.reference in self.registry.aliases(view.task)
+
     def releases(self, view: ModelView) -> list[int]:
         """Every version whose rows somebody reads.
 
@@ -53,7 +64,7 @@ class Models:
             for name, pinned in self.registry.manifest(task, version).views.items()
             if name == view.name and "release" in pinned
         }
-        if self.registry.versions(view.task):
+        if self.trained(view):
             used.add(self.release(view))
         return sorted(used)
 

@@ -40,6 +40,7 @@ class Manifest(BaseModel):
     workers: int
     code: str
     packages: dict[str, str]
+    statistics: dict[str, dict[str, Any]] = {}
     files: dict[str, str] = {}
 
     @property

@@ -3,25 +3,28 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import ray
 from pydantic import BaseModel
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
 from cluster import profile
+from cluster.answering import Answer, Answered, Answering, Row, answered
 from cluster.batch import Batch
 from cluster.batching import Batcher
 from cluster.errors import Unavailable
+from cluster.features.requests import RequestLog
+from cluster.live import OpenLayer, changed
 from cluster.model import AnyTask, Model
 from cluster.registry import Registry
 from cluster.settings import Settings
 
-Answer = Callable[[Sequence[BaseModel]], Awaitable[tuple[int, list[BaseModel]]]]
 Build = Callable[[type[AnyTask], Answer, Callable[[], int]], Any]
 """Makes the HTTP application of a capability, given what answers its inputs and which version."""
 
@@ -63,17 +66,24 @@ class Replica:
 
     Args:
         task: the capability.
-        home: where the registry is.
+        here: where the registry is, and what may be logged.
         build: makes the application.
+        open_layer: opens the feature layer; called when something is looked up.
     """
 
-    def __init__(self, task: type[AnyTask], home: Path, build: Build) -> None:
+    def __init__(
+        self, task: type[AnyTask], here: Settings, build: Build, open_layer: OpenLayer
+    ) -> None:
         profile.keep_replica_private()
         self.task = task
-        self.home = home
+        self.home = here.home
         self.build = build
+        self.open_layer = open_layer
+        self.requests = RequestLog(
+            here.requests / task.name(), share=here.log_share, limit_bytes=here.log_mb * 2**20
+        )
         self.model: Model | None = None
-        self.batcher: Batcher[BaseModel, BaseModel] | None = None
+        self.batcher: Batcher[BaseModel, Row] | None = None
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
         """Load a version beside the one that answers, try it, then let it answer instead.
@@ -92,21 +102,26 @@ class Replica:
         folder = Registry(self.home).folder(self.task.name(), config["version"])
         model = await asyncio.to_thread(Model.open, self.task, folder)
         await asyncio.to_thread(probe, model)
-        batch, predict = model.task.batch, model.task.predict
         limits = self.task.serving
         self.batcher = Batcher(
-            lambda rows: predict(batch(rows)),
+            Answering(model, self.open_layer, self.requests),
             max_batch=limits.max_batch,
             max_waiting=max(limits.max_waiting, limits.max_rows),
         )
         self.model = model
 
-    async def answer(self, inputs: Sequence[BaseModel]) -> tuple[int, list[BaseModel]]:
-        """Answer one request's inputs with one version, though another takes over meanwhile."""
+    async def answer(self, inputs: Sequence[BaseModel]) -> Answered:
+        """Answer one request's inputs with one version, though another takes over meanwhile.
+
+        Raises:
+            InvalidInput: nothing is known of keys that were sent; the others of the batch do not
+                notice.
+            Unavailable: no version is loaded, too many rows wait, or stored rows cannot be read.
+        """
         if self.model is None or self.batcher is None:
             raise Unavailable(f"{self.task.name()} is still loading.", retry_after_s=1.0)
         version, batcher = self.model.manifest.version, self.batcher
-        return version, await batcher.answer(inputs)
+        return answered(version, await batcher.answer(inputs))
 
     def version(self) -> int:
         """The version that answers; 0 while none does."""
@@ -122,8 +137,8 @@ class Replica:
         return WithoutId(self.build(self.task, self.answer, self.version))
 
 
-class Door:
-    """The application at "/".
+class DoorReplica:
+    """One copy of the application at "/".
 
     Args:
         build: makes the application.
@@ -176,7 +191,9 @@ def quiet() -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
 
-def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) -> None:
+def deploy(
+    task: type[AnyTask], version: int, settings: Settings, build: Build, open_layer: OpenLayer
+) -> None:
     """Serve a version, or let the running replicas change to it; returns when they run.
 
     Ray must be connected.
@@ -186,9 +203,17 @@ def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) 
         version: which version of it.
         settings: where the registry is.
         build: makes the HTTP application.
+        open_layer: opens the feature layer in a replica.
+
+    Raises:
+        Unavailable: its replicas do not start.
+        Conflict: a view that the version learnt from is declared otherwise now.
     """
     quiet()
-    probe(Model.open(task, Registry(settings.home).folder(task.name(), version)))
+    model = Model.open(task, Registry(settings.home).folder(task.name(), version))
+    for conflict in changed(task, model.manifest).values():
+        raise conflict
+    probe(model)
     limits = task.serving
     options = {
         "name": "replica",
@@ -211,15 +236,36 @@ def deploy(task: type[AnyTask], version: int, settings: Settings, build: Build) 
         "graceful_shutdown_timeout_s": 10,
     }
     path = "/v1/" + task.name().replace(".", "/")
-    bound = deployment(Replica, **options).bind(task, settings.home, build)
-    serve.run(bound, name=task.name(), route_prefix=path)
+    bound = deployment(Replica, **options).bind(task, settings, build, open_layer)
+    _run(bound, task.name(), path)
 
 
 def open_door(build: Callable[[], Any]) -> None:
     """Serve the application at "/"."""
     quiet()
-    door = deployment(Door, name=DOOR, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100)
-    serve.run(door.bind(build), name=DOOR, route_prefix="/")
+    door = deployment(
+        DoorReplica,
+        name=DOOR,
+        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=100,
+        logging_config={"enable_access_log": False},  # writing a line takes as long as a look-up
+    )
+    _run(door.bind(build), DOOR, "/")
+
+
+def _run(application: serve.Application, name: str, path: str) -> None:
+    """Serve an application at a path, and wait until it runs.
+
+    Raises:
+        Unavailable: its replicas do not start; the sentence says where it stands why.
+    """
+    try:
+        serve.run(application, name=name, route_prefix=path)
+    except RuntimeError as error:  # all that Ray Serve says of a replica that raised
+        raise Unavailable(
+            f"{name} does not start: {error}",
+            hint=f"Why stands in `python -m services logs {name}`, and in `status`.",
+        ) from error
 
 
 def deployment(replica: type[Any], **options: Any) -> serve.Deployment:
@@ -263,6 +309,13 @@ def applications() -> list[Application]:
         state = STATES.get(app.status.value, "starting")
         found.append(Application(name, state, 0, replicas, message))
     return found
+
+
+def usage() -> dict[str, tuple[float, float]]:
+    """How much of each resource of the cluster is taken, and how much there is."""
+    most: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return {name: (amount - free.get(name, 0.0), amount) for name, amount in most.items()}
 
 
 def code_version() -> str:

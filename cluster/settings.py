@@ -39,6 +39,10 @@ class Settings(BaseModel):
     memory_share: float = Field(0.3, ge=0, le=0.9, validation_alias="LEPTON_MEMORY_SHARE")
     # about how many seconds of training a crash may cost
     checkpoint_s: float = Field(30.0, gt=0, validation_alias="LEPTON_CHECKPOINT_S")
+    # the share of served batches that is kept for `features check` and `features drift`, and how
+    # many megabytes of each capability
+    log_share: float = Field(1.0, ge=0, le=1, validation_alias="LEPTON_LOG_SHARE")
+    log_mb: int = Field(64, ge=8, validation_alias="LEPTON_LOG_MB")
     # the proxy refuses a longer request before a replica sees it
     body_limit_mb: int = Field(16, ge=1, le=1024, validation_alias="LEPTON_BODY_LIMIT_MB")
 
@@ -59,6 +63,11 @@ class Settings(BaseModel):
         """Where the services are reached from this machine."""
         everywhere = self.host in {"0.0.0.0", "::"}  # noqa: S104 - compared here, never bound
         return f"http://{'127.0.0.1' if everywhere else self.host}:{self.port}"
+
+    @property
+    def requests(self) -> Path:
+        """Where each capability's served requests are logged, in a folder of its name."""
+        return self.home / "requests"
 
     @property
     def tracking(self) -> str:

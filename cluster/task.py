@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from cluster.batch import Arrays, Batch, chunks, length, objects, without
 from cluster.config import Config
-from cluster.features.view import View
+from cluster.features.view import View, columns_of
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey, Split
@@ -186,14 +186,28 @@ class Task(ABC, Generic[C, I, O]):
 
     @classmethod
     def complete(cls, batch: Batch) -> Batch:
-        """The batch with the options that it does not have, at their defaults."""
+        """The batch with what it does not have: options at their defaults, features as missing."""
         rows = length(batch)
         missing = {
             name: _column([field.get_default(call_default_factory=True)] * rows, field.annotation)
             for name, field in cls.Input.model_fields.items()
             if name not in batch and not field.is_required()
         }
-        return {**batch, **missing}
+        unknown: dict[str, Any] = {}
+        for view in (*cls.features, *cls.live):
+            if f"{view.name}_missing" not in batch:
+                names = cls.feature_names()[view.name]
+                for name, column in view.absent(rows).items():
+                    unknown[names.get(name, name)] = column
+        return {**unknown, **batch, **missing}
+
+    @classmethod
+    def feature_names(cls) -> dict[str, dict[str, str]]:
+        """By view and column the names of features in a batch: as they stand in joined examples."""
+        joined = columns_of(cls.features, cls.examples.schema)
+        taken = [*cls.examples.schema, *cls.Input.model_fields]
+        taken += [name for columns in joined.values() for name in columns.values()]
+        return {**joined, **columns_of(cls.live, dict.fromkeys(taken))}
 
 
 def _column(values: list[Any], annotation: object) -> Any:

@@ -29,18 +29,21 @@ from cluster import signals
 from cluster.card import write_card
 from cluster.config import Config
 from cluster.data import Plan
-from cluster.errors import InvalidInput, LeptonError, NotEnough
+from cluster.errors import InvalidInput, LeptonError, NotEnough, error_of
+from cluster.features.drift import Statistics, statistics
+from cluster.keys import sent_columns
 from cluster.model import AnyTask
 from cluster.registry import Manifest, Registry, now
 from cluster.run import Progress, Report, Run, Write
 
 RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "torch", "transformers")
 POLL_S = 0.5
+STATISTICS_ROWS = 5_000
 
 
 @dataclass(frozen=True)
-class Job:
-    """All that a worker needs to know; it travels to every one of them."""
+class Recipe:
+    """All that makes a run; it travels to every worker."""
 
     task: type[AnyTask]
     config: Config
@@ -72,18 +75,18 @@ def code_version(task: type[AnyTask]) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-def again(job: Job) -> Job:
-    """The same job as a run of its own, though an equal one may have ended."""
-    return replace(job, nonce=uuid.uuid4().hex)
+def again(recipe: Recipe) -> Recipe:
+    """The same recipe as a run of its own, though an equal one may have ended."""
+    return replace(recipe, nonce=uuid.uuid4().hex)
 
 
-def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
-    """Train, export, evaluate the export and register it; a job that was killed goes on.
+def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest:
+    """Train, export, evaluate the export and register it; a run that was killed goes on.
 
     Ray must be connected.
 
     Args:
-        job: what to train on which rows.
+        recipe: what to train on which rows.
         on_progress: called with each report and each sentence of rank 0, in a thread of its own.
 
     Returns:
@@ -92,36 +95,37 @@ def train(job: Job, *, on_progress: Progress = lambda _: None) -> Manifest:
     Raises:
         InvalidInput: the capability cannot learn from these rows, or not on that many workers.
         NotEnough: the cluster has fewer CPUs than workers.
+        LeptonError: whatever else of ours a worker raised, as it was.
         RuntimeError: the worker failed; the message ends with its traceback.
     """
-    if job.workers > 1 and not job.task.parallel:
+    if recipe.workers > 1 and not recipe.task.parallel:
         raise InvalidInput(
-            f"{job.task.name()} learns on one worker, not on {job.workers}.",
+            f"{recipe.task.name()} learns on one worker, not on {recipe.workers}.",
             hint="Leave --workers out.",
         )
-    if existing := Registry(job.home).of_run(job.task.name(), job.run):
+    if existing := Registry(recipe.home).of_run(recipe.task.name(), recipe.run):
         return existing
     with mailbox(on_progress) as box:
-        answer = _fit(replace(job, mailbox=box))
-    manifest = _manifest(job, json.loads(answer))
+        answered = _fit(replace(recipe, mailbox=box))
+    manifest = manifest_of(recipe, json.loads(answered))
     # nobody resumes a run that has its version, and its checkpoints are larger than that
-    shutil.rmtree(job.home / "runs" / job.run, ignore_errors=True)
+    shutil.rmtree(recipe.home / "runs" / recipe.run, ignore_errors=True)
     return manifest
 
 
-def _fit(job: Job) -> str:
+def _fit(recipe: Recipe) -> str:
     """Let the workers work, and return what rank 0 did."""
     trainer: Any = TorchTrainer(  # its result does not declare what a worker returned
         work,
-        train_loop_config={"job": job},
-        scaling_config=scaling(job),
+        train_loop_config={"recipe": recipe},
+        scaling_config=scaling(recipe),
         run_config=ray.train.RunConfig(
-            name=job.run,
-            storage_path=str(job.home / "runs"),
+            name=recipe.run,
+            storage_path=str(recipe.home / "runs"),
             failure_config=ray.train.FailureConfig(max_failures=3),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
-        datasets=dict(job.plan.datasets()),
+        datasets=dict(recipe.plan.datasets()),
     )
     with signals.kept():  # Ray Train takes Ctrl-C
         try:
@@ -130,16 +134,16 @@ def _fit(job: Job) -> str:
             raise _cause(failure) from failure
 
 
-def _manifest(job: Job, answer: dict[str, Any]) -> Manifest:
-    """What `work` returned: the manifest, or why there is none."""
-    if problem := answer.get("refused"):
-        raise InvalidInput(problem)
-    if trace := answer.get("failed"):
-        raise RuntimeError(f"{job.task.name()} failed in its worker:\n{trace}")
-    return Manifest.model_validate(answer)
+def manifest_of(recipe: Recipe, answered: dict[str, Any]) -> Manifest:
+    """What `answer` told: the manifest; or the error that it stands for is raised."""
+    if told := answered.get("refused"):
+        raise error_of(**told)
+    if trace := answered.get("failed"):
+        raise RuntimeError(f"{recipe.task.name()} failed in its worker:\n{trace}")
+    return Manifest.model_validate(answered)
 
 
-def scaling(job: Job) -> ray.train.ScalingConfig:
+def scaling(recipe: Recipe) -> ray.train.ScalingConfig:
     """Workers and their CPUs: all there are, less one for the data tasks of a stream.
 
     Raises:
@@ -147,72 +151,78 @@ def scaling(job: Job) -> ray.train.ScalingConfig:
     """
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     total, gpus = resources.get("CPU", 0.0), int(resources.get("GPU", 0))
-    if job.workers > total:
+    if recipe.workers > total:
         raise NotEnough(
-            f"{job.workers} workers need as many CPUs; the cluster has {total:g}.",
+            f"{recipe.workers} workers need as many CPUs; the cluster has {total:g}.",
             hint=f"Ask for --workers {max(1, int(total))} or add nodes.",
         )
-    free = total if job.plan.resident else max(total / 2, total - 1)
-    each = max(0.5, math.floor(free / job.workers * 2) / 2)
+    free = total if recipe.plan.resident else max(total / 2, total - 1)
+    each = max(0.5, math.floor(free / recipe.workers * 2) / 2)
     return ray.train.ScalingConfig(
-        num_workers=job.workers,
-        use_gpu=gpus >= job.workers,
+        num_workers=recipe.workers,
+        use_gpu=gpus >= recipe.workers,
         resources_per_worker={"CPU": math.floor(each) or each},
     )
 
 
 def work(settings: dict[Any, Any]) -> Any:
-    """What every worker does; rank 0 returns the manifest, or what went wrong.
+    """What every worker does; rank 0 returns the manifest, or what went wrong."""
+    recipe: Recipe = settings["recipe"]
+    restored = ray.train.get_checkpoint()
+    with restored.as_directory() if restored else nullcontext() as folder:
+        return answer(recipe, RayRun(recipe, Path(folder) if folder else None))
+
+
+def answer(recipe: Recipe, run: Run) -> str:
+    """Learn, and say as JSON what came of it; nothing on other ranks than 0.
 
     An exception is returned, not raised, so that Ray does not try again what would fail again: it
     is there for workers that are killed. One of several workers must raise it, or the others would
     wait.
     """
-    job: Job = settings["job"]
-    restored = ray.train.get_checkpoint()
-    with restored.as_directory() if restored else nullcontext() as folder:
-        run = RayRun(job, Path(folder) if folder else None)
-        try:
-            manifest = learn(job, run)
-        except Exception as error:
-            if job.workers > 1:
-                raise
-            if isinstance(error, LeptonError):
-                return json.dumps({"refused": str(error)})
-            return json.dumps({"failed": traceback.format_exc()})
+    try:
+        manifest = learn(recipe, run)
+    except Exception as error:
+        if recipe.workers > 1:
+            raise
+        if isinstance(error, LeptonError):
+            said = {"code": error.code, **vars(error), "parts": ()}  # the sum of them says enough
+            return json.dumps({"refused": said}, default=float)
+        return json.dumps({"failed": traceback.format_exc()})
     return manifest.model_dump_json() if manifest else ""
 
 
-def learn(job: Job, run: Run) -> Manifest | None:
+def learn(recipe: Recipe, run: Run) -> Manifest | None:
     """Fit on this worker's rows; rank 0 then evaluates what was exported and registers it."""
-    task = job.task(job.config)
-    train_rows = job.plan.rows("train", rank=run.rank, workers=run.workers)
-    run.tables = job.plan.whole()
-    task.fit(train_rows, job.plan.rows("valid"), run)
-    return register(job, task) if run.rank == 0 else None
+    task = recipe.task(recipe.config)
+    train_rows = recipe.plan.rows("train", rank=run.rank, workers=run.workers)
+    run.tables = recipe.plan.whole()
+    task.fit(train_rows, recipe.plan.rows("valid"), run)
+    return register(recipe, task) if run.rank == 0 else None
 
 
-def register(job: Job, task: AnyTask) -> Manifest:
+def register(recipe: Recipe, task: AnyTask) -> Manifest:
     """Write the version: files, what they scored on the test rows, and the card."""
 
     def fill(folder: Path) -> Manifest:
         task.save(folder)
-        artefact = job.task.load(folder)
-        evaluation = artefact.evaluate(job.plan.rows("test").whole())
+        artefact = recipe.task.load(folder)
+        evaluation = artefact.evaluate(recipe.plan.rows("test").whole())
         manifest = Manifest(
             task=task.name(),
             version=0,
             created=now(),
-            run=job.run,
-            config=job.config.model_dump(mode="json"),
+            run=recipe.run,
+            config=recipe.config.model_dump(mode="json"),
             metrics=evaluation.metrics,
             objective=task.objective.metric,
             direction=task.objective.direction,
-            rows=job.plan.counts,
-            views=job.plan.views,
-            seed=job.seed,
-            workers=job.workers,
-            code=code_version(job.task),
+            rows=recipe.plan.counts,
+            views=recipe.plan.views,
+            seed=recipe.seed,
+            workers=recipe.workers,
+            code=code_version(recipe.task),
+            statistics=statistics_of(recipe),
             packages={
                 "python": platform.python_version(),
                 **{name: metadata.version(name) for name in RECORDED},
@@ -222,23 +232,31 @@ def register(job: Job, task: AnyTask) -> Manifest:
         write_card(folder, manifest, evaluation, curves, summary=task.summary())
         return manifest
 
-    return Registry(job.home).write(task.name(), fill)
+    return Registry(recipe.home).write(task.name(), fill)
+
+
+def statistics_of(recipe: Recipe) -> Statistics:
+    """What the columns that a caller sends, and the features, hold in training rows."""
+    task = recipe.task
+    names = [name for name in sent_columns(task) if name not in task.truth]
+    views = [*([task.inputs.only(*names)] if names else ()), *recipe.plan.features]
+    return statistics(views, recipe.plan.sample("train", STATISTICS_ROWS), task.feature_names())
 
 
 class RayRun(Run):
     """A worker of a Ray Train run."""
 
-    def __init__(self, job: Job, resume: Path | None) -> None:
+    def __init__(self, recipe: Recipe, resume: Path | None) -> None:
         context = ray.train.get_context()
         super().__init__(
             rank=context.get_world_rank(),
             workers=context.get_world_size(),
             device=_device(),
-            seed=job.seed,
+            seed=recipe.seed,
             resume=resume,
-            checkpoint_s=job.checkpoint_s,
+            checkpoint_s=recipe.checkpoint_s,
         )
-        self._mailbox = job.mailbox
+        self._mailbox = recipe.mailbox
 
     def report(self, **metrics: float) -> None:
         """Send it to the process that asked for the training."""

@@ -34,3 +34,25 @@ def writing(folder: Path, sweep: Callable[[], None]) -> Iterator[None]:
         # Between the two locks another may sweep: there is nothing of ours yet.
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[bool]:
+    """Tells whether nobody else holds a lock; if so, holds it until the block ends.
+
+    Args:
+        lock: a file; it is made, with the folder that it is in.
+
+    Raises:
+        Conflict: it cannot be made or written to.
+    """
+    make_folder(lock.parent)
+    with told(lock):
+        file = lock.open("ab")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

@@ -24,7 +24,19 @@ from lepton.errors import (
     UnexpectedAnswer,
     UnsupportedMedia,
 )
-from lepton.wire import Fault, Health, Metric, Output, Prediction, Problem, Readiness, TaskInfo
+from lepton.wire import (
+    Fault,
+    Health,
+    Looked,
+    Metric,
+    Neighbour,
+    Output,
+    Prediction,
+    Problem,
+    Readiness,
+    TaskInfo,
+    ViewInfo,
+)
 
 __version__ = "0.1.0"
 
@@ -43,9 +55,11 @@ __all__ = [
     "Health",
     "InvalidInput",
     "LeptonError",
+    "Looked",
     "MethodNotAllowed",
     "Metric",
     "MissingFile",
+    "Neighbour",
     "NotFound",
     "Output",
     "Prediction",
@@ -60,5 +74,6 @@ __all__ = [
     "Unavailable",
     "UnexpectedAnswer",
     "UnsupportedMedia",
+    "ViewInfo",
     "__version__",
 ]

@@ -57,7 +57,9 @@ def counted_from(first: int, problem: Problem) -> Problem:
         return f"{match[1]}{int(match[2]) + first}"
 
     errors = [
-        fault.model_copy(update={"pointer": re.sub(r"^(#?/inputs/)(\d+)", moved, fault.pointer)})
+        fault.model_copy(
+            update={"pointer": re.sub(r"^(#?/(?:inputs|keys)/)(\d+)", moved, fault.pointer)}
+        )
         for fault in problem.errors
     ]
     return problem.model_copy(update={"errors": errors})

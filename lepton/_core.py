@@ -41,7 +41,7 @@ from lepton.wire import (
 
 T = TypeVar("T")
 Shape = TypeVar("Shape", bound=BaseModel)
-Job = Callable[[], Coroutine[Any, Any, T]]
+Start = Callable[[], Coroutine[Any, Any, T]]
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -107,15 +107,15 @@ class Network(Protocol):
     async def sleep(self, wait_s: float) -> None:
         """Wait."""
 
-    async def gather(self, jobs: Sequence[Job[T]]) -> list[T]:
-        """Run all jobs, a few at a time; the results come in the order of the jobs."""
+    async def gather(self, starts: Sequence[Start[T]]) -> list[T]:
+        """Start and finish all, a few at a time; the results come in the order of the starts."""
 
 
 class Core:
     """The calls, over whatever network it is lent."""
 
     def __init__(self, network: Network, settings: Settings) -> None:
-        self._network = network
+        self.network = network
         self._settings = settings
         self._known: dict[str, TaskInfo] = {}
 
@@ -143,12 +143,12 @@ class Core:
             body = json.dumps({"inputs": rows}).encode()
             call = Call("POST", f"/v1/{task.replace('.', '/')}", body, request_id)
             try:
-                return _complete(await self._ask(call, Prediction), call, len(rows))
+                return _complete(await self.ask(call, Prediction), call, len(rows))
             except APIStatusError as error:
                 raise status_error(counted_from(first, error.problem)) from None
 
         try:
-            parts = await self._network.gather(
+            parts = await self.network.gather(
                 [partial(chunk, first) for first in range(0, len(inputs), size)]
             )
         except InvalidInput:
@@ -158,7 +158,7 @@ class Core:
 
     async def tasks(self) -> list[TaskInfo]:
         """Every task there is."""
-        tasks = (await self._ask(Call("GET", "/v1/tasks"), TaskList)).tasks
+        tasks = (await self.ask(Call("GET", "/v1/tasks"), TaskList)).tasks
         self._known.update({task.name: task for task in tasks})
         return tasks
 
@@ -166,7 +166,7 @@ class Core:
         """One task, as it is now."""
         if not re.fullmatch(r"[^\W\d]\w*\.[^\W\d]\w*", name):
             raise BadValue(f"{name!r} is no name of a task. Names look like 'vision.classify'.")
-        self._known[name] = info = await self._ask(Call("GET", f"/v1/tasks/{name}"), TaskInfo)
+        self._known[name] = info = await self.ask(Call("GET", f"/v1/tasks/{name}"), TaskInfo)
         return info
 
     async def health(self) -> Health:
@@ -184,7 +184,8 @@ class Core:
     async def _info(self, task: str) -> TaskInfo:
         return self._known.get(task) or await self.task(task)
 
-    async def _ask(self, call: Call, shape: type[Shape]) -> Shape:
+    async def ask(self, call: Call, shape: type[Shape]) -> Shape:
+        """Ask until there is an answer, and read it."""
         return self._read(await self._send(call, retries=self._settings.retries), shape)
 
     def _read(self, response: httpx.Response, shape: type[Shape]) -> Shape:
@@ -193,7 +194,8 @@ class Core:
     async def _send(self, call: Call, *, retries: int) -> httpx.Response:
         """Ask until there is an answer, the tries are used up, or the next would come too late.
 
-        Every call is pure, predictions included, so that asking again does no harm.
+        Asking again does no harm: every call is pure, predictions included, but for a push, and the
+        same rows again change nothing.
         """
         backoff = self._settings.backoff
         deadline_s = backoff.clock() + self._settings.timeout_s
@@ -207,7 +209,7 @@ class Core:
                     raise outcome
             elif is_last or outcome.status_code not in RETRIED_STATUSES:
                 return outcome
-            await self._network.sleep(wait_s)
+            await self.network.sleep(wait_s)
             attempt += 1
 
     def _asked_wait_s(self, outcome: httpx.Response | ConnectError) -> float:
@@ -221,7 +223,7 @@ class Core:
         url = self._settings.url
         timeout = httpx.Timeout(left_s, connect=min(left_s, CONNECT_TIMEOUT_S))
         try:
-            return await self._network.send(call, timeout)
+            return await self.network.send(call, timeout)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return ConnectError(
                 f"No Lepton answers at {url}. Is it running? Start it with "
@@ -241,6 +243,16 @@ class Core:
             )
 
 
+def finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise AssertionError("A coroutine of the waiting network suspended.")
+
+
 def _complete(prediction: Prediction, call: Call, count: int) -> Prediction:
     if len(prediction.outputs) != count:
         raise UnexpectedAnswer(
@@ -255,5 +267,12 @@ def _joined(parts: Sequence[Prediction]) -> Prediction | None:
         return None
     # while a new version is rolled out, chunks may meet both: then it says "3,4"
     versions = dict.fromkeys(part.version for part in parts)
-    outputs = [output for part in parts for output in part.outputs]
-    return parts[0].model_copy(update={"version": ",".join(versions), "outputs": outputs})
+    update = {
+        "version": ",".join(versions),
+        "outputs": [output for part in parts for output in part.outputs],
+        "degraded": any(part.degraded for part in parts),
+    }
+    if any(part.features for part in parts):
+        looked = [part.features or [{}] * len(part.outputs) for part in parts]
+        update["features"] = [statuses for part in looked for statuses in part]
+    return parts[0].model_copy(update=update)

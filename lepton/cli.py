@@ -1,55 +1,26 @@
 """Call a Lepton from a shell: ``lepton predict vision.classify shoe.png --top-k 3``."""
 
-import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import typer
 from pydantic import JsonValue
-from rich.console import Console
 from typer.main import get_command
 
 from lepton import __version__
+from lepton._feature_verbs import features
 from lepton._flags import read_words, require
 from lepton._inputs import Row
+from lepton._shell import File, Json, Shell, TimeoutS, Url, from_file, from_json
 from lepton._show import show
 from lepton.client import Client
-from lepton.errors import BadValue, LeptonError, MissingFile
+from lepton.errors import LeptonError
 from lepton.wire import TaskInfo
 
+__all__ = ["Shell", "app", "main"]
+
 BLOCK = 128  # rows of a file that are read, sent and shown together
-
-Url = Annotated[
-    str | None, typer.Option("--url", help="Where Lepton answers. Default: LEPTON_URL.")
-]
-TimeoutS = Annotated[float, typer.Option("--timeout-s", help="Seconds to wait for an answer.")]
-Json = Annotated[
-    str | None, typer.Option("--json", help="One input as a JSON object, or several as an array.")
-]
-File = Annotated[
-    str | None, typer.Option("--file", help="Inputs as JSON lines; - reads them from stdin.")
-]
-
-
-class Connect(Protocol):
-    """What makes the client that the commands use."""
-
-    def __call__(self, url: str | None = None, *, timeout_s: float = 30.0) -> Client:
-        """A client of the Lepton at the url."""
-
-
-@dataclass(frozen=True)
-class Shell:
-    """What the commands stand on."""
-
-    connect: Connect = Client
-    console: Console = field(default_factory=Console)
-
 
 app = typer.Typer(
     name="lepton",
@@ -57,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
 )
+app.add_typer(features)
 
 
 def main(argv: Sequence[str] | None = None, shell: Shell | None = None) -> int:
@@ -154,7 +126,7 @@ def predict(
         common = read_words(ctx.args, info)
         if not json_text and not file:
             require(common, info)
-        rows = _from_file(file) if file else _from_json(json_text or "{}")
+        rows = from_file(file) if file else from_json(json_text or "{}")
         show(_outputs(client, task, ({**common, **row} for row in rows)), shell.console)
 
 
@@ -173,45 +145,3 @@ def _outputs(client: Client, task: str, rows: Iterator[Row]) -> Iterator[Mapping
     while block := list(islice(rows, BLOCK)):
         for output in client.predict(task, block).outputs:
             yield output.model_dump(mode="json")
-
-
-def _from_json(text: str) -> list[Row]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"It is not JSON: {error}.", param_hint="--json") from None
-    rows = value if isinstance(value, list) else [value]
-    if not rows:
-        raise typer.BadParameter("The array is empty. Give an input in it.", param_hint="--json")
-    if not all(isinstance(row, dict) for row in rows):
-        raise typer.BadParameter("Give a JSON object, or an array of them.", param_hint="--json")
-    return rows
-
-
-def _from_file(path: str) -> Iterator[Row]:
-    found = False
-    with ExitStack() as stack:
-        try:
-            lines = (
-                sys.stdin if path == "-" else stack.enter_context(Path(path).open(encoding="utf-8"))
-            )
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _from_line(line, f"{path}, line {number}")
-                    found = True
-        except OSError as error:
-            raise MissingFile(f"{path} cannot be read: {error.strerror}. Check the path.") from None
-        except UnicodeDecodeError:
-            raise BadValue(f"{path} is no text in UTF-8. Give one JSON object per line.") from None
-    if not found:
-        raise BadValue(f"{path} holds no inputs. Give one JSON object per line.")
-
-
-def _from_line(line: str, where: str) -> Row:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise BadValue(f"{where}: it is not JSON ({error}). Give one object per line.") from None
-    if not isinstance(row, dict):
-        raise BadValue(f"{where}: it is JSON, but no object. Give one object per line.")
-    return row

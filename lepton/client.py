@@ -9,7 +9,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import httpx
 
-from lepton._core import Call, Core, Job, Network, Settings
+from lepton._core import Call, Core, Network, Settings, Start, finish
+from lepton._features import FeatureCalls, Features
 from lepton._inputs import Row
 from lepton._retry import Backoff
 from lepton.wire import Health, Prediction, Readiness, TaskInfo
@@ -99,6 +100,7 @@ class Client(_Connection[httpx.BaseTransport]):
         with Client() as client:
             client.vision.classify(image="shoe.png", top_k=3).label
             client.nlp.classify(text=["a wonderful film", "too long"])[1].label
+            client.features.lookup("items", {"item_id": "42"})[0]["items"].values
 
     The arguments are the task's input fields; the first of them may go without its name:
     ``client.vision.classify("shoe.png")``. A list, for a field that the task does not declare as
@@ -113,7 +115,7 @@ class Client(_Connection[httpx.BaseTransport]):
         # Any, because the arguments decide whether one output comes back or a list of them
         if domain.startswith("_"):
             raise AttributeError(domain)
-        return Domain(domain, lambda task, *given: _finish(self._core.call(task, *given)))
+        return Domain(domain, lambda task, *given: finish(self._core.call(task, *given)))
 
     def __enter__(self) -> Self:
         return self
@@ -123,23 +125,28 @@ class Client(_Connection[httpx.BaseTransport]):
 
     def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
         """Predict for rows of input fields, and say which version of which model answered."""
-        return _finish(self._core.predict(task, inputs))
+        return finish(self._core.predict(task, inputs))
+
+    @property
+    def features(self) -> Features:
+        """The feature layer: look up, push, find the nearest."""
+        return Features(FeatureCalls(self._core))
 
     def tasks(self) -> list[TaskInfo]:
         """Every task there is."""
-        return _finish(self._core.tasks())
+        return finish(self._core.tasks())
 
     def task(self, name: str) -> TaskInfo:
         """One task: its state, version, metric and schemas."""
-        return _finish(self._core.task(name))
+        return finish(self._core.task(name))
 
     def health(self) -> Health:
         """Whether the server answers; asked once, with no retries."""
-        return _finish(self._core.health())
+        return finish(self._core.health())
 
     def ready(self) -> Readiness:
         """Whether every task is up; asked once, with no retries."""
-        return _finish(self._core.ready())
+        return finish(self._core.ready())
 
     def close(self) -> None:
         """Close the connections."""
@@ -173,6 +180,11 @@ class AsyncClient(_Connection[httpx.AsyncBaseTransport]):
     async def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
         """Predict for rows of input fields, and say which version of which model answered."""
         return await self._core.predict(task, inputs)
+
+    @property
+    def features(self) -> FeatureCalls:
+        """The feature layer, as ``Client.features``, awaited."""
+        return FeatureCalls(self._core)
 
     async def tasks(self) -> list[TaskInfo]:
         """Every task there is."""
@@ -216,14 +228,14 @@ class _Waiting:
     async def sleep(self, wait_s: float) -> None:
         (self._settings.backoff.sleep or time.sleep)(wait_s)
 
-    async def gather(self, jobs: Sequence[Job[T]]) -> list[T]:
-        def run(job: Job[T]) -> T:
-            return _finish(job())
+    async def gather(self, starts: Sequence[Start[T]]) -> list[T]:
+        def run(start: Start[T]) -> T:
+            return finish(start())
 
-        if len(jobs) <= 1:
-            return [run(job) for job in jobs]
+        if len(starts) <= 1:
+            return [run(start) for start in starts]
         with ThreadPoolExecutor(self._settings.concurrency) as pool:
-            running = [pool.submit(run, job) for job in jobs]
+            running = [pool.submit(run, start) for start in starts]
             try:
                 return [one.result() for one in running]
             finally:  # after a failure, what has not begun need not begin
@@ -253,16 +265,16 @@ class _Awaiting:
         else:
             self._settings.backoff.sleep(wait_s)
 
-    async def gather(self, jobs: Sequence[Job[T]]) -> list[T]:
+    async def gather(self, starts: Sequence[Start[T]]) -> list[T]:
         gate = asyncio.Semaphore(self._settings.concurrency)
 
-        async def run(job: Job[T]) -> T:
+        async def run(start: Start[T]) -> T:
             async with gate:
-                return await job()
+                return await start()
 
         try:
             async with asyncio.TaskGroup() as group:
-                running = [group.create_task(run(job)) for job in jobs]
+                running = [group.create_task(run(start)) for start in starts]
         except ExceptionGroup as failures:  # the first one cancelled the rest
             first = failures.exceptions[0]
             raise first from first.__cause__
@@ -270,13 +282,3 @@ class _Awaiting:
 
     async def close(self) -> None:
         await self._http.aclose()
-
-
-def _finish(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    raise AssertionError("A coroutine of the waiting network suspended.")

@@ -1,5 +1,6 @@
 """The shapes that cross the network, the same ones for the client and for the server."""
 
+from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -12,6 +13,10 @@ Schema: TypeAlias = dict[str, JsonValue]
 """A JSON schema, as it stands in a task's ``input`` and ``output``."""
 
 State: TypeAlias = Literal["ready", "starting", "stopped", "failed"]
+
+
+Status: TypeAlias = Literal["present", "missing", "stale"]
+"""What came of a look-up: a value that holds, none, or one that is older than it may be."""
 
 
 class Output(BaseModel):
@@ -49,11 +54,23 @@ class PredictRequest(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The answer to a ``PredictRequest``: one output per input, in the same order."""
+    """The answer to a ``PredictRequest``: one output per input, in the same order.
+
+    Attributes:
+        model: the task.
+        version: which version of it answered.
+        outputs: what it says of each input.
+        features: for each input what came of every view that the service looked up for it; empty
+            where it looked up none.
+        degraded: whether a view could not be asked, so that its values count as missing.
+        request_id: what to look for in the server's log.
+    """
 
     model: str
     version: str
     outputs: list[Output]
+    features: list[dict[str, Status]] = Field(default_factory=list)
+    degraded: bool = False
     request_id: str = ""
 
 
@@ -81,6 +98,133 @@ class TaskList(BaseModel):
     """Every task there is: ``GET /v1/tasks``."""
 
     tasks: list[TaskInfo]
+
+
+class ViewInfo(BaseModel):
+    """One view of the feature layer: an entry of ``GET /v1/features``.
+
+    Attributes:
+        name: the view's name.
+        kind: source, windows, computed or model: what its rows come from.
+        description: what it holds.
+        key: the columns that say what a row is about; all of them are text.
+        columns: the type of every other column, as Arrow names it.
+        ttl_s: seconds after its event time for which a value holds; none for ever.
+        owner: who answers for it.
+        tags: words to find it by.
+        version: changes with its definition.
+        needs: the views that it is made from.
+        rows: how many are stored; none where they are made when they are read.
+        newest: the latest event time, where rows are stored.
+        online: whether it can be looked up.
+    """
+
+    name: str
+    kind: Literal["source", "windows", "computed", "model"]
+    description: str = ""
+    key: list[str]
+    columns: dict[str, str]
+    ttl_s: float | None = None
+    owner: str = ""
+    tags: list[str] = Field(default_factory=list)
+    version: str
+    needs: list[str] = Field(default_factory=list)
+    rows: int | None = None
+    newest: datetime | None = None
+    online: bool = False
+
+
+class ViewList(BaseModel):
+    """Every view there is: ``GET /v1/features``."""
+
+    views: list[ViewInfo]
+
+
+class LookupRequest(BaseModel):
+    """The body of ``POST /v1/features/lookup``.
+
+    Attributes:
+        views: names of views.
+        keys: for each row the key columns of all those views: text, or whole numbers, which are
+            read as their digits.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    views: list[str] = Field(min_length=1)
+    keys: list[dict[str, JsonValue]] = Field(min_length=1)
+
+
+class Looked(BaseModel):
+    """What one view holds of one key.
+
+    Attributes:
+        values: its columns. Where nothing is known, the view's defaults, and else null.
+        status: present; stale, where what is known is older than the view's time-to-live; missing;
+            degraded, where the store could not be read in time, so that nothing is known.
+        event_time: when it became true; none where it is missing.
+    """
+
+    values: dict[str, JsonValue]
+    status: Literal["present", "missing", "stale", "degraded"]
+    event_time: datetime | None = None
+
+
+class Lookup(BaseModel):
+    """The answer to a ``LookupRequest``: for each key, in order, what each view holds."""
+
+    results: list[dict[str, Looked]]
+    request_id: str = ""
+
+
+class PushRequest(BaseModel):
+    """The body of ``POST /v1/features/<view>/push``.
+
+    Attributes:
+        rows: key, columns, and `event_time` with its zone; without one it is now. Pictures are
+            base64.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: list[dict[str, JsonValue]] = Field(min_length=1)
+
+
+class Pushed(BaseModel):
+    """The answer to a ``PushRequest``: how many rows were written."""
+
+    rows: int
+    request_id: str = ""
+
+
+class NearestRequest(BaseModel):
+    """The body of ``POST /v1/features/<view>/nearest``: a vector, or the key of one that is known.
+
+    Attributes:
+        vector: what to be near to.
+        key: the key columns of the row whose vector it is; that row itself is left out.
+        k: how many neighbours are wanted.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    vector: list[float] | None = None
+    key: dict[str, JsonValue] | None = None
+    k: int = Field(10, ge=1, le=1_000)
+
+
+class Neighbour(BaseModel):
+    """One key, and how alike its vector is: their inner product."""
+
+    key: dict[str, str]
+    score: float
+
+
+class Neighbours(BaseModel):
+    """The answer to a ``NearestRequest``, the nearest first."""
+
+    neighbours: list[Neighbour]
+    request_id: str = ""
 
 
 class Health(BaseModel):

@@ -44,18 +44,35 @@ class Bag(nn.Module):
         table = (self.weight + self.lean) * self.ratios
         if self.dim:
             table = torch.cat([table, self.embed], 1)
-        if self.training:
-            ids = ids * (torch.rand(ids.shape, device=ids.device) >= self.dropout)
-            some = ids > 0
-            ends = functional.pad(some.sum(1).cumsum(0), (1, 0)).to(ids.dtype)
-            total = functional.embedding_bag(
-                ids[some], table, ends, mode="sum", include_last_offset=True
-            )
-        else:  # the same sum in operators that every runtime has
-            total = functional.embedding(ids, table).sum(1)
-        total = total * (ids > 0).sum(1, keepdim=True).clamp(min=1).to(total.dtype).rsqrt()
+        total = sum_grams(ids, table, dropout=self.dropout if self.training else None)
         logits = total[:, : self.classes] + self.bias
         return logits + self.head(total[:, self.classes :]) if self.dim else logits
+
+
+class RareBag(nn.Module):
+    """A sum of n-gram vectors, each weighted by how few texts hold the n-gram.
+
+    Before it learns, it is a random projection of tf-idf: texts that share rare n-grams are near.
+    Row 0 weighs nothing: it is padding.
+
+    Args:
+        rarity: the weight of each n-gram `[size]`.
+        dim: how many numbers a vector has.
+        dropout: the share of n-grams that a text loses in training.
+    """
+
+    rarity: Tensor
+
+    def __init__(self, rarity: NDArray[np.float32], *, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.register_buffer("rarity", torch.from_numpy(rarity)[:, None])
+        self.embed = nn.Parameter(torch.randn(len(rarity), dim) * dim**-0.5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Ids `[n, length]` to `[n, dim]`."""
+        table = self.embed * self.rarity
+        return sum_grams(ids, table, dropout=self.dropout if self.training else None)
 
 
 class AttentionPool(nn.Module):
@@ -181,6 +198,38 @@ class Backbone(nn.Module):
         mean = (states * weight).sum(1) / weight.sum(1).clamp(min=1)
         logits: Tensor = self.head(self.drop(mean))
         return logits
+
+
+class Unit(nn.Module):
+    """One of these networks, its outputs brought to unit length."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Ids `[n, length]` to vectors `[n, dim]`."""
+        return functional.normalize(self.network(ids), dim=1)
+
+
+def sum_grams(ids: Tensor, table: Tensor, *, dropout: float | None) -> Tensor:
+    """The rows of a table that each text names, summed and divided by the root of their number.
+
+    Args:
+        ids: `[n, length]`, zeros behind.
+        table: `[size, width]`, whose row 0 is zero.
+        dropout: the share that is left out in training; None when not in training.
+    """
+    if dropout is None:  # in operators that every runtime has
+        total = functional.embedding(ids, table).sum(1)
+    else:
+        ids = ids * (torch.rand(ids.shape, device=ids.device) >= dropout)
+        some = ids > 0
+        ends = functional.pad(some.sum(1).cumsum(0), (1, 0)).to(ids.dtype)
+        total = functional.embedding_bag(
+            ids[some], table, ends, mode="sum", include_last_offset=True
+        )
+    return total * (ids > 0).sum(1, keepdim=True).clamp(min=1).to(total.dtype).rsqrt()
 
 
 def drop_words(ids: Tensor, share: float = 0.1) -> Tensor:

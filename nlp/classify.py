@@ -5,57 +5,38 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from cluster import backbone
 from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
 from cluster.features.texts import labelled_texts, texts
 from cluster.labels import as_numbers, guesses, labels_of, macro_f1
-from cluster.neural import NeuralConfig, NeuralTask, State
+from cluster.neural import NeuralTask, State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
 from cluster.task import Objective, Serving
-from nlp._grams import Grams, bayes_ratios, count_by_class
-from nlp._tokens import Tokens, learn
+from nlp._grams import bayes_ratios, count_by_class
+from nlp._reading import (
+    MOST_CHARACTERS,
+    ROWS,
+    Reader,
+    ReadingConfig,
+    study_grams,
+    study_tokens,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
-MOST_CHARACTERS = 100_000
-LEARNT_FROM = 200_000  # texts that a tokenizer is learnt from; more change little
-ROWS = 1_024
-OWN: Mapping[str, Mapping[str, Any]] = {
-    "rnn": {"epochs": 8, "batch_size": 64, "lr": 3e-3, "clip_norm": 1.0, "weight_decay": 0.01},
-    "transformer": {
-        "epochs": 8, "batch_size": 64, "lr": 1e-3, "clip_norm": 1.0, "weight_decay": 0.01,
-        "dropout": 0.2,
-    },
-    "backbone": {
-        "epochs": 3, "batch_size": 32, "lr": 5e-5, "clip_norm": 1.0, "weight_decay": 0.01,
-        "dropout": 0.1,
-    },
-}  # fmt: skip
-"""What an encoder's knobs are where they are not given; `bag` has those of Config."""
 
-
-class Config(NeuralConfig):
+class Config(ReadingConfig):
     """The encoder (`bag`, `rnn`, `transformer`, or a transformers text model by name)."""
 
-    encoder: str = "bag"
-    longest: Annotated[int, Between(8, 8_192)] = 1_024
-    words: Annotated[int, Between(0, 5)] = 3
-    chars: Annotated[int, Between(0, 8)] = 5
-    least: Annotated[int, Between(1, 100)] = 2
-    vocabulary: Annotated[int, Between(300, 1_000_000)] = 200_000
     dim: Annotated[int, Between(0, 1_024)] = 0
     lean: Annotated[float, Between(0.0, 2.0)] = 0.4
     gain: Annotated[float, Between(0.01, 20.0, log=True)] = 2.0
-    width: Annotated[int, Between(8, 2_048)] = 96
-    depth: Annotated[int, Between(1, 24)] = 2
     epochs: Annotated[int, Between(1, 1_000)] = 4
     lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 2e-2
     schedule: Literal["onecycle", "cosine", "constant"] = "cosine"
@@ -63,14 +44,6 @@ class Config(NeuralConfig):
     weight_decay: Annotated[float, Between(0.0, 1.0)] = 0.0
     dropout: Annotated[float, Between(0.0, 0.9)] = 0.5
     label_smoothing: Annotated[float, Between(0.0, 0.5)] = 0.1
-
-    @model_validator(mode="before")
-    @classmethod
-    def _own_defaults(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        encoder = given.get("encoder", "bag")
-        own = {} if encoder == "bag" else OWN.get(encoder, OWN["backbone"])
-        tokens = {} if encoder == "bag" else {"longest": 128, "vocabulary": 8_000}
-        return {**tokens, **own, **given}
 
 
 class Input(BaseModel):
@@ -114,16 +87,11 @@ class Classify(NeuralTask[Config, Input, Output]):
         self.state = {"labels": labels_of(set().union(*run.all_gather(seen)))}
         if self.config.encoder == "bag":
             return self.state | self._study_grams(train, run)
-        return self.state | self._study_tokens(train, run)
+        return self.state | study_tokens(self.config, train, run)
 
     def _study_grams(self, train: Rows, run: Run) -> State:
         """The n-grams that enough texts hold, and how much each speaks for each label."""
-        counts = np.zeros(1 << self._grams.bits, np.int64)
-        for batch in train.batches(ROWS):
-            counts += self._grams.count(batch["text"].tolist())
-        counts = run.all_reduce(counts)
-        kept = np.flatnonzero(counts >= self.config.least)
-        kept = np.sort(kept[np.argsort(-counts[kept], kind="stable")[: self.config.vocabulary]])
+        kept, _ = study_grams(self.config, train, run)
         self.state |= {"buckets": kept}
         encoded = (
             (self.encode(batch)["ids"], self.encode_truth(batch)["label"])
@@ -131,19 +99,6 @@ class Classify(NeuralTask[Config, Input, Output]):
         )
         held = count_by_class(encoded, len(kept) + 1, len(self.state["labels"]))
         return {"buckets": kept, "ratios": bayes_ratios(run.all_reduce(held))}
-
-    def _study_tokens(self, train: Rows, run: Run) -> State:
-        """A tokenizer learnt from the texts, or the one that comes with pretrained weights."""
-        name, longest = self.config.encoder, self.config.longest
-        if name not in OWN:
-            weights = backbone.weights_of(name)
-            run.say(f"{name} starts from {weights} weights.")
-            if weights == backbone.PRETRAINED:
-                return {"tokenizer": backbone.tokenizer_of(name), "longest": longest, "shift": 1}
-        most = -(-LEARNT_FROM // run.workers)
-        mine = [text for batch in train.batches(ROWS) for text in batch["text"]][:most]
-        corpus = sorted(text for texts in run.all_gather(mine) for text in texts)
-        return {"tokenizer": learn(corpus, self.config.vocabulary), "longest": longest, "shift": 0}
 
     def network(self, state: State) -> "nn.Module":
         """The network that the config names."""
@@ -153,7 +108,7 @@ class Classify(NeuralTask[Config, Input, Output]):
         if c.encoder == "bag":
             ratios = state["ratios"]
             return nets.Bag(ratios, dim=c.dim, dropout=c.dropout, lean=c.lean, gain=c.gain)
-        size = self._tokens.size
+        size = self._reader.size
         match c.encoder:
             case "rnn":
                 return nets.Recurrent(size, classes, width=c.width, dropout=c.dropout)
@@ -166,10 +121,7 @@ class Classify(NeuralTask[Config, Input, Output]):
 
     def encode(self, batch: Batch) -> Arrays:
         """Ids `[n, length]` int32, zeros after them."""
-        words = batch["text"].tolist()
-        if self.config.encoder == "bag":
-            return {"ids": self._grams.encode(words, self._table, self.config.longest)}
-        return {"ids": self._tokens.encode(words)}
+        return {"ids": self._reader.encode(batch["text"].tolist())}
 
     def encode_truth(self, batch: Batch) -> Arrays:
         """Labels as numbers `[n]`."""
@@ -197,16 +149,5 @@ class Classify(NeuralTask[Config, Input, Output]):
         return confusion(list(batch["label"]), [output.label for output in outputs])
 
     @cached_property
-    def _grams(self) -> Grams:
-        return Grams((1, self.config.words), (min(2, self.config.chars), self.config.chars))
-
-    @cached_property
-    def _table(self) -> NDArray[np.int32]:
-        buckets = self.state["buckets"]
-        table = np.zeros(1 << self._grams.bits, np.int32)
-        table[buckets] = np.arange(1, len(buckets) + 1)
-        return table
-
-    @cached_property
-    def _tokens(self) -> Tokens:
-        return Tokens(self.state["tokenizer"], self.state["longest"], self.state["shift"])
+    def _reader(self) -> Reader:
+        return Reader(self.config, self.state)

@@ -1,6 +1,6 @@
 """EASE: a linear item-to-item model in closed form (Steck 2019, arXiv:1905.03375)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -21,11 +21,13 @@ class Ease:
     Factored (Woodbury): with A = W^½X and M = (I + AA'/ridge)^-1, P = (I - A'MA/ridge)/ridge, so
     that xB = x - xP/diag(P) needs A, which is sparse, and MA, which is users by items.
 
+    Histories hold the items that were learnt; columns may stand for more, after those.
+
     Attributes:
-        dense: B `[items, items]`, or None.
+        dense: B `[learnt, items]`, or None.
         right: MA / ridge² / diag(P), by column `[users, items]`, or None.
-        left: A' `[items, users]`, or None.
-        own: what keeps the diagonal of B at zero `[items]`, or None.
+        left: A' `[learnt, users]`, or None.
+        own: what keeps the diagonal of B at zero `[learnt]`, or None.
     """
 
     dense: NDArray[np.float32] | None = None
@@ -82,8 +84,22 @@ class Ease:
             own=(column * (1 - 1 / (ridge * diagonal))).astype(np.float32),
         )
 
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """What the score of each item is linear in `[items, ...]`."""
+        columns = self.dense if self.dense is not None else self.right
+        assert columns is not None  # noqa: S101 - one of the two forms is there
+        return columns.T
+
+    def joined(self, vectors: NDArray[np.float32]) -> Self:
+        """The same with further items to score, by their vectors."""
+        columns = np.ascontiguousarray(np.concatenate([self.vectors, vectors]).T)
+        if self.dense is not None:
+            return replace(self, dense=columns)
+        return replace(self, right=columns)
+
     def scores(self, x: sparse.csr_matrix) -> NDArray[np.float32]:
-        """XB for histories `[rows, items]`; a new user is one more row."""
+        """XB `[rows, items]` for histories `[rows, learnt]`; a new user is one more row."""
         if self.dense is not None:
             return np.asarray(x @ self.dense, dtype=np.float32)
         assert self.left is not None  # noqa: S101 - one of the two forms is there
@@ -110,9 +126,8 @@ class Ease:
         if "dense" in arrays:
             return cls(dense=arrays["dense"])
         right = arrays["right"]
-        left = sparse.csr_matrix(
-            (arrays["data"], arrays["indices"], arrays["indptr"]), shape=right.shape[::-1]
-        )
+        shape = (len(arrays["indptr"]) - 1, len(right))
+        left = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
         return cls(left=left, right=right, own=arrays["own"])
 
 

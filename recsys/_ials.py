@@ -1,7 +1,7 @@
 """iALS: implicit matrix factorisation as in Rendle et al. 2021 (arXiv:2110.14037)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -41,13 +41,15 @@ class Ials:
 
     Attributes:
         users: `[users, dim]`.
-        items: `[items, dim]`.
+        items: `[learnt, dim]`.
         knobs: what they were fitted with.
+        more: factors of further items to score, which no history holds `[others, dim]`, or None.
     """
 
     users: NDArray[np.float64]
     items: NDArray[np.float64]
     knobs: Knobs
+    more: NDArray[np.float32] | None = None
 
     @classmethod
     def fit(
@@ -79,18 +81,29 @@ class Ials:
             on_epoch(epoch + 1)
         return cls(users, items, knobs)
 
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """What the model is made of, beside its knobs."""
-        return {"users": self.users, "items": self.items}
+        more = {} if self.more is None else {"more": self.more}
+        return {"users": self.users, "items": self.items, **more}
+
+    @property
+    def vectors(self) -> NDArray[np.float64]:
+        """What the score of each learnt item is linear in `[learnt, dim]`."""
+        return self.items
+
+    def joined(self, vectors: NDArray[np.float32]) -> Self:
+        """The same with further items to score, by their vectors."""
+        return replace(self, more=vectors)
 
     def fold_in(self, x: sparse.csr_matrix) -> NDArray[np.float64]:
-        """Factors of histories `[rows, items]`: one user half-step against the fitted items."""
+        """Factors of histories `[rows, learnt]`: one user half-step against the fitted items."""
         rows = sparse.csr_matrix(x, dtype=np.float64)
         return _solve(rows, self.items, self.knobs, np.arange(rows.shape[0]))
 
     def scores(self, factors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scores of all items `[rows, items]` for user factors `[rows, dim]`."""
-        return factors @ self.items.T
+        learnt = factors @ self.items.T
+        return learnt if self.more is None else np.hstack([learnt, factors @ self.more.T])
 
 
 def _half_step(

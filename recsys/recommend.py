@@ -14,11 +14,14 @@ from scipy import sparse
 from cluster.batch import Batch, length, load_arrays, objects, save_arrays
 from cluster.config import Between
 from cluster.config import Config as BaseConfig
+from cluster.features.activity import user_history
 from cluster.features.interactions import interactions, items, users
+from cluster.features.item_vectors import item_image_vector, item_text_vector
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import PerUser
 from cluster.task import Objective, Serving, Task
+from recsys._content import Content, csr_arrays, csr_of, nothing
 from recsys._ease import Ease
 from recsys._ials import Ials, Knobs, OnEpoch
 from recsys._interactions import Log, held_out, read
@@ -49,6 +52,8 @@ class Config(BaseConfig):
     alpha0: Annotated[float, Between(1e-4, 10.0, log=True)] = 0.3
     nu: Annotated[float, Between(0.0, 2.0)] = 1.0
     epochs: Annotated[int, Between(1, 500)] = 16
+    content_ridge: Annotated[float, Between(1e-3, 1e3, log=True)] = 0.2
+    content_width: Annotated[float, Between(0.05, 5.0, log=True)] = 0.5
 
 
 GRIDS: Mapping[str, Mapping[str, Sequence[float]]] = {
@@ -77,20 +82,23 @@ class Output(BaseModel):
 
     items: list[str]
     scores: list[float]
-    basis: Literal["user", "items", "popular"] = Field(
-        description="What the ranking rests on: the user's history, the items sent, or popularity."
+    basis: Literal["user", "items", "recent", "popular"] = Field(
+        description="What the ranking rests on: the user's history, the items sent, what someone "
+        "new took since the training, or popularity."
     )
-    unknown: list[str] = Field(
-        [], description="Items and categories sent that no training row holds."
-    )
+    unknown: list[str] = Field([], description="Items and categories sent that are not known.")
 
 
 class Recommend(Task[Config, Input, Output]):
-    """Recommend what a person is likely to want next."""
+    """Recommend what a person is likely to want next.
+
+    An item that nobody has touched is ranked by what its tables say of it: see `Content`.
+    """
 
     inputs = users
     examples = interactions
-    features = (items,)
+    live = (user_history,)
+    tables = (items, item_image_vector, item_text_vector)
     truth: ClassVar[tuple[str, ...]] = ("item_id",)
     split = PerUser(valid=0.0, test=0.25)
     objective = Objective("max", "ndcg_at_10")
@@ -102,13 +110,25 @@ class Recommend(Task[Config, Input, Output]):
         del valid
         shards = run.all_gather(dict(train.whole()))
         self.log = read(shards)
-        self.categories = _categories(shards, self.log.items)
+        catalogue = run.table(items)
+        known = set(self.log.items)
+        self.untouched = sorted({str(name) for name in catalogue["item_id"]} - known)
+        self.categories = _categories(catalogue, self._items)
         if self.config.choose:
             self.config = self._choose(run)
         steps = self.config.epochs
         self.model = _fit(
             self.config, self.log, run, lambda step: run.report(step=step, steps=steps, epoch=step)
         )
+        self.alike = nothing(len(self.log.items))
+        if self.untouched:
+            about = [run.table(view) for view in self.tables if view.key == items.key]
+            content = Content.of(about, self.names)
+            taken = self._popularity[: len(self.log.items)]
+            ridge, width = self.config.content_ridge, self.config.content_width
+            vectors = content.vectors(self.model.vectors, taken, ridge=ridge, width=width)
+            self.model = self.model.joined(vectors)
+            self.alike = content.alike(len(self.log.items))
 
     def _choose(self, run: Run) -> Config:
         """Try each knob of the grid in turn on pairs held out inside the training part."""
@@ -133,10 +153,10 @@ class Recommend(Task[Config, Input, Output]):
 
     def predict(self, batch: Batch) -> list[Output]:
         """Score every item for each row, strike out what may not be shown, keep the best."""
-        histories, basis, unknown = self._histories(batch)
+        histories, basis, unknown, stored = self._histories(batch)
         for names, categories in zip(unknown, batch["categories"], strict=True):
             names += [name for name in categories if name not in self.categories]
-        scores = np.asarray(self._score(histories, batch, basis), dtype=np.float64)
+        scores = np.asarray(self._score(histories, batch, stored), dtype=np.float64)
         popular = [row for row, kind in enumerate(basis) if kind == "popular"]
         scores[popular] = self._popularity
         for row in range(length(batch)):
@@ -153,7 +173,7 @@ class Recommend(Task[Config, Input, Output]):
         return {
             "ndcg_at_10": ndcg(shown, taken, 10),
             "recall_at_10": recall(shown, taken, 10),
-            "coverage_at_10": len({i for o in shown for i in o[:10]}) / len(self.log.items),
+            "coverage_at_10": len({i for o in shown for i in o[:10]}) / len(self.names),
         }
 
     def questions(self, examples: Batch) -> Batch:
@@ -174,7 +194,7 @@ class Recommend(Task[Config, Input, Output]):
         taken = list(batch["item_id"])
         nobody = {**batch, "user_id": objects([""] * len(taken))}
         seen = [self._seen(str(user)) for user in batch["user_id"]]
-        names = self.log.items
+        names = self.names
         nobody["exclude"] = objects([names[i] for i in row] for row in seen)
         plain = [o.items for o in self.predict(self.complete(nobody))]
         lines = [
@@ -194,11 +214,17 @@ class Recommend(Task[Config, Input, Output]):
     def save(self, folder: Path) -> None:
         """Write config, ids, categories, who took what, and the model's arrays."""
         super().save(folder)
-        ids = {"users": self.log.users, "items": self.log.items, "categories": self.categories}
+        ids = {
+            "users": self.log.users,
+            "items": self.log.items,
+            "untouched": self.untouched,
+            "categories": self.categories,
+        }
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False))
         log = {"user": self.log.user, "item": self.log.item, "value": self.log.value}
         save_arrays(log, folder / "log.safetensors")
         save_arrays(self.model.arrays(), folder / "weights.safetensors")
+        save_arrays(csr_arrays(self.alike), folder / "alike.safetensors")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -206,57 +232,82 @@ class Recommend(Task[Config, Input, Output]):
         task = super().load(folder)
         ids = json.loads((folder / "ids.json").read_bytes())
         task.log = Log(ids["users"], ids["items"], **load_arrays(folder / "log.safetensors"))
-        task.categories = ids["categories"]
+        task.untouched, task.categories = ids["untouched"], ids["categories"]
+        task.alike = csr_of(load_arrays(folder / "alike.safetensors"), len(task.log.items))
         arrays = load_arrays(folder / "weights.safetensors")
         ials = task.config.method == "ials"
         task.model = Ials(**arrays, knobs=_knobs(task.config)) if ials else Ease.of(arrays)
         return task
 
-    def _histories(self, batch: Batch) -> tuple[sparse.csr_matrix, list[str], list[list[str]]]:
-        """Each row's items as weights, what the row's ranking rests on, and the items not known."""
-        rows, columns, data, basis, unknown = [], [], [], [], []
-        for row, (user, sent) in enumerate(zip(batch["user_id"], batch["items"], strict=True)):
-            known = self._users.get(user, -1)
-            start, end = self._taken.indptr[known : known + 2] if known >= 0 else (0, 0)
-            entries = dict(
-                zip(self._taken.indices[start:end], self._taken.data[start:end], strict=True)
-            )
-            brought = [self._items[item] for item in sent if item in self._items]
-            entries.update({item: 1.0 for item in brought if item not in entries})
+    def _histories(
+        self, batch: Batch
+    ) -> tuple[sparse.csr_matrix, list[str], list[list[str]], list[int]]:
+        """Each row's items as weights, and what is to be known of the row.
+
+        Returns:
+            `[rows, learnt]`; what the row's ranking rests on; the items sent that are not known;
+            the user's number where the history is the one of the training, or -1.
+        """
+        rows, columns, data, basis, unknown, stored = [], [], [], [], [], []
+        for row, sent in enumerate(batch["items"]):
+            entries = self._entries(batch["user_id"][row])
+            known = bool(entries)
+            brought = self._numbers(sent)
+            recent = [item for item in self._recent(batch, row) if item not in entries]
+            entries.update({item: 1.0 for item in (*brought, *recent) if item not in entries})
             rows += [row] * len(entries)
             columns += list(entries)
             data += list(entries.values())
-            basis.append("items" if brought else "user" if entries else "popular")
+            without_sent = "user" if known else "recent" if recent else "popular"
+            basis.append("items" if brought else without_sent)
             unknown.append([item for item in sent if item not in self._items])
-        shape = (length(batch), len(self.log.items))
-        return sparse.csr_matrix((data, (rows, columns)), shape=shape), basis, unknown
+            as_learnt = known and not brought and not recent
+            stored.append(self._users[batch["user_id"][row]] if as_learnt else -1)
+        shape = (length(batch), len(self.names))
+        given = sparse.csr_matrix((data, (rows, columns)), shape=shape)
+        learnt = len(self.log.items)
+        stand_in = given[:, learnt:] @ self.alike
+        return sparse.csr_matrix(given[:, :learnt] + stand_in), basis, unknown, stored
 
-    def _score(self, histories: sparse.csr_matrix, batch: Batch, basis: list[str]) -> Any:
+    def _entries(self, user: str) -> dict[int, float]:
+        """The weight of each item that the user had when the model learnt."""
+        known = self._users.get(user, -1)
+        start, end = self._taken.indptr[known : known + 2] if known >= 0 else (0, 0)
+        taken = slice(start, end)
+        return dict(
+            zip(self._taken.indices[taken].tolist(), self._taken.data[taken].tolist(), strict=True)
+        )
+
+    def _recent(self, batch: Batch, row: int) -> list[int]:
+        """The items that the user took lately, where the replica looked them up."""
+        told = batch.get("recent_items")
+        return [] if told is None else self._numbers(list(map(str, told[row])))
+
+    def _score(self, histories: sparse.csr_matrix, batch: Batch, stored: list[int]) -> Any:
         if isinstance(self.model, Ease):
             return by_blocks(self.model.scores, histories)
         factors = np.zeros((histories.shape[0], self.model.knobs.dim))
-        folded = [row for row, kind in enumerate(basis) if kind == "items"]
-        stored = [row for row, kind in enumerate(basis) if kind == "user"]
+        numbers = np.array(stored)
+        folded = np.flatnonzero(numbers < 0)
         factors[folded] = self.model.fold_in(histories[folded])
-        factors[stored] = self.model.users[[self._users[batch["user_id"][row]] for row in stored]]
+        factors[numbers >= 0] = self.model.users[numbers[numbers >= 0]]
         return by_blocks(self.model.scores, factors)
 
     def _struck_out(self, batch: Batch, row: int) -> NDArray[np.bool_]:
         """Items that this row may not be shown."""
-        struck = np.zeros(len(self.log.items), dtype=bool)
+        struck = np.zeros(len(self.names), dtype=bool)
         if wanted := batch["categories"][row]:
             struck[:] = True
             struck[[i for name in wanted for i in self.categories.get(name, ())]] = False
         if batch["exclude_seen"][row]:
             struck[self._seen(batch["user_id"][row])] = True
             struck[self._numbers(batch["items"][row])] = True
+            struck[self._recent(batch, row)] = True
         struck[self._numbers(batch["exclude"][row])] = True
         return struck
 
     def _seen(self, user: str) -> NDArray[Any]:
-        known = self._users.get(user, -1)
-        start, end = self._taken.indptr[known : known + 2] if known >= 0 else (0, 0)
-        return np.asarray(self._taken.indices[start:end])
+        return np.array(list(self._entries(user)), dtype=np.int64)
 
     def _numbers(self, names: Sequence[str]) -> list[int]:
         return [self._items[name] for name in names if name in self._items]
@@ -265,7 +316,7 @@ class Recommend(Task[Config, Input, Output]):
         self, ranked: NDArray[Any], best: NDArray[Any], basis: Any, unknown: list[str]
     ) -> Output:
         shown = ranked >= 0
-        names = [self.log.items[item] for item in ranked[shown]]
+        names = [self.names[item] for item in ranked[shown]]
         return Output(items=names, scores=best[shown].tolist(), basis=basis, unknown=unknown)
 
     @cached_property
@@ -274,7 +325,12 @@ class Recommend(Task[Config, Input, Output]):
 
     @cached_property
     def _items(self) -> dict[str, int]:
-        return {name: number for number, name in enumerate(self.log.items)}
+        return {name: number for number, name in enumerate(self.names)}
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Every item: those of the training rows, then those that nobody has touched."""
+        return [*self.log.items, *self.untouched]
 
     @cached_property
     def _taken(self) -> sparse.csr_matrix:
@@ -282,7 +338,7 @@ class Recommend(Task[Config, Input, Output]):
 
     @cached_property
     def _popularity(self) -> NDArray[np.float64]:
-        return np.bincount(self.log.item, minlength=len(self.log.items)).astype(np.float64)
+        return np.bincount(self.log.item, minlength=len(self.names)).astype(np.float64)
 
 
 def _fit(config: Config, log: Log, run: Run, on_epoch: OnEpoch = lambda _: None) -> Ease | Ials:
@@ -298,12 +354,10 @@ def _knobs(config: Config) -> Knobs:
     return Knobs(config.dim, config.penalty, config.alpha0, config.nu, config.epochs)
 
 
-def _categories(shards: Sequence[Batch], names: Sequence[str]) -> dict[str, list[int]]:
-    """The item numbers of each category, from the item columns joined to the rows."""
-    number = {name: item for item, name in enumerate(names)}
+def _categories(catalogue: Batch, number: Mapping[str, int]) -> dict[str, list[int]]:
+    """The item numbers of each category."""
     found: dict[str, set[int]] = {}
-    for shard in shards:
-        for item, categories in zip(shard["item_id"], shard["categories"], strict=True):
-            for category in categories:
-                found.setdefault(category, set()).add(number[item])
+    for item, categories in zip(catalogue["item_id"], catalogue["categories"], strict=True):
+        for category in categories:
+            found.setdefault(category, set()).add(number[str(item)])
     return {category: sorted(found[category]) for category in sorted(found)}

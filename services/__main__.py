@@ -128,10 +128,10 @@ def train(
     again: Annotated[bool, typer.Option("--again", help="Train though this run ended.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Train on the ingested rows; the result is registered as the candidate."""
-    job = verbs.Training(task, settings or [], workers=workers, seed=seed, again=again)
+    wanted = verbs.Training(task, settings or [], workers=workers, seed=seed, again=again)
     try:
         with show.training(task) as progress:
-            manifest = verbs.train(job, progress)
+            manifest = verbs.train(wanted, progress)
     except KeyboardInterrupt as stop:
         show.say(str(stop) or "Stopped.")
         raise

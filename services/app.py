@@ -2,11 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.middleware import Middleware
@@ -14,13 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cluster.answering import Answer, Answered
 from cluster.errors import InvalidInput, Malformed, TooLarge, UnsupportedMedia
-from cluster.faults import refuse_infinite
+from cluster.faults import faults, refuse_infinite, together
+from cluster.keys import is_keyed, shapes_of
 from cluster.model import AnyTask
 from services.http import HANDLERS, Edge, invalid, json_response, request_id
-
-Answer = Callable[[Sequence[BaseModel]], Awaitable[tuple[int, list[BaseModel]]]]
-"""Answers validated inputs: the version that did it, and one output per input."""
 
 JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # what curl -d says
 CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";\0]+)', re.IGNORECASE)
@@ -49,16 +48,29 @@ def build(task: type[AnyTask], answer: Answer, version: Callable[[], int] = lamb
             inputs = await reader.read(request)
         except ValidationError as error:
             return invalid(request, error, task.Input)
-        used, outputs = await answer(inputs)
+        said = await answer(inputs)
         number = orjson.dumps(request_id(request.scope))
-        body = b'{"model":%b,"version":"%d","outputs":%b,"request_id":%b}'
-        return json_response(body % (name, used, dump(outputs), number), request)
+        body = b'{"model":%b,"version":"%d","outputs":%b%b,"request_id":%b}'
+        outputs, more = dump(list(said.outputs)), _more(said)
+        return json_response(body % (name, said.version, outputs, more, number), request)
 
     return Starlette(
         routes=[Route("/", respond, methods=["GET", "POST"])],
         middleware=[Middleware(Edge, limit_bytes=task.serving.max_body_bytes)],
         exception_handlers=HANDLERS,
     )
+
+
+def _more(said: Answered) -> bytes:
+    """What came of the look-ups, where there were any."""
+    looked = b',"features":%b' % orjson.dumps(said.features) if said.features else b""
+    return looked + b',"degraded":true' * said.degraded
+
+
+def _row_of(fault: InvalidInput) -> int:
+    """The number of the row that a fault points into; before all others if it points at none."""
+    number = [*fault.pointer.split("/"), "", "", ""][2]
+    return int(number) if number.isdecimal() else -1
 
 
 class InputReader:
@@ -122,7 +134,27 @@ class InputReader:
             )
         # as strict as the published schema: "5" and true are no numbers. Pydantic is that only
         # where it reads JSON itself; orjson, before it, keeps out NaN and more rows than allowed
-        return self.rows.validate_json(orjson.dumps(content["inputs"]), strict=True)
+        return self._validated(content["inputs"])
+
+    def _validated(self, rows: list[Any]) -> list[Any]:
+        """Rows of Input and of Keys, in their order."""
+        named = [number for number, row in enumerate(rows) if is_keyed(self.task, row)]
+        if not named:
+            return self.rows.validate_json(orjson.dumps(rows), strict=True)
+        sent = sorted(set(range(len(rows))).difference(named))
+        found: list[InvalidInput] = []
+        for numbers, shape in zip((sent, named), shapes_of(self.task), strict=True):
+            part = orjson.dumps([rows[number] for number in numbers])
+            try:
+                validated = TypeAdapter(list[shape]).validate_json(part, strict=True)  # type: ignore[valid-type]
+            except ValidationError as error:
+                found += faults(error, shape, "/inputs", numbers=numbers)
+                continue
+            for number, row in zip(numbers, validated, strict=True):
+                rows[number] = row
+        if found:
+            raise together(sorted(found, key=_row_of))
+        return rows
 
     def _raw(self, body: bytes, media: str, charset: str, query: QueryParams) -> list[Any]:
         family = media.split("/", maxsplit=1)[0] + "/*"

@@ -13,10 +13,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cluster.errors import Corrupt, NotFound, Unavailable, nearest
+from cluster.features.layer import Layer
 from cluster.registry import Manifest, Registry
+from cluster.settings import Settings
 from lepton import __version__
 from lepton.wire import State, TaskInfo, TaskList
 from services import catalog
+from services.feast import Feast
+from services.features_http import Features
 from services.http import HANDLERS, json_response, problem
 from services.schemas import openapi, path_of, task_info
 
@@ -26,14 +30,16 @@ States = Callable[[], dict[str, State]]
 """The state of each application that Ray Serve knows, by its name."""
 
 
-def build(home: Path, states: States) -> Starlette:
+def build(home: Path, states: States, layer: Callable[[], Layer] | None = None) -> Starlette:
     """The application at "/".
 
     Args:
         home: where the registry is.
         states: asks Ray Serve what runs.
+        layer: makes the feature layer; by default the one in that home.
     """
     door = Door(Discovery(Registry(home), states))
+    features = Features(layer or (lambda: catalog.layer(Settings(home=home))))
     routes = [
         Route("/", door.root),
         Route("/healthz", door.healthz),
@@ -41,6 +47,8 @@ def build(home: Path, states: States) -> Starlette:
         Route("/v1/tasks", door.tasks),
         Route("/v1/tasks/{name}", door.task),
         Route("/openapi.json", door.schema),
+        *features.routes(),
+        *Feast(features).routes(),
     ]
     handlers: dict[Any, Any] = {**HANDLERS, 404: door.nothing}
     return Starlette(routes=routes, exception_handlers=handlers)
@@ -59,6 +67,7 @@ class Door:
     async def root(self, request: Request) -> Response:
         """Where to go from here."""
         links = {"tasks": "/v1/tasks", "openapi": "/openapi.json", "ready": "/readyz"}
+        links["features"] = "/v1/features"
         return json_response({"name": "lepton", "version": __version__, "links": links}, request)
 
     async def healthz(self, request: Request) -> Response:

@@ -33,10 +33,10 @@ class Listed:
     readers: list[str]
 
 
-def listed() -> list[Listed]:
-    """Every view, those that others are made from first."""
-    layer = catalog.layer(settings())
-    return [_listed(layer, view) for view in layer.graph.order]
+def listed(layer: Layer | None = None) -> list[Listed]:
+    """Every view of a layer, or of the one that the settings name; inputs of others first."""
+    asked = layer or catalog.layer(settings())
+    return [_listed(asked, view) for view in asked.graph.order]
 
 
 def draw(path: Path) -> Path:

@@ -1,10 +1,11 @@
 """Share what every HTTP answer has: request ids, limits, problems as RFC 9457 writes them."""
 
+import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -14,14 +15,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cluster.errors import InvalidInput, LeptonError, TooLarge
-from cluster.faults import faults
+from cluster.errors import InvalidInput, LeptonError, Malformed, TooLarge, UnsupportedMedia
+from cluster.faults import faults, together
 from lepton.wire import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE, REQUEST_ID_HEADER, Fault, Problem
 
 log = logging.getLogger("ray.serve.lepton")  # so that `services logs` finds it
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FAULTS_TOLD = 10
+JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # what curl -d says
+BIG_BODY = 65_536  # bytes; reading more than that is left to a thread
+Shape = TypeVar("Shape", bound=BaseModel)
 PATH_SHOWN = 200  # characters
 TITLES = {405: "The method is not allowed here", 404: "There is nothing by that name"}
 
@@ -43,9 +47,9 @@ def json_response(content: Any, request: Request, *, status: int = 200) -> Respo
     )
 
 
-def problem(request: Request, error: LeptonError, found: Sequence[LeptonError] = ()) -> Response:
+def problem(request: Request, error: LeptonError) -> Response:
     """An error of ours as problem+json, with the faults that can be told apart in it."""
-    found = found or [error] * (bool(error.pointer) or error.limit is not None)
+    found = error.parts or [error] * (bool(error.pointer) or error.limit is not None)
     return _problem(
         request,
         status=error.status,
@@ -54,19 +58,17 @@ def problem(request: Request, error: LeptonError, found: Sequence[LeptonError] =
         detail=str(error),
         errors=[
             Fault(pointer=one.pointer, message=str(one), limit=one.limit, actual=one.actual)
-            for one in found
+            for one in found[:FAULTS_TOLD]
         ],
         retry_after_s=error.retry_after_s,
     )
 
 
-def invalid(request: Request, error: ValidationError, model: type[BaseModel]) -> Response:
+def invalid(
+    request: Request, error: ValidationError, model: type[BaseModel], root: str = "/inputs"
+) -> Response:
     """What is wrong with the inputs of a request; the first fault is the sentence of all."""
-    found = faults(error, model, "/inputs")
-    first, more = found[0], len(found) - 1
-    rest = f" (and {more:,} more fault{'s' * (more > 1)})" if more else ""
-    whole = InvalidInput(f"{first.pointer}: {first}{rest}")
-    return problem(request, whole, found[:FAULTS_TOLD])
+    return problem(request, together(faults(error, model, root)))
 
 
 def _problem(
@@ -83,6 +85,49 @@ def _problem(
     if body.retry_after_s is not None:
         sent["Retry-After"] = str(max(1, round(body.retry_after_s)))
     return Response(body.model_dump_json(exclude_none=True), body.status, sent, PROBLEM_MEDIA_TYPE)
+
+
+async def json_content(request: Request) -> Any:
+    """The body of a request, which must be JSON.
+
+    Raises:
+        LeptonError: it is of another type or too long, or it is none.
+    """
+    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+        raise UnsupportedMedia(
+            f"The content encoding {coding[:80]!r} is not read here.",
+            hint="Send the body as it is.",
+        )
+    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if kind not in JSON_MEDIA:
+        raise UnsupportedMedia(
+            f"The content type {kind[:80]!r} is not read here.", hint="Send application/json."
+        )
+    body = await request.body()
+    try:
+        if len(body) > BIG_BODY:
+            return await asyncio.to_thread(orjson.loads, body)
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"The body is not JSON: {error}.") from None
+
+
+def shaped(content: Any, shape: type[Shape]) -> Shape:
+    """Plain data in the shape that is taken, as strict as the published schema.
+
+    Raises:
+        InvalidInput: it has another; the parts say where.
+    """
+    if not isinstance(content, dict):
+        raise InvalidInput("The body is no JSON object.", hint=_like(shape))
+    try:
+        return shape.model_validate(content, strict=True)
+    except ValidationError as error:
+        raise together(faults(error, shape)) from None
+
+
+def _like(shape: type[BaseModel]) -> str:
+    return f"Its fields are: {', '.join(shape.model_fields)}."
 
 
 async def lepton_problem(request: Request, error: Exception) -> Response:

@@ -1,25 +1,34 @@
 """Describe capabilities to people and programs: discovery entries and OpenAPI."""
 
 import base64
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from cluster.features.pictures import encode
+from cluster.keys import input_schema, keys_of, shapes_of
 from cluster.model import AnyTask
 from cluster.registry import Manifest
 from lepton import __version__
 from lepton.wire import (
     PROBLEM_MEDIA_TYPE,
     Health,
+    Lookup,
+    LookupRequest,
     Metric,
+    NearestRequest,
+    Neighbours,
     Problem,
+    Pushed,
+    PushRequest,
     Readiness,
     State,
+    Status,
     TaskInfo,
     TaskList,
+    ViewList,
 )
 from services.app import raw_input
 
@@ -27,12 +36,24 @@ REF = "#/components/schemas/{model}"
 PROBLEM = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}}
 FAULTS = {
     "400": "The body cannot be read",
+    "404": "There is nothing of that name",
     "405": "The method is not allowed here",
     "413": "The body or the batch is too large",
     "415": "The content type is not read here",
     "422": "An input is not valid",
     "500": "The server failed",
     "503": "Not served, still starting, or overloaded",
+}
+
+FEATURES: dict[str, tuple[str, type[BaseModel], type[BaseModel]]] = {
+    "/v1/features/lookup": ("Look up what views hold of keys", LookupRequest, Lookup),
+    "/v1/features/{view}/push": ("Write rows of a view", PushRequest, Pushed),
+    "/v1/features/{view}/nearest": ("The keys of the nearest vectors", NearestRequest, Neighbours),
+}
+FEAST = {
+    "/get-online-features": "Look up, as Feast's client asks",
+    "/push": "Write rows of a view, as Feast pushes them",
+    "/write-to-online-store": "Write rows of a view, as Feast's client writes them",
 }
 
 
@@ -50,14 +71,15 @@ def task_info(task: type[AnyTask], state: State, manifest: Manifest | None) -> T
         version=str(manifest.version) if manifest else None,
         state=state,
         metric=Metric(name=manifest.objective, value=manifest.score) if manifest else None,
-        input=task.Input.model_json_schema(),
+        input=input_schema(task),
         output=task.Output.model_json_schema(),
     )
 
 
 def openapi(tasks: list[type[AnyTask]]) -> dict[str, Any]:
     """The OpenAPI document of all capabilities and of the door."""
-    shapes = (Problem, TaskInfo, TaskList, Health, Readiness)
+    shapes: list[type[BaseModel]] = [Problem, TaskInfo, TaskList, Health, Readiness, ViewList]
+    shapes += [shape for _, *both in FEATURES.values() for shape in both]
     _, definitions = models_json_schema(
         [(shape, "serialization") for shape in shapes], ref_template=REF
     )
@@ -68,6 +90,7 @@ def openapi(tasks: list[type[AnyTask]]) -> dict[str, Any]:
         "/v1/tasks": {"get": _get("Every capability, its schemas and its version", TaskList)},
         "/v1/tasks/{name}": {"get": _get("One capability", TaskInfo)},
     }
+    paths |= _feature_paths()
     waiting = {"description": "Something is not up yet", "content": _json(Readiness)}
     paths["/readyz"]["get"]["responses"]["503"] = waiting
     one = paths["/v1/tasks/{name}"]["get"]
@@ -78,6 +101,28 @@ def openapi(tasks: list[type[AnyTask]]) -> dict[str, Any]:
     info = {"title": "Lepton", "version": __version__, "license": {"name": "Apache-2.0"}}
     components = {"schemas": schemas}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components}
+
+
+def _feature_paths() -> dict[str, Any]:
+    """The paths of the feature layer, in our own words and in Feast's."""
+    paths: dict[str, Any] = {"/v1/features": {"get": _get("Every view", ViewList)}}
+    refusals = _refusals("400", "404", "405", "413", "415", "422", "500", "503")
+    for path, (summary, asked, answered) in FEATURES.items():
+        done = {"description": "As asked", "content": _json(answered)}
+        post: dict[str, Any] = {
+            "summary": summary,
+            "requestBody": {"required": True, "content": _json(asked)},
+            "responses": {"200": done, **refusals},
+        }
+        if "{view}" in path:
+            post["parameters"] = [_parameter("path", "view", {"type": "string"}, required=True)]
+        paths[path] = {"post": post}
+    for path, summary in FEAST.items():
+        body = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+        done = {"description": "As Feast's feature server answers"}
+        responses = {"200": done, **refusals}
+        paths[path] = {"post": {"summary": summary, "requestBody": body, "responses": responses}}
+    return paths
 
 
 def example(task: type[AnyTask]) -> dict[str, Any]:
@@ -119,7 +164,12 @@ def _post(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
         "properties": {
             "model": {"const": name},
             "version": {"type": "string"},
-            "outputs": {"type": "array", "items": _placed(task, "Output", schemas)},
+            "outputs": {"type": "array", "items": _placed(task, "Output", schemas, task.Output)},
+            "features": _statuses(task),
+            "degraded": {
+                "const": True,
+                "description": "A view could not be asked; its values count as missing.",
+            },
             "request_id": {"type": "string"},
         },
         "required": ["model", "version", "outputs", "request_id"],
@@ -133,7 +183,7 @@ def _post(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
         "summary": task.summary(),
         "parameters": _options(task),
         "requestBody": {"required": True, "content": _bodies(task, schemas)},
-        "responses": {"200": done, **_refusals(*FAULTS)},
+        "responses": {"200": done, **_refusals(*(status for status in FAULTS if status != "404"))},
     }
 
 
@@ -150,7 +200,11 @@ def _options(task: type[AnyTask]) -> list[dict[str, Any]]:
 
 def _bodies(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
     """Each form that a request may have, by its media type."""
-    item = _placed(task, "Input", schemas)
+    forms = [
+        _placed(task, name, schemas, shape)
+        for name, shape in zip(("Input", "Keys"), shapes_of(task), strict=False)
+    ]
+    item = forms[0] if len(forms) == 1 else {"oneOf": forms}
     most = task.serving.max_rows
     inputs = {"type": "array", "items": item, "minItems": 1, "maxItems": most}
     bodies: dict[str, Any] = {
@@ -168,14 +222,22 @@ def _template(task: type[AnyTask]) -> str:
     return f"#/components/schemas/{task.name()}.{{model}}"
 
 
+def _statuses(task: type[AnyTask]) -> dict[str, Any]:
+    """What came of the look-ups for each input; it stands where anything was looked up."""
+    views = {view.name for view in (*task.features, *task.live)}
+    views |= {task.inputs.name} if keys_of(task) else set()
+    word = {"enum": list(get_args(Status))}
+    one = {"type": "object", "properties": dict.fromkeys(sorted(views), word)}
+    return {"type": "array", "items": {**one, "additionalProperties": False}}
+
+
 def _placed(
-    task: type[AnyTask], kind: Literal["Input", "Output"], schemas: dict[str, Any]
+    task: type[AnyTask], name: str, schemas: dict[str, Any], model: type[BaseModel]
 ) -> dict[str, str]:
     """Put the schema of a type, and of the types in it, among `schemas`; the reference to it."""
     template = _template(task)
-    model: type[BaseModel] = getattr(task, kind)
     schema = model.model_json_schema(ref_template=template)
     for inner, definition in schema.pop("$defs", {}).items():
         schemas[f"{task.name()}.{inner}"] = definition
-    schemas[f"{task.name()}.{kind}"] = schema
-    return {"$ref": template.format(model=kind)}
+    schemas[f"{task.name()}.{name}"] = schema
+    return {"$ref": template.format(model=name)}

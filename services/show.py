@@ -21,8 +21,8 @@ from cluster.task import Evaluation
 from services.features import Listed
 from services.verbs import Overview
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, emoji=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 PLAIN_EVERY_S = 5.0
 WIDE = 10_000
@@ -196,25 +196,29 @@ def served(models: Sequence[tuple[Manifest, str]]) -> None:
 def status(found: Overview) -> None:
     """What runs, where, and why something does not."""
     engine, ray = found.engine, found.engine.engine
-    if ray is None:
+    if ray is None and not engine.address:
         say("Nothing runs here. Start it with `python -m services up`.")
         return
-    say(f"Lepton is up at {ray.url}, Ray's dashboard at {ray.dashboard_url}.")
-    accelerators = f", {', '.join(engine.accelerators)}" if engine.accelerators else ""
-    say(
-        f"up {engine.uptime_s / 60:.0f} min, {engine.cpus_used:g} of {engine.cpus:g} CPUs taken"
-        f"{accelerators}, {engine.memory_bytes / 2**20:,.0f} MiB in use, "
-        f"{engine.memory_free_bytes / 2**20:,.0f} MiB free, "
-        f"{engine.disk_free_bytes / 2**30:,.0f} GiB of disk free"
-    )
+    taken = f"{engine.cpus_used:g} of {engine.cpus:g} CPUs taken"
+    taken += f", {', '.join(engine.accelerators)}" if engine.accelerators else ""
+    if ray is None:
+        say(f"Ray runs at {engine.address}, which RAY_ADDRESS names: {taken}.")
+    else:
+        say(f"Lepton is up at {ray.url}, Ray's dashboard at {ray.dashboard_url}.")
+        say(
+            f"up {engine.uptime_s / 60:.0f} min, {taken}, "
+            f"{engine.memory_bytes / 2**20:,.0f} MiB in use, "
+            f"{engine.memory_free_bytes / 2**20:,.0f} MiB free, "
+            f"{engine.disk_free_bytes / 2**30:,.0f} GiB of disk free"
+        )
     table = Table("application", "state", "version", "replicas", "message")
     for app in found.applications:
         replicas = ", ".join(f"{count} {state}" for state, count in app.replicas.items())
         version = str(found.versions.get(app.name, ""))
-        table.add_row(app.name, app.state, version, replicas, app.message)
+        table.add_row(app.name, app.state, version, replicas, escape(app.message))
     _print(table)
 
 
 def _print(table: Table) -> None:
     # a file and a pipe have no width, and half a sentence a line cannot be searched
-    (out if out.is_terminal else Console(width=WIDE, highlight=False)).print(table)
+    (out if out.is_terminal else Console(width=WIDE, highlight=False, emoji=False)).print(table)

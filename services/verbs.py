@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ import httpx
 from cluster import engine
 from cluster.data import Plan, plan
 from cluster.errors import Conflict, NotFound, Unavailable
-from cluster.features.store import Store
+from cluster.features.modelview import ModelView
+from cluster.features.view import View
 from cluster.model import AnyTask, Model
 from cluster.registry import Manifest, Registry
 from cluster.run import Progress
@@ -46,9 +48,24 @@ class Training:
 
 
 def plan_of(task: type[AnyTask]) -> Plan:
-    """Which stored rows the task learns from and is measured on."""
-    store = Store(settings().home / "features")
-    return plan(task, store, memory_share=settings().memory_share)
+    """Which stored rows the task learns from and is measured on.
+
+    A model view whose model was never trained has no rows, and so is left out.
+    """
+    layer = catalog.layer(settings())
+
+    def resolve(view: View) -> View | None:
+        if isinstance(view, ModelView) and not layer.models.trained(view):
+            return None
+        return layer.resolved(view)
+
+    return plan(
+        task,
+        layer.store,
+        memory_share=settings().memory_share,
+        inputs=layer.graph.inputs,
+        resolve=resolve,
+    )
 
 
 def train(wanted: Training, on_progress: Progress) -> Manifest:
@@ -67,7 +84,9 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     from cluster import train as training  # noqa: PLC0415 - imports ray: seconds after any mistake
 
     engine.connect(here)
-    job = training.Job(
+    if _backfilled(task, on_progress):
+        rows = plan_of(task)
+    recipe = training.Recipe(
         task,
         config,
         rows,
@@ -76,26 +95,39 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
         workers=wanted.workers,
         checkpoint_s=here.checkpoint_s,
     )
-    job = training.again(job) if wanted.again else job
-    tracker, registry = Tracker(here.tracking, here.home / "mlflow"), Registry(here.home)
-    if existing := registry.of_run(wanted.task, job.run):
+    recipe = training.again(recipe) if wanted.again else recipe
+    tracker, registry = Tracker(here.tracking, here.home), Registry(here.home)
+    if existing := registry.of_run(wanted.task, recipe.run):
         registry.point("candidate", wanted.task, existing.version)
+        tracker.catch_up(on_progress)
         return existing
-    with tracker.run(wanted.task, job.run, config.model_dump()) as tracked:
+    with tracker.run(wanted.task, recipe.run, config.model_dump(mode="json"), on_progress):
         try:
-            manifest = training.train(job, on_progress=on_progress)
+            manifest = training.train(recipe, on_progress=on_progress)
         except (KeyboardInterrupt, SystemExit):  # Ray Train makes the one of the other
-            raise KeyboardInterrupt(_stopped(job)) from None
+            raise KeyboardInterrupt(_stopped(recipe)) from None
         registry.point("candidate", wanted.task, manifest.version)
-        folder = registry.folder(wanted.task, manifest.version)
-        tracked.curves(getattr(task.load(folder), "curves", []))
-        tracked.version(manifest, folder)
     return manifest
 
 
-def _stopped(job: "training.Job") -> str:
-    kept = any((job.home / "runs" / job.run).glob("checkpoint_*"))
-    goes_on = kept and not job.nonce  # with a nonce, every command is a run of its own
+def _backfilled(task: type[AnyTask], on_progress: Progress) -> bool:
+    """Make what the models of the task's views have not said yet; whether there was anything."""
+    from cluster.backfill import spread  # noqa: PLC0415 - imports ray
+
+    layer, made = catalog.layer(settings()), 0
+    for view in dict.fromkeys(view.name for view in (*task.features, *task.tables)):
+        found = layer.graph[view]
+        if isinstance(found, ModelView) and layer.models.trained(found):
+            fresh = layer.backfill(found, spread)
+            made += fresh
+            if fresh:
+                on_progress(f"{view}: {fresh:,} rows made by {found.model}.")
+    return bool(made)
+
+
+def _stopped(recipe: "training.Recipe") -> str:
+    kept = any((recipe.home / "runs" / recipe.run).glob("checkpoint_*"))
+    goes_on = kept and not recipe.nonce  # with a nonce, every command is a run of its own
     return "Stopped." + (" The same command goes on from the last checkpoint." if goes_on else "")
 
 
@@ -172,10 +204,10 @@ def deploy(task: str, reference: str) -> str:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.deploy(capability, version, here, build_app)
+    serve.deploy(capability, version, here, build_app, partial(catalog.layer, here))
     url = here.url + path_of(task)
     if (found := _settled(task, url, wanted=version)) != version:
-        answers = f"version {found} answers" if found else "nothing answers"
+        answers = f"version {found} answers" if found else "no version answers"
         raise Unavailable(
             f"Version {version} of {task} did not take over; {answers}.",
             hint=f"Why stands in the log: python -m services logs {task}",
@@ -184,7 +216,7 @@ def deploy(task: str, reference: str) -> str:
     return f"Version {version} of {task} answers at {url}."
 
 
-def _settled(task: str, url: str, *, wanted: int) -> int:
+def _settled(task: str, url: str, *, wanted: int) -> int | None:
     """Ask what answers until it is `wanted` several times in a row, or the time is over.
 
     There may be several replicas, and for some tenths of a second after a change the proxy goes now
@@ -192,9 +224,10 @@ def _settled(task: str, url: str, *, wanted: int) -> int:
     elsewhere, the replicas are asked past the proxy.
 
     Returns:
-        The version that answered last; 0 where the capability is not served.
+        What `_answering` said last.
     """
-    deadline, agreed, found = time.monotonic() + TAKE_OVER_S, 0, 0
+    deadline, agreed = time.monotonic() + TAKE_OVER_S, 0
+    found: int | None = None
     while agreed < ASKED_IN_A_ROW and time.monotonic() < deadline:
         found = _answering(task, url)
         agreed = agreed + 1 if found == wanted else 0
@@ -202,16 +235,22 @@ def _settled(task: str, url: str, *, wanted: int) -> int:
     return found
 
 
-def _answering(task: str, url: str) -> int:
-    from cluster import serve  # noqa: PLC0415 - imports ray
+def _answering(task: str, url: str) -> int | None:
+    """The version that answers; 0 where none is served; None where that cannot be known.
 
+    What is too busy to say its version, or is broken, may answer the next request.
+    """
     try:
         answer = httpx.get(url, timeout=5, trust_env=False)
-        return int(answer.json()["version"]) if answer.is_success else 0
+        if answer.status_code in {404, 503}:  # of the door, or of the proxy where there is none
+            return 0
+        return int(answer.json()["version"]) if answer.is_success else None
     except httpx.ConnectError:
+        from cluster import serve  # noqa: PLC0415 - imports ray
+
         return serve.answering(task)
     except (httpx.HTTPError, ValueError, KeyError, TypeError):  # somebody else may answer there
-        return 0
+        return None
 
 
 def undeploy(task: str) -> str:
@@ -219,7 +258,7 @@ def undeploy(task: str) -> str:
 
     Raises:
         Conflict: it is not served.
-        Unavailable: it answers still after half a minute.
+        Unavailable: it, or something, answers still after half a minute.
     """
     catalog.find(task)
     from cluster import serve  # noqa: PLC0415 - imports ray
@@ -228,10 +267,10 @@ def undeploy(task: str) -> str:
     if task not in states():
         raise Conflict(f"{task} is not served.", hint="What is: python -m services status")
     serve.undeploy(task)
-    if left := _settled(task, settings().url + path_of(task), wanted=0):
-        raise Unavailable(
-            f"Version {left} of {task} still answers.", hint="Ask again: python -m services status"
-        )
+    url = settings().url + path_of(task)
+    if (left := _settled(task, url, wanted=0)) != 0:
+        still = f"Version {left} of {task} still answers" if left else "Something still answers"
+        raise Unavailable(f"{still} at {url}.", hint="Ask again: python -m services status")
     return f"{task} is not served any more."
 
 
@@ -239,20 +278,14 @@ def _open_door(here: Settings) -> None:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.open_door(Door(here.home))
+    serve.open_door(partial(_door, here))
 
 
-@dataclass(frozen=True)
-class Door:
-    """Makes the door's application in its replica."""
+def _door(here: Settings) -> Any:
+    """The application at "/", made in its replica."""
+    from services import door  # noqa: PLC0415 - the replica's business
 
-    home: Path
-
-    def __call__(self) -> Any:
-        """The application."""
-        from services import door  # noqa: PLC0415 - the replica's business
-
-        return door.build(self.home, states)
+    return door.build(here.home, states, lambda: catalog.layer(here))
 
 
 def states() -> dict[str, State]:
@@ -272,10 +305,10 @@ class Overview:
 
 
 def status() -> Overview:
-    """What runs here and what it serves."""
+    """What runs here, or on the cluster that RAY_ADDRESS names, and what it serves."""
     here = settings()
     found = engine.status(here)
-    if found.engine is None:
+    if found.engine is None and not found.address:
         return Overview(found, [], {})
     from cluster import serve  # noqa: PLC0415 - imports ray
 

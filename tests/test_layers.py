@@ -12,7 +12,18 @@ OURS = {"cluster", "services", "lepton", "vision", "nlp", "recsys", "tests"}
 DOMAINS = ("vision", "nlp", "recsys")
 CLIENT_NEEDS = {"httpx", "pydantic", "typer", "rich"}
 MAY_IMPORT_RAY = {
-    f"cluster/{name}.py" for name in ("data", "train", "tune", "serve", "jobs", "engine", "profile")
+    f"cluster/{name}.py"
+    for name in (
+        "backfill",
+        "data",
+        "train",
+        "tune",
+        "serve",
+        "jobs",
+        "engine",
+        "profile",
+        "spread",
+    )
 }
 WEB = {"starlette", "fastapi", "httpx", "uvicorn", "aiohttp", "flask", "requests"}
 FILES = sorted(

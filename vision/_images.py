@@ -131,3 +131,38 @@ def erase(images: Pixels, share: float, rng: np.random.Generator) -> Pixels:
     images = images.copy()
     images[chosen] *= ~box
     return images
+
+
+def zoom(images: Pixels, least: float, rng: np.random.Generator) -> Pixels:
+    """Make a box of each picture, of at least that share of its area, as large as the picture.
+
+    The random resized crop of Szegedy et al. 2014 (arXiv:1409.4842): proportions from 3:4 to 4:3.
+    """
+    count, _, height, width = images.shape
+    area, tilt = rng.uniform(least, 1, count), np.exp(rng.uniform(-0.288, 0.288, count))
+    tall, wide = np.minimum(1, np.sqrt(area / tilt)), np.minimum(1, np.sqrt(area * tilt))
+    top, left = rng.random((2, count)) * [1 - tall, 1 - wide]
+    down, across = _sampled(top, tall, height), _sampled(left, wide, width)
+    moved = down[:, None] @ images.astype(np.float32) @ across[:, None].transpose(0, 1, 3, 2)
+    return _pixels(moved)
+
+
+def _sampled(start: Any, length: Any, size: int) -> NDArray[np.float32]:
+    """For each picture a matrix `[size, size]` that stretches part of an axis over all of it."""
+    place = (np.arange(size) + 0.5) * length[:, None] + (start * size)[:, None]
+    centre = np.clip(place - 0.5, 0, size - 1)
+    weights: NDArray[np.float32] = (1 - np.abs(centre[:, :, None] - np.arange(size))).clip(0)
+    return weights.astype(np.float32)
+
+
+def tone(images: Pixels, most: float, rng: np.random.Generator) -> Pixels:
+    """Make each picture lighter or darker, and its contrast more or less, by up to that share."""
+    lighter, more = 1 + rng.uniform(-most, most, (2, len(images), 1, 1, 1)).astype(np.float32)
+    pixels = images * lighter
+    mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
+    return _pixels((pixels - mean) * more + mean)
+
+
+def _pixels(values: NDArray[Any]) -> Pixels:
+    rounded: Pixels = np.rint(values).clip(0, 255).astype(np.uint8)
+    return rounded

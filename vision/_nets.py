@@ -134,6 +134,18 @@ class Backbone(nn.Module):
         return self.model(pixel_values=self.normalise(image)).logits  # type: ignore[no-any-return]
 
 
+class Unit(nn.Module):
+    """One of these networks, its outputs brought to unit length."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[n, channels, height, width]` uint8 to vectors `[n, dim]`."""
+        return functional.normalize(self.network(image), dim=1)
+
+
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:
     """Without a bias, which the norm after it has; He initialisation (arXiv:1502.01852)."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)

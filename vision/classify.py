@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster import backbone
 from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
@@ -18,6 +17,7 @@ from cluster.run import Run
 from cluster.split import ByKey
 from cluster.task import Objective, Serving
 from vision._images import Picture, erase, mirror, same_size, shift
+from vision._study import ROWS, look, measure, say_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,35 +77,13 @@ class Classify(NeuralTask[Config, Input, Output]):
 
     def study(self, train: Rows, run: Run) -> State:
         """Labels, the size and channels that pictures are brought to, and their mean and spread."""
-        sizes, labels, channels = [], set[str](), 1
-        for batch in train.batches(4_096):
-            shapes = [picture.shape for picture in batch["image"]]
-            sizes += [shape[:2] for shape in shapes]
-            channels = max(channels, *(shape[2] for shape in shapes))
-            labels.update(batch["label"])
-        seen = run.all_gather((np.median(sizes, axis=0), channels, labels))
-        height, width = np.median([size for size, _, _ in seen], axis=0)
-        shrink = min(1.0, self.config.max_side / max(height, width))
-        state: State = {
-            "labels": labels_of(set().union(*(found for _, _, found in seen))),
-            "height": max(8, round(height * shrink)),
-            "width": max(8, round(width * shrink)),
-            "channels": max(found for _, found, _ in seen),
-        }
-        self.state = state
-        sums = np.zeros((3, state["channels"]))
-        for batch in train.batches(4_096):
-            pixels = self.encode(batch)["image"].astype(np.float32)
-            sums[0] += pixels.sum((0, 2, 3))
-            sums[1] += (pixels**2).sum((0, 2, 3))
-            sums[2] += pixels[:, 0].size
-        total, squares, count = run.all_reduce(sums)
-        mean = total / count
-        spread = np.sqrt(np.maximum(squares / count - mean**2, 1.0))
+        self.state = look(train, run, max_side=self.config.max_side)
+        labels_of(self.state["labels"])
+        encoded = (self.encode(batch)["image"] for batch in train.batches(ROWS))
+        state = self.state | measure(encoded, self.state["channels"], run)
         if self.config.network not in {"resnet", "lenet"}:
-            weights = backbone.weights_of(self.config.network)
-            run.say(f"{self.config.network} starts from {weights} weights.")
-        return {**state, "mean": mean, "std": spread}
+            say_weights(self.config.network, run)
+        return state
 
     def network(self, state: State) -> "nn.Module":
         """The network that the config names."""

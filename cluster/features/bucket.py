@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,11 +12,12 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow import fs
 
-from cluster.durable import make_folder, names_in, new_file, publish, remove, sync
+from cluster.durable import make_folder, names_in, new_file, publish, remove
 from cluster.errors import Conflict, InvalidInput, Unavailable
-from cluster.writers import writing
+from cluster.writers import alone, writing
 
 DAY_S = 86_400.0
+MERGING = ".merging"
 
 
 class Bucket(Protocol):
@@ -40,19 +41,16 @@ class Bucket(Protocol):
         """Where it lies on this machine; a Conflict where it lies elsewhere."""
 
     def read(self, name: str) -> bytes:
-        """All bytes of an object; an OSError where there is none."""
+        """All bytes of an object; a FileNotFoundError where there is none."""
 
     def source(self, name: str) -> Any:
         """What `ParquetFile` reads some columns of an object from."""
 
     def put(self, name: str, data: bytes) -> None:
-        """Makes an object whose bytes are durable; its name is once `settle` has run."""
+        """Makes an object that is durable once another was published after it."""
 
-    def settle(self, names: Iterable[str]) -> None:
-        """Makes the names of objects durable."""
-
-    def publish(self, name: str, data: bytes) -> None:
-        """Makes an object appear whole and durable at once."""
+    def publish(self, name: str, data: bytes, after: Iterable[str] = ()) -> None:
+        """Makes an object appear whole and durable at once, once others are durable."""
 
     def absent(self, name: str) -> bool:
         """Whether it is certain that a `publish` which failed left nothing, now and later."""
@@ -73,6 +71,9 @@ class Bucket(Protocol):
     def writing(self, folder: str, sweep: Callable[[], None]) -> Iterator[None]:
         """Counts as a writer to a folder; first sweeps where that is known to be safe now."""
 
+    def merging(self, folder: str) -> AbstractContextManager[bool]:
+        """Tells whether nobody else is known to merge files of a folder until the block ends."""
+
 
 @dataclass(frozen=True)
 class LocalBucket:
@@ -91,29 +92,32 @@ class LocalBucket:
         return self.root / name
 
     def read(self, name: str) -> bytes:
-        """All bytes of an object; an OSError where there is none."""
-        return (self.root / name).read_bytes()
+        """All bytes of an object; a FileNotFoundError where there is none."""
+        path = self.root / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Conflict(
+                f"{path} cannot be read: {error.strerror}.", hint="See that it may be read."
+            ) from None
 
     def source(self, name: str) -> Any:
         """What `ParquetFile` reads some columns of an object from."""
         return self.root / name
 
     def put(self, name: str, data: bytes) -> None:
-        """Makes an object whose bytes are durable; its name is once `settle` has run."""
+        """Makes an object that is durable once another was published after it."""
         path = self.root / name
         make_folder(path.parent)
         with new_file(path) as file:
             file.write(data)
 
-    def settle(self, names: Iterable[str]) -> None:
-        """Makes the names of objects durable."""
-        for folder in {(self.root / name).parent for name in names}:
-            sync(folder)
-
-    def publish(self, name: str, data: bytes) -> None:
-        """Makes an object appear whole and durable at once."""
+    def publish(self, name: str, data: bytes, after: Iterable[str] = ()) -> None:
+        """Makes an object appear whole and durable at once, once others are durable."""
         make_folder((self.root / name).parent)
-        publish(self.root / name, data)
+        publish(self.root / name, data, [self.root / other for other in after])
 
     def absent(self, name: str) -> bool:
         """Whether it is certain that a `publish` which failed left nothing, now and later."""
@@ -150,6 +154,10 @@ class LocalBucket:
         with writing(self.root / folder, sweep):
             yield
 
+    def merging(self, folder: str) -> AbstractContextManager[bool]:
+        """Tells whether nobody else merges files of a folder, which is so until the block ends."""
+        return alone(self.root / folder / MERGING)
+
 
 @dataclass(frozen=True)
 class RemoteBucket:
@@ -177,8 +185,8 @@ class RemoteBucket:
         )
 
     def read(self, name: str) -> bytes:
-        """All bytes of an object; an OSError where there is none."""
-        with self.filesystem.open_input_file(f"{self.root}/{name}") as file:
+        """All bytes of an object; a FileNotFoundError where there is none."""
+        with self._told(name), self.filesystem.open_input_file(f"{self.root}/{name}") as file:
             data: bytes = file.read()
             return data
 
@@ -191,10 +199,7 @@ class RemoteBucket:
         with self._told(name):
             self._write(f"{self.root}/{name}", data)
 
-    def settle(self, names: Iterable[str]) -> None:
-        """Nothing: an object that was written has its name for good."""
-
-    def publish(self, name: str, data: bytes) -> None:
+    def publish(self, name: str, data: bytes, after: Iterable[str] = ()) -> None:
         """Makes an object appear whole at once; by its last name where writing shows half of it."""
         path = f"{self.root}/{name}"
         with self._told(name):
@@ -241,6 +246,10 @@ class RemoteBucket:
     def writing(self, folder: str, sweep: Callable[[], None]) -> Iterator[None]:
         """Sweeps nothing: who else is writing cannot be known, so only age tells what is litter."""
         yield
+
+    def merging(self, folder: str) -> AbstractContextManager[bool]:
+        """Yes: nobody is known to."""
+        return nullcontext(True)  # noqa: FBT003 - what is told
 
     def _listed(self, folder: str, *, recursive: bool) -> list[fs.FileInfo]:
         selector = fs.FileSelector(

@@ -48,8 +48,7 @@ class Commit:
         files: the files that it adds; all that count, where it is a whole one.
         count: of a whole one: how many writes there were.
         names: of a whole one: the commits that need not be read any more.
-        gone: of a whole one: files that count no more, and until when they are kept, in
-            nanoseconds since 1970.
+        gone: of a whole one: files that count no more, and since when, in nanoseconds since 1970.
     """
 
     view: str
@@ -105,7 +104,7 @@ class State:
         included: those that a whole commit stands for.
         count: how many writes there were.
         added: every file that a commit names, by name.
-        gone: those that count no more, and until when they are kept.
+        gone: those that count no more, and since when.
         shape: the columns; None where nothing was ever written.
     """
 

@@ -12,17 +12,15 @@ from cluster.features.bucket import Bucket
 from cluster.features.commits import State
 from cluster.features.datafile import FILE_BYTES, FILE_ROWS, SPAN_ROWS, DataFile, pieces, write_file
 from cluster.features.ledger import Ledger
+from cluster.features.retire import retire
 from cluster.features.shape import ARRIVED
 from cluster.features.snapshot import Snapshot, overlapping
 from cluster.features.view import View
 
-SMALL_ROWS = 4_096
-"""Files with fewer rows are those of pushes: they stay less long once they were merged."""
-LARGE_KEEP = 24
-"""So many times as long do the others stay: trainings read them for hours."""
 GROUP_BYTES = 1_000_000_000
 """Files that take more memory together are not merged whole: only the small ones of them are."""
-LONGEST_S = 86_400.0
+LONGEST_S = 1_800.0
+"""After so long a merge is given up: what it began from may be forgotten, see `OVERLAP_NS`."""
 
 Choice = Callable[[Snapshot], list[list[DataFile]]]
 """Which files are to be merged, in groups."""
@@ -36,11 +34,13 @@ class Compacted:
         merged: how many files it merged.
         made: how many hold their rows now.
         dropped: how many rows it left out, since others took their place.
+        left: how many more groups of files are worth merging.
     """
 
     merged: int
     made: int
     dropped: int
+    left: int = 0
 
 
 def compact(
@@ -53,34 +53,36 @@ def compact(
         view: whose files.
         snapshot: what the state says.
         state: what is known when it begins; what is written meanwhile stays as it is.
-        choose: which files.
+        choose: which files; of many groups as many as make `GROUP_BYTES`.
         keep_s: how long small files stay that others were made from.
 
     Raises:
         NotEnough: the disk is full; nothing has changed.
         Corrupt: a file that must be read is damaged.
     """
-    groups = choose(snapshot)
+    chosen = choose(snapshot)
+    groups = _first(chosen)
     old = [file for group in groups for file in group]
     if not old and not state.pending:
         return Compacted(0, 0, 0)
     made: list[DataFile] = []
+    notes: list[str] = []
     place, begun = "", time.monotonic()
     try:
-        for group in groups:
-            for file in _merged(ledger.bucket, view, snapshot, group):
-                made.append(file)
+        for file in _merged(ledger.bucket, view, snapshot, groups):
+            made.append(file)
+        notes = retire(ledger.bucket, view.name, old, keep_s)
         _in_time(view, begun)
-        name, commit = ledger.whole(snapshot, state, _live(state, old, made), _until(old, keep_s))
+        name, commit = ledger.whole(snapshot, state, _live(state, old, made), old)
         place = ledger.place(view.name, name)
         ledger.publish(view.name, name, commit)
     except BaseException:
         if not place or ledger.bucket.absent(place):
-            ledger.bucket.remove([f"{view.name}/data/{file.name}" for file in made])
+            ledger.bucket.remove([f"{view.name}/data/{file.name}" for file in made] + notes)
         raise
     ledger.forget(view.name, state)
     dropped = sum(file.rows for file in old) - sum(file.rows for file in made)
-    return Compacted(len(old), len(made), dropped)
+    return Compacted(len(old), len(made), dropped, len(chosen) - len(groups))
 
 
 def worthwhile(snapshot: Snapshot) -> list[list[DataFile]]:
@@ -117,22 +119,25 @@ def recent(snapshot: Snapshot) -> list[list[DataFile]]:
 
 
 def _merged(
-    bucket: Bucket, view: View, snapshot: Snapshot, files: Sequence[DataFile]
+    bucket: Bucket, view: View, snapshot: Snapshot, groups: list[list[DataFile]]
 ) -> Iterator[DataFile]:
     """The files that hold the live rows of others, made one by one."""
     names = [*snapshot.shape.types, ARRIVED]
-    for table in replace(snapshot, files=tuple(files)).partitions(names):
-        for part in pieces(table):
-            file = write_file(bucket, view, part)
-            parents = [f.name for f in files if f.oldest <= file.newest and f.newest >= file.oldest]
-            yield replace(file, arrived=pc.max(part[ARRIVED]).as_py(), parents=tuple(parents))
+    for files in groups:
+        for table in replace(snapshot, files=tuple(files)).partitions(names):
+            for part in pieces(table):
+                file = write_file(bucket, view, part)
+                parents = tuple(
+                    f.name for f in files if f.oldest <= file.newest and f.newest >= file.oldest
+                )
+                yield replace(file, arrived=pc.max(part[ARRIVED]).as_py(), parents=parents)
 
 
 def _in_time(view: View, begun: float) -> None:
     if time.monotonic() - begun > LONGEST_S:
         raise Conflict(
-            f"Merging files of {view.name!r} took more than a day.",
-            hint="What it began from may have been removed; run it again.",
+            f"Merging files of {view.name!r} took more than half an hour.",
+            hint="It is given up, and nothing has changed: run it where more memory or time is.",
         )
 
 
@@ -141,12 +146,14 @@ def _live(state: State, old: Sequence[DataFile], made: Sequence[DataFile]) -> li
     return [*(file for file in state.files if file.name not in gone), *made]
 
 
-def _until(old: Sequence[DataFile], keep_s: float) -> dict[str, int]:
-    """Until when each of the files stays, in nanoseconds since 1970."""
-    now, short = time.time_ns(), int(keep_s * 10**9)
-    return {
-        file.name: now + (short if file.rows < SMALL_ROWS else LARGE_KEEP * short) for file in old
-    }
+def _first(groups: list[list[DataFile]]) -> list[list[DataFile]]:
+    """As many groups as may be merged before the next commit."""
+    size = 0
+    for number, group in enumerate(groups):
+        size += sum(file.size_bytes for file in group)
+        if size > GROUP_BYTES and number:
+            return groups[:number]
+    return groups
 
 
 def _neighbours(snapshot: Snapshot) -> Iterator[list[DataFile]]:

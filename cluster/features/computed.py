@@ -4,8 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
@@ -14,7 +13,7 @@ import pyarrow as pa
 from cluster.batch import Batch
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Column
-from cluster.features.view import Sample, View
+from cluster.features.view import About, Sample, View
 
 Function = Callable[..., pl.DataFrame]
 """Takes one frame for each view that it depends on, all with the same `n` rows in the same order,
@@ -111,13 +110,7 @@ class Computed(View):
 
 
 def computed(
-    *,
-    key: tuple[str, ...],
-    columns: Mapping[str, Column],
-    ttl: timedelta | None = None,
-    defaults: Mapping[str, Any] | None = None,
-    owner: str = "",
-    tags: tuple[str, ...] = (),
+    *, key: tuple[str, ...], columns: Mapping[str, Column], **about: Unpack[About]
 ) -> Callable[[Function], Computed]:
     """Declares a function of other views to be a view: its name and docstring are the view's.
 
@@ -131,18 +124,13 @@ def computed(
     Args:
         key: what a row is about; it holds the keys of all views that the function depends on.
         columns: type of each column that the function returns.
-        ttl: how long the values hold after the newest of their inputs.
-        defaults: what stands where nothing is known.
-        owner: who answers for it.
-        tags: words to find it by.
+        about: time-to-live (after the newest of the inputs), defaults, owner, tags.
     """
 
     def declare(function: Function) -> Computed:
-        return Computed(
-            function.__name__, key, columns, _unmade(function.__name__), ttl=ttl,
-            defaults=defaults or {}, description=inspect.getdoc(function) or "", owner=owner,
-            tags=tags, function=function,
-        )  # fmt: skip
+        name, said = function.__name__, {"description": inspect.getdoc(function) or ""}
+        everything: About = {**said, **about}  # type: ignore[typeddict-item]
+        return Computed(name, key, columns, _unmade(name), function=function, **everything)
 
     return declare
 

@@ -118,8 +118,18 @@ class Graph:
                     f"View {view.name!r} has a default for {name!r}, which is no column of it.",
                     hint=nearest(name, view.columns),
                 )
-        if not isinstance(view, Computed):
+        if isinstance(view, Computed):
+            self._check_function(view)
             return
+        for other in self.inputs(view):
+            if not other.stored:
+                raise InvalidInput(
+                    f"View {view.name!r} is made from the rows of {other.name!r}, which are not "
+                    "stored: they are made when they are read.",
+                    hint=f"Make it from what {other.name!r} is made from.",
+                )
+
+    def _check_function(self, view: Computed) -> None:
         if not view.needs:
             raise InvalidInput(
                 f"View {view.name!r} is a function of nothing.",

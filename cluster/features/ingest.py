@@ -22,6 +22,8 @@ from cluster.features.view import Reject, View
 Progress = Callable[[int, int], None]
 """Told after every batch how many rows were read so far, and how many of them rejected."""
 MAX_REJECT_SHARE = 0.01
+OPTIONAL = frozenset(("event_time", "split", "created"))
+"""What rows may leave out: they have held always, are in no part, were created when they came."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,12 @@ class Ingested:
         rows: how many rows the source holds, bad ones included.
         new: rows whose key and event time were not there.
         same: rows that were there with the same values.
-        replaced: rows that were there with other values.
-        doubled: rows that a later row of the same source took the place of.
+        replaced: rows that were there with other values, or were created earlier.
+        doubled: rows that another row of the same source took the place of.
         rejects: bad rows.
         rejects_file: where each of them stands with its reason, if there are any.
-        commit: the number of the commit after which all of it holds.
+        commit: how many writes there were once all of it held.
+        older: rows of which one that was created later is there: they change nothing.
     """
 
     view: str
@@ -49,6 +52,7 @@ class Ingested:
     rejects: int
     rejects_file: Path | None
     commit: int
+    older: int = 0
 
 
 def ingest(
@@ -68,7 +72,9 @@ def ingest(
             own, so that several at once leave the same rows as one after the other.
         store: where the rows go.
         columns: which source column is which of ours, `-` for one that the source does not have;
-            and `timezone`, where times that name no zone were written: `Europe/London`.
+            `created` for when the source says that rows were, which decides between two that are
+            for one moment; and `timezone`, where times that name no zone were written:
+            `Europe/London`.
         max_reject_share: the share of bad rows above which nothing is taken in.
         progress: is told how far it is.
 
@@ -109,12 +115,12 @@ def admit(view: View, raw: Batch, *, zone: str = "") -> tuple[Arrays, list[Rejec
     rows = length(raw)
     if _nameless(view, raw):
         raw = {**raw, view.key[0]: fingerprints(raw[view.named_by])}
-    schema = {**view.schema, "event_time": Time(zone)}
+    schema = {**view.schema, "event_time": Time(zone), "created": Time(zone)}
     good: Arrays = {}
     faults: dict[int, str] = {}
     for name, column in schema.items():
         if name not in raw:
-            if name in ("event_time", "split"):
+            if name in OPTIONAL:
                 continue
             raise InvalidInput(
                 f"Rows of {view.name!r} need a column {name!r}; these have {', '.join(raw)}."
@@ -195,7 +201,7 @@ def _take_in(
         done = store.commit(stage)
     return Ingested(
         view.name, rows, done.new, done.same, done.replaced, done.doubled, len(rejects), file,
-        done.commit,
+        done.commit, done.older,
     )  # fmt: skip
 
 

@@ -3,22 +3,24 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-import polars as pl
-import pyarrow as pa
+from numpy.typing import NDArray
 
 from cluster.batch import Batch, length
-from cluster.errors import InvalidInput, NotFound
+from cluster.errors import InvalidInput
+from cluster.features.backfill import Ask, Backfill, here
 from cluster.features.graph import Graph
 from cluster.features.ingest import admit
 from cluster.features.modelview import ModelView
+from cluster.features.neighbours import Found, Neighbours
 from cluster.features.online import Online
 from cluster.features.store import Store
 from cluster.features.view import View
 from cluster.models import Models
 
-BACKFILL_ROWS = 1_024  # rows that a model is asked about together, and that lie in memory
 MOST_PUSHED = 10_000
 
 
@@ -40,6 +42,11 @@ class Layer:
     online: Online
     models: Models
     pins: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """The vectors of views, once they were asked about."""
+        return Neighbours(self.store)
 
     def view(self, name: str) -> View:
         """The view of that name; a model view at the version that counts.
@@ -68,6 +75,17 @@ class Layer:
         """The views that a computed view is made from, model views at the version that counts."""
         return [self.resolved(other) for other in self.graph.inputs(view)]
 
+    def nearest(self, name: str, vectors: NDArray[Any], k: int) -> Found:
+        """For each vector `[m, size]` the keys of the `k` nearest rows of a view, and the scores.
+
+        What was pushed is found at once, whichever process did it.
+
+        Raises:
+            NotFound: there is no such view, or it has no rows.
+            InvalidInput: it has no vectors, or those that are asked about are of another size.
+        """
+        return self.neighbours.nearest(self.graph.stored(self.view(name)), vectors, k)
+
     def push(self, name: str, raw: Batch) -> int:
         """Write events to both sides; they are looked up as soon as this returns.
 
@@ -85,7 +103,7 @@ class Layer:
             NotFound: there is no such view.
             InvalidInput: a row is bad, and so none was written; or the view is made from others.
         """
-        view = self._pushable(name)
+        view = self.pushable(name)
         if not 0 < length(raw) <= MOST_PUSHED:
             raise InvalidInput(
                 f"{length(raw)} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
@@ -99,6 +117,7 @@ class Layer:
             raise InvalidInput(
                 f"Nothing was written to {name!r}: {rejects[0].where}: {rejects[0].reason}{more}.",
                 hint="Mend the rows and push all of them again.",
+                parts=[InvalidInput(f"{bad.reason}.", pointer=bad.where) for bad in rejects],
             )
         now = np.full(length(rows), datetime.now(UTC).replace(tzinfo=None), "datetime64[us]")
         rows = {"event_time": now, **rows}
@@ -107,8 +126,12 @@ class Layer:
             self._write(made, {**_keys(view, rows), **columns})
         return length(rows)
 
-    def backfill(self, view: ModelView) -> int:
+    def backfill(self, view: ModelView, ask: Ask = here) -> int:
         """Ask the model about every row that its view lacks; the same again asks nothing.
+
+        Args:
+            view: which view.
+            ask: gives what the model says, here or on a cluster.
 
         Returns:
             How many rows were made.
@@ -118,22 +141,27 @@ class Layer:
         """
         resolved = self.resolved(view)
         assert isinstance(resolved, ModelView)  # noqa: S101 - a model view stays one
-        over, target = self.graph.stored(self.resolved(view.over)), resolved.rows_of
+        over, target = (
+            self.graph.stored(self.resolved(self.graph[view.over.name])),
+            resolved.rows_of,
+        )
+        done = self.store.head(target)
+        work = Backfill(resolved, over, self.store.head(over), done if done.files else None)
         made = 0
         with self.store.stage(target) as stage:
-            for rows in self._unmade(over, target):
-                columns = self.models.answer(resolved, rows)
-                stage.add({**_keys(over, rows), **columns})
+            for rows in ask(work, self.models):
+                stage.add(rows)
                 made += length(rows)
             if made:
                 self.store.commit(stage)
         return made
 
-    def materialize(self, names: Sequence[str] = ()) -> dict[str, int]:
+    def materialize(self, names: Sequence[str] = (), ask: Ask = here) -> dict[str, int]:
         """Bring stored rows online, and make those of model views first.
 
         Args:
             names: of views; none stands for all that have rows.
+            ask: gives what models say, here or on a cluster.
 
         Returns:
             How many rows of each view were read.
@@ -145,7 +173,7 @@ class Layer:
         counts = {}
         for view in views:
             if isinstance(view, ModelView):
-                self.backfill(view)
+                self.backfill(view, ask)
             rows = self.graph.stored(view)
             counts[view.name] = self.online.materialize(rows, self.store.head(rows), self.graph)
         return counts
@@ -154,12 +182,18 @@ class Layer:
         have = {head.view for head in self.store.views()}
         for view in self.graph.order:
             if isinstance(view, ModelView):
-                if self.models.registry.versions(view.task):
+                if self.models.trained(view):
                     yield self.resolved(view)
             elif view.name in have:
                 yield view
 
-    def _pushable(self, name: str) -> View:
+    def pushable(self, name: str) -> View:
+        """The source view of that name.
+
+        Raises:
+            NotFound: there is no such view.
+            InvalidInput: it is made from others; the hint names one to push to.
+        """
         view = self.graph[name]
         if view.needs:
             raise InvalidInput(
@@ -181,27 +215,6 @@ class Layer:
                     made = reader.at(release)
                     yield made.rows_of, self.models.answer(made, rows)
 
-    def _unmade(self, over: View, target: View) -> Iterator[Batch]:
-        """The rows of a view that another of the same keys lacks, some at a time."""
-        source, done = self.store.head(over), self.store.head(target)
-        if not source.rows:
-            raise NotFound(
-                f"There are no rows of {over.name!r} to make {target.name!r} from.",
-                hint=f"Ingest some: python -m services ingest {over.name} PATH",
-            )
-        key = [*over.key, "event_time"]
-        known = _frame(done.table(key)) if done.rows else _frame(source.table(key))[:0]
-        rows = source.table([*key, *over.columns])
-        wanted = _frame(rows.select(key)).with_row_index("row").join(known, on=key, how="anti")
-        numbers = wanted.sort("row")["row"].to_numpy()
-        for start in range(0, len(numbers), BACKFILL_ROWS):
-            part = pa.array(numbers[start : start + BACKFILL_ROWS])
-            yield over.unpack(rows.take(part))
-
 
 def _keys(view: View, rows: Batch) -> Batch:
     return {name: rows[name] for name in (*view.key, "event_time")}
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(table))

@@ -23,7 +23,7 @@ from cluster.features.shape import Shape
 from cluster.features.snapshot import Snapshot
 
 TRIES = 20  # readings of a state that merges overtake
-WEEK_NS = 7 * 86_400 * 10**9
+OVERLAP_NS = 3_600 * 10**9
 
 
 class Ledger:
@@ -84,13 +84,13 @@ class Ledger:
         return early_state(self.names(view), lambda name: self._read(view, name), count)
 
     def write(self, view: str, shape: Shape, files: Iterable[DataFile]) -> tuple[str, Commit]:
-        """A commit of files that are durable but for their names, and the name for it."""
+        """A commit of files that were put, and the name for it."""
         stamp = max(time.time_ns(), self.state(view).stamp + 1)
         numbered = [replace(file, arrived=stamp + n) for n, file in enumerate(files)]
         return commit_name(stamp, whole=False), Commit(view, shape, tuple(numbered))
 
     def whole(
-        self, snapshot: Snapshot, state: State, files: Iterable[DataFile], gone: dict[str, int]
+        self, snapshot: Snapshot, state: State, files: Iterable[DataFile], old: Iterable[DataFile]
     ) -> tuple[str, Commit]:
         """A commit that says all that a state says, in other files, and the name for it.
 
@@ -98,25 +98,27 @@ class Ledger:
             snapshot: what the state is read as.
             state: what is said.
             files: those that count from now on.
-            gone: files that do no more, and until when they stay.
+            old: files that do no more.
         """
         now = time.time_ns()
-        # Files long removed are forgotten; nobody who still knew them can be at work.
-        late = {name: until for name, until in state.gone.items() if until > now - WEEK_NS}
+        # Who began to merge before those were gone must not bring them back. Where one merge at a
+        # time is at work nobody did; where not, nobody did so long ago.
+        since = now - OVERLAP_NS if self.bucket.settle_s else now
+        late = {name: at for name, at in state.gone.items() if at > since}
         commit = Commit(
             snapshot.view, snapshot.shape, tuple(files), state.count,
-            tuple(sorted(state.names)), {**late, **gone},
+            tuple(sorted(state.names)), {**late, **{file.name: now for file in old}},
         )  # fmt: skip
         return commit_name(max(now, state.stamp), whole=True), commit
 
     def publish(self, view: str, name: str, commit: Commit) -> None:
-        """Makes a commit count, once the names of its files are durable.
+        """Makes a commit count, once its files are durable.
 
         Raises:
             NotEnough: the disk is full.
         """
-        self.bucket.settle(f"{view}/data/{file.name}" for file in self._new(view, commit))
-        self.bucket.publish(self.place(view, name), commit.to_json())
+        files = [f"{view}/data/{file.name}" for file in self._new(view, commit)]
+        self.bucket.publish(self.place(view, name), commit.to_json(), files)
         known = self._known.get(view)
         if known is not None and not name.endswith(WHOLE):
             self._known[view] = known.grown({name: commit})

@@ -22,8 +22,13 @@ from cluster.features.view import Reject
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
 
-ALSO = {"event_time": ("eventtime", "timestamp", "time", "datetime"), "split": ("split",)}
-"""The columns that any table may have, by the names that are recognised."""
+ALSO = {
+    "event_time": ("eventtime", "timestamp", "time", "datetime"),
+    "split": ("split",),
+    "created": (),
+}
+"""The columns that any table may have, by the names that are recognised. When rows were created is
+read only where it is mapped: what is called so may as well be when they became true."""
 
 
 @dataclass(frozen=True)

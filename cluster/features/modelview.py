@@ -3,8 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from cluster.batch import Batch
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Column, Number, Vector
-from cluster.features.view import Sample, View
+from cluster.features.view import About, Sample, View
 
 MODEL = re.compile(r"(?P<task>[a-z]+\.[a-z][a-z0-9_]*)@(?P<reference>[a-z]+|[1-9][0-9]*)")
 
@@ -84,11 +83,7 @@ def model_view(
     over: View,
     columns: Mapping[str, Column],
     inputs: Mapping[str, str] | None = None,
-    ttl: timedelta | None = None,
-    defaults: Mapping[str, Any] | None = None,
-    description: str = "",
-    owner: str = "",
-    tags: tuple[str, ...] = (),
+    **about: Unpack[About],
 ) -> ModelView:
     """A view of what a model says of the rows of another.
 
@@ -106,25 +101,33 @@ def model_view(
         model: the capability, and an alias or a number of its versions.
         over: the view that the model is asked about.
         columns: fields of the capability's Output that become columns, and their types.
-        inputs: fields of the capability's Input and the columns of `over` that fill them, where
-            their names differ: `{"text": "title"}`. Without any, every column of `over` that is
-            needed has the field's name.
-        ttl: how long the values hold.
-        defaults: what stands where nothing is known.
-        description: what it holds, for people.
-        owner: who answers for it.
-        tags: words to find it by.
+        inputs: fields of the capability's Input and the columns of `over` that fill them, as in
+            `{"text": "title"}`; by default every column of `over` has its field's name.
+        about: time-to-live, defaults, description, owner, tags.
 
     Raises:
         InvalidInput: the model is not named so, or `over` lacks a column.
     """
+    task, reference = _model(name, model)
+    filled = dict(inputs) if inputs is not None else {column: column for column in over.columns}
+    _check(name, over, filled)
+    return ModelView(
+        name, over.key, columns, _like(over, columns), task=task, reference=reference, over=over,
+        inputs=filled, **about,
+    )  # fmt: skip
+
+
+def _model(name: str, model: str) -> tuple[str, str]:
     named = MODEL.fullmatch(model)
     if not named:
         raise InvalidInput(
             f"{model!r} names no model for view {name!r}.",
             hint="Write domain.task@production, or a version's number after the @.",
         )
-    filled = dict(inputs) if inputs is not None else {column: column for column in over.columns}
+    return named["task"], named["reference"]
+
+
+def _check(name: str, over: View, filled: Mapping[str, str]) -> None:
     for column in filled.values():
         if column not in over.schema:
             raise InvalidInput(
@@ -132,11 +135,6 @@ def model_view(
                 "lacks.",
                 hint=nearest(column, over.schema),
             )
-    return ModelView(
-        name, over.key, columns, _like(over, columns), ttl=ttl, defaults=defaults or {},
-        description=description, owner=owner, tags=tags, task=named["task"],
-        reference=named["reference"], over=over, inputs=filled,
-    )  # fmt: skip
 
 
 def _like(over: View, columns: Mapping[str, Column]) -> Sample:

@@ -68,15 +68,14 @@ class Shape:
         Raises:
             Conflict: a column is of another type, or new without a default.
         """
-        defaults: Mapping[str, object] = getattr(view, "defaults", {})
-        new = [n for n in view.schema if n not in self.types and n in defaults]
+        new = [n for n in view.schema if n not in self.types and n in view.defaults]
         types = dict(self.types)
         added = dict(self.defaults)
         for name in new:
             column = view.schema[name]
             types[name] = column.arrow
             kind = "M8[us]" if isinstance(column, Time) else column.dtype
-            added[name] = column.pack(objects([defaults[name]]).astype(kind))
+            added[name] = column.pack(objects([view.defaults[name]]).astype(kind))
         number = self.number + bool(new)
         seen = replace(self, number=number, types=types, defaults=added)
         seen.check(view.name, {name: column.arrow for name, column in view.schema.items()})

@@ -128,7 +128,7 @@ class Stage:
         return kept
 
     def write(self, table: pa.Table) -> DataFile:
-        """One durable data file, whose name is not yet: see `Bucket.settle`.
+        """One data file, durable once a commit names it.
 
         Raises:
             Conflict: the folder cannot be written to.

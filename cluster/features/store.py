@@ -24,10 +24,11 @@ from cluster.batch import Batch
 from cluster.errors import Conflict, Corrupt, NotFound
 from cluster.features.bucket import open_bucket
 from cluster.features.commits import State
-from cluster.features.compact import SMALL_ROWS, Choice, Compacted, compact, recent, worthwhile
+from cluster.features.compact import Choice, Compacted, compact, recent, worthwhile
 from cluster.features.datafile import DataFile, in_order, pieces
 from cluster.features.ledger import Ledger
 from cluster.features.merge import Written, compare
+from cluster.features.retire import SMALL_ROWS, expire, retired
 from cluster.features.shape import Shape
 from cluster.features.snapshot import Snapshot, winners
 from cluster.features.stage import Stage, index
@@ -36,9 +37,10 @@ from cluster.features.view import View
 __all__ = ["Appended", "Compacted", "Store", "Written"]
 
 KEEP_S = 3_600.0
-APPENDS = 64
+WRITES = 64
+"""After so many writes the next one first merges what is small of them."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_DATA_FILE = re.compile(r"day=-?\d+-\d\d-\d\d/[0-9a-f]{32}\.parquet")
+_DATA = re.compile(r"day=-?\d+-\d\d-\d\d/[0-9a-f]{32}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Store:
         Raises:
             Conflict: the stored columns are not the view's.
         """
+        self._tidy(view)
         stage = self._begun(view, created, lambda: self._sweep(view.name))
         try:
             yield stage
@@ -135,9 +138,8 @@ class Store:
     def append(self, view: View, rows: Batch, *, created: np.datetime64 | None = None) -> Appended:
         """Adds rows without a look at those that are stored: the quick way for a few at a time.
 
-        Rows that are there already are stored again, and count once. Every `APPENDS` times what
-        the last ones left is merged before the rows are written, which takes some tens of
-        milliseconds.
+        Rows that are there already are stored again, and count once. Every `WRITES` times the small
+        files of the last writes are merged first, which takes some tens of milliseconds.
 
         Args:
             view: whose rows.
@@ -148,10 +150,8 @@ class Store:
             Conflict: the stored columns are not the view's.
             NotEnough: the disk is full; nothing was written.
         """
-        if len(self._state(view.name).pending) >= APPENDS:
-            with suppress(Corrupt):  # who reads that file is told; a push is not held up by it
-                self._compact(view, recent)
-        stage = self._begun(view, created, lambda: None)
+        self._tidy(view)
+        stage = self._begun(view, created, _nothing)
         try:
             stage.add(rows)
             table = stage.held()
@@ -178,7 +178,17 @@ class Store:
             NotEnough: the disk is full; nothing has changed.
             Corrupt: a file that must be read is damaged.
         """
-        return self._compact(view, worthwhile)
+        done = self._compact(view, worthwhile)
+        while done.left:
+            more = self._compact(view, worthwhile)
+            done = Compacted(
+                done.merged + more.merged, done.made + more.made, done.dropped + more.dropped,
+                more.left,
+            )  # fmt: skip
+        with self.bucket.writing(view.name, lambda: self._sweep(view.name)):
+            if self.bucket.litter_s:  # none was swept: here its age tells
+                self._sweep(view.name)
+        return done
 
     def snapshot(self, view: View | str, commit: int | None = None) -> Snapshot:
         """The rows as they are now, or after that many writes as long as that is known.
@@ -231,6 +241,12 @@ class Store:
         self.bucket.publish(f"rejects/{name}", text)
         return Path(self.bucket.where(f"rejects/{name}"))
 
+    def _tidy(self, view: View) -> None:
+        """Merges what the last writes left, where they were many."""
+        if len(self._state(view.name).pending) >= WRITES:
+            with suppress(Corrupt):  # who reads that file is told; a write is not held up by it
+                self._compact(view, recent)
+
     def _begun(self, view: View, created: np.datetime64 | None, sweep: Callable[[], None]) -> Stage:
         """An empty stage for the columns that the view writes."""
         state = self._state(view.name)
@@ -253,36 +269,32 @@ class Store:
         return commit.files
 
     def _compact(self, view: View, choose: Choice) -> Compacted:
-        with self.bucket.writing(view.name, lambda: self._sweep(view.name)):
+        """One merge, unless somebody else is at it."""
+        with self.bucket.merging(view.name) as alone, self.bucket.writing(view.name, _nothing):
             state = self._state(view.name)
-            if state.shape is None:
+            if not alone or state.shape is None:
                 return Compacted(0, 0, 0)
+            expire(self.bucket, view.name, {file.name for file in state.files})
             snapshot = self._seen(view.name, state, state.shape)
-            done = compact(self._ledger, view, snapshot, state, choose=choose, keep_s=self.keep_s)
-        if self.bucket.litter_s:
-            self._sweep(view.name)
-        return done
+            return compact(self._ledger, view, snapshot, state, choose=choose, keep_s=self.keep_s)
 
     def _sweep(self, name: str) -> None:
-        """Removes what no commit names; right only for what no living writer can still name."""
+        """Removes what nobody needs; litter where no living writer can still name it."""
         try:
             state = self._state(name)
         except Corrupt:
             return  # what it named is not known, and may be restored
-        now = time.time_ns()
         kept = {file.name for file in state.files}
-        kept |= {file for file, until in state.gone.items() if until > now}
-        old = self.bucket.litter_s
-        data = self.bucket.ages(f"{name}/data").items()
-        self.bucket.remove(
-            f"{name}/data/{file}"
-            for file, age in data
-            if _DATA_FILE.fullmatch(file) and file not in kept and age >= old
-        )
-        for folder, start in ((f"{name}/commits", "."), ("rejects", f".{name}-")):
-            ages = self.bucket.ages(folder).items()
-            stray = [file for file, age in ages if file.startswith(start) and age >= old]
-            self.bucket.remove(f"{folder}/{file}" for file in stray)
+        expire(self.bucket, name, kept)
+        kept |= retired(self.bucket, name)
+        self._remove(f"{name}/data", lambda file: bool(_DATA.fullmatch(file)) and file not in kept)
+        self._remove(f"{name}/commits", lambda file: file.startswith("."))
+        self._remove("rejects", lambda file: file.startswith(f".{name}-"))
+
+    def _remove(self, folder: str, litter: Callable[[str], bool]) -> None:
+        ages = self.bucket.ages(folder).items()
+        old = [file for file, age in ages if litter(file) and age >= self.bucket.litter_s]
+        self.bucket.remove(f"{folder}/{file}" for file in old)
 
     def _state(self, name: str) -> State:
         if not _NAME.fullmatch(name):
@@ -293,3 +305,7 @@ class Store:
 
     def _seen(self, name: str, state: State, shape: Shape) -> Snapshot:
         return Snapshot(name, self.bucket, state.count, shape, state.files)
+
+
+def _nothing() -> None:
+    """Sweeps nothing."""

@@ -12,6 +12,7 @@ from cluster.errors import InvalidInput
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+SAY_ZONE = "say which one it is in, as in --map timezone=Europe/London"
 LAST_SECOND = 253_402_300_799  # 9999-12-31, beyond which `datetime` knows no moment
 
 
@@ -106,9 +107,6 @@ def _unix(number: float) -> int | str:
 def _zoned(moment: datetime, zone: ZoneInfo | None) -> int | str:
     if moment.tzinfo is None:
         if zone is None:
-            return (
-                f"{moment.isoformat(sep=' ')!r} has no time zone: "
-                "say which one it is in, as in --map timezone=Europe/London"
-            )
+            return f"{moment.isoformat(sep=' ')!r} has no time zone: {SAY_ZONE}"
         moment = moment.replace(tzinfo=zone)
     return (moment - EPOCH) // MICROSECOND

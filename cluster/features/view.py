@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,16 @@ A batch holds every column of the view, and of the key unless the view is `named
 columns; `event_time` and `split` where the source gives them; and, where it can, `where`: text that
 says where each row stood. Values are as the source has them: each column's `admit` makes them what
 they should be, or says why it cannot."""
+
+
+class About(TypedDict, total=False):
+    """What may be said of any view, as `View` describes it."""
+
+    ttl: timedelta | None
+    defaults: Mapping[str, Any]
+    description: str
+    owner: str
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,16 @@ class View:
         if name in self.defaults:
             return self.defaults[name]
         return self.columns[name].empty()
+
+    def absent(self, rows: int) -> Arrays:
+        """The columns of rows of which nothing is known, and the mask that says so."""
+        made: Arrays = {}
+        for name, column in self.columns.items():
+            none = column.unpack(pa.array([], type=column.arrow))
+            made[name] = np.empty((rows, *none.shape[1:]), dtype=none.dtype)
+            for row in range(rows):
+                made[name][row] = self.empty(name)
+        return {**made, f"{self.name}_missing": np.ones(rows, dtype=bool)}
 
     @property
     def schema(self) -> dict[str, Column]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from cluster.batch import Arrays, Batch, objects, without
 from cluster.errors import InvalidInput, nearest
 from cluster.features.aggregates import GROUP, Aggregate, Ints, Span
 from cluster.features.column import Column
-from cluster.features.view import Sample, View
+from cluster.features.view import About, Sample, View
 
 KNOWN, NEWEST = "__known", "__newest"
 """What the kernel says of each question beside the columns."""
@@ -67,11 +67,7 @@ def windows(
     over: View,
     key: tuple[str, ...],
     columns: Mapping[str, Aggregate],
-    ttl: timedelta | None = None,
-    defaults: Mapping[str, Any] | None = None,
-    description: str = "",
-    owner: str = "",
-    tags: tuple[str, ...] = (),
+    **about: Unpack[About],
 ) -> Windows:
     """A view of windows over the events of another.
 
@@ -80,11 +76,7 @@ def windows(
         "user_activity",
         over=interactions,
         key=("user_id",),
-        columns={
-            "orders_30d": Count(within=timedelta(days=30)),
-            "spent_30d": Sum("value", within=timedelta(days=30)),
-            "recent_items": Last("item_id", 50),
-        },
+        columns={"orders_30d": Count(within=timedelta(days=30)), "last": Last("item_id", 50)},
     )
     ```
 
@@ -93,11 +85,7 @@ def windows(
         over: the view of the events.
         key: which part of the events' key a row is about.
         columns: what each column holds.
-        ttl: how long after the last event the values hold.
-        defaults: what stands where there was no event.
-        description: what it holds, for people.
-        owner: who answers for it.
-        tags: words to find it by.
+        about: time-to-live (after the last event), defaults, description, owner, tags.
 
     Raises:
         InvalidInput: a column or key is not among those of the events, or of the wrong type.
@@ -109,10 +97,8 @@ def windows(
                 hint=nearest(part, over.key),
             )
     kinds = {column: aggregate.kind(over) for column, aggregate in columns.items()}
-    return Windows(
-        name, key, kinds, _of_events(over, key, columns), ttl=ttl, defaults=defaults or {},
-        description=description, owner=owner, tags=tags, over=over, aggregates=columns,
-    )  # fmt: skip
+    sample = _of_events(over, key, columns)
+    return Windows(name, key, kinds, sample, over=over, aggregates=columns, **about)
 
 
 def _of_events(over: View, key: tuple[str, ...], columns: Mapping[str, Aggregate]) -> Sample:

@@ -16,7 +16,7 @@ from rich.table import Table
 from services import show
 
 Met = Literal["aim", "must", "missed", ""]
-PACKAGES = ("torch", "ray", "numpy", "onnxruntime")
+PACKAGES = ("torch", "ray", "numpy", "polars", "onnxruntime", "faiss-cpu")
 
 
 @dataclass(frozen=True)

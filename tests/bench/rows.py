@@ -9,7 +9,10 @@ from pathlib import Path
 from tests.bench.report import Result, say
 
 # A row is the file of its name in this folder; these are in the order of the README's table.
-ROWS = ("fashion", "textbook", "rt-polarity", "movielens", "ials-workers", "serving")
+ROWS = (
+    "fashion", "textbook", "rt-polarity", "movielens", "cold-items", "ials-workers", "serving",
+    "join", "features-http", "nearest",
+)  # fmt: skip
 
 
 def apart(name: str, home: Path) -> list[Result]:

@@ -96,11 +96,11 @@ def plain(folder: Path) -> Iterator[str]:
 def _prepared(home: Path) -> bytes:
     """Register a version of the default network, trained for one epoch, and draw the picture."""
     from cluster.registry import Registry
-    from cluster.train import Job, learn
+    from cluster.train import Recipe, learn
 
     plan = stored(Classify, "fashion-mnist", home)
     say("Training one epoch: the weights do not matter here, the network does.")
-    manifest = learn(Job(Classify, Config(epochs=1), plan, home), TalkingRun(Classify.name()))
+    manifest = learn(Recipe(Classify, Config(epochs=1), plan, home), TalkingRun(Classify.name()))
     assert manifest is not None
     Registry(home).point("production", Classify.name(), manifest.version)
     file = io.BytesIO()

@@ -13,10 +13,14 @@ from typing import Any
 import pytest
 
 from cluster.dashboard import APPLICATIONS, Dashboard
+from cluster.errors import Conflict, Unavailable
 
 
 class Told(HTTPServer):
-    """An HTTP server that answers GET with what it was told, to who has the token."""
+    """An HTTP server that answers GET with what it was told, to who has the token.
+
+    A string is told as it is and a number is a status; the rest is JSON.
+    """
 
     told: dict[str, Any]
 
@@ -25,11 +29,12 @@ class Answers(BaseHTTPRequestHandler):
     server: Told
 
     def do_GET(self) -> None:
-        known = self.headers["Authorization"] == "Bearer secret" and self.path in self.server.told
-        self.send_response(200 if known else 404)
+        allowed = self.headers["Authorization"] == "Bearer secret"
+        told = self.server.told.get(self.path, 404) if allowed else 401
+        self.send_response(told if isinstance(told, int) else 200)
         self.end_headers()
-        if known:
-            self.wfile.write(json.dumps(self.server.told[self.path]).encode())
+        words = told if isinstance(told, str) else json.dumps(told)
+        self.wfile.write(words.encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -60,6 +65,30 @@ def test_where_nobody_answers_nothing_runs(tmp_path: Path) -> None:
     assert not nobody.serves()
     assert nobody.drivers() == []
     assert nobody.usage() == {}
+
+
+@pytest.mark.parametrize("token", ["another", None])
+def test_a_token_that_is_refused_is_told_and_not_taken_for_silence(
+    dashboard: Dashboard, token: str | None
+) -> None:
+    dashboard.token_file.unlink()
+    if token:
+        dashboard.token_file.write_text(token)
+    said = rf"{dashboard.url} refuses the token in {dashboard.token_file}\. One of them"
+    for ask in (dashboard.answers, dashboard.serves, dashboard.drivers, dashboard.usage):
+        with pytest.raises(Conflict, match=said):
+            ask()
+
+
+def test_what_it_cannot_do_is_told_with_its_words(
+    dashboard: Dashboard, told: dict[str, Any]
+) -> None:
+    told[APPLICATIONS] = 503
+    with pytest.raises(Unavailable, match=rf"answers GET {APPLICATIONS} with status 503: 503"):
+        dashboard.answers()
+    told[APPLICATIONS] = "<html>"
+    with pytest.raises(Conflict, match=r"What answers at .* is not Ray's dashboard\. Stop that"):
+        dashboard.answers()
 
 
 def test_serve_runs_when_its_own_proxies_are_healthy(

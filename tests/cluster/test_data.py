@@ -11,6 +11,7 @@ from cluster.batch import Batch, objects
 from cluster.data import Plan, Streamed, plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough
 from cluster.features.column import Number, Text
+from cluster.features.modelview import model_view
 from cluster.features.store import Store
 from cluster.features.view import View
 from cluster.run import Run
@@ -104,9 +105,28 @@ def test_rows_that_come_later_do_not_change_a_plan(store: Store) -> None:
 def test_the_manifest_is_told_which_rows_they_were(store: Store) -> None:
     store.write(weather, wet(["p0"], hour=1, rain=1.0))
     assert plan(Wet, store, memory_share=0.9).views == {
-        "points": {"commit": 1, "rows": 300},
-        "weather": {"commit": 1, "rows": 1},
+        "points": {"commit": 1, "rows": 300, "version": labelled_points.version},
+        "weather": {"commit": 1, "rows": 1, "version": weather.version},
     }
+
+
+def test_a_model_view_is_told_by_its_own_name_with_its_release(store: Store) -> None:
+    shade = model_view("shade", "a.b@production", over=weather, columns={"dark": Number()})
+    store.write(shade.at(3).rows_of, {**wet(["p0"], hour=1, rain=1.0), "dark": np.ones(1)})
+
+    class Shady(Side):
+        features = (shade,)
+        tables = (shade,)
+
+    made = plan(Shady, store, memory_share=0.9, resolve=lambda view: shade.at(3))
+    assert made.views["shade"] == {
+        "commit": 1,
+        "rows": 1,
+        "release": 3,
+        "version": shade.at(3).version,
+    }
+    assert made.whole()["shade"]["dark"].tolist() == [1.0]
+    assert plan(Shady, store, memory_share=0.9, resolve=lambda view: None).tables == ()
 
 
 def wet(who: list[str], *, hour: int, rain: float) -> Batch:

@@ -133,6 +133,29 @@ def test_small_shared_memory_is_told_with_the_way_out(tmp_path: Path) -> None:
         )
 
 
+def test_a_home_may_be_a_link_and_is_the_same_home_by_both_names(tmp_path: Path) -> None:
+    folder, link = tmp_path / "disk", tmp_path / "home"
+    folder.mkdir()
+    link.symlink_to(folder)
+    with pytest.raises(NotEnough):  # so its home was let through
+        engine.up(here(link), free_bytes=lambda _: 0)
+    assert engine._run_folder(here(link)) == engine._run_folder(here(folder))
+    dangling, loop = tmp_path / "to be", tmp_path / "loop"
+    dangling.symlink_to(tmp_path / "made")
+    with pytest.raises(NotEnough):
+        engine.up(here(dangling), free_bytes=lambda _: 0)
+    assert (tmp_path / "made").is_dir()
+    loop.symlink_to(loop)
+    with pytest.raises(Conflict, match=rf"{loop} cannot be made: File exists"):
+        engine.up(here(loop), free_bytes=lambda _: 0)
+
+
+def test_a_link_at_the_place_of_ray_s_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(Conflict, match=r"link belongs to somebody else"):
+        host.private_folder(tmp_path / "link")
+
+
 def test_an_address_of_another_cluster_is_not_started_over(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match=r"RAY_ADDRESS names a cluster that runs already"):
         engine.up(here(tmp_path, ray_address="ray://there:10001"))
@@ -339,6 +362,21 @@ def test_ray_answers_only_who_has_the_token(running: engine.Engine) -> None:
     assert running.token_file.stat().st_mode & 0o777 == 0o600
     token = {"Authorization": f"Bearer {running.token_file.read_text()}"}
     assert httpx.get(f"{running.dashboard_url}/api/jobs/", headers=token).status_code == 200
+
+
+@pytest.mark.ray
+def test_a_token_that_was_changed_is_told_and_no_reason_to_end_ray(
+    chosen: Settings, running: engine.Engine
+) -> None:
+    token = running.token_file.read_text()
+    running.token_file.write_text("0" * 64)
+    try:
+        for ask in (engine.up, engine.status):
+            with pytest.raises(Conflict, match=rf"refuses the token in {running.token_file}\. One"):
+                ask(chosen)
+    finally:
+        running.token_file.write_text(token)
+    assert host.born(running.pid) == running.born
 
 
 @pytest.mark.ray

@@ -8,7 +8,7 @@ from pathlib import Path
 from cluster.engine import Engine
 from cluster.registry import Registry
 from cluster.settings import settings
-from tests.e2e.steps import MARKS, NLP, ROOT, run, versions
+from tests.e2e.steps import MARKS, NLP, ROOT, TINY, objective, run, versions
 
 pytestmark = MARKS
 
@@ -23,7 +23,7 @@ def test_a_submitted_job_trains_on_two_workers_and_registers(shop: Engine, tmp_p
     before = versions(NLP)
     submit = [str(Path(sys.executable).with_name("ray")), "job", "submit"]
     submit += ["--address", shop.dashboard_url, "--working-dir", str(tmp_path), "--"]
-    train = ["python", "-m", "services", "train", NLP, "--workers", "2", "epochs=1", "lr=0.03"]
+    train = ["python", "-m", "services", "train", NLP, "--workers", "2", *TINY[NLP], "lr=0.011"]
     done = run(
         [*submit, *train],
         wait_s=300,
@@ -36,7 +36,8 @@ def test_a_submitted_job_trains_on_two_workers_and_registers(shop: Engine, tmp_p
     assert versions(NLP) == [*before, int(found[1])]
     made = Registry(settings().home).manifest(NLP, int(found[1]))
     assert made.workers == 2
-    assert made.config["lr"] == 0.03
+    assert made.config["lr"] == 0.011
+    assert objective(NLP, made) > 0.7
 
 
 def test_a_job_without_the_token_is_refused(shop: Engine, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_training_registers_a_candidate_with_all_that_a_version_holds(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_training_is_a_finished_run_of_mlflow(name: str, served: dict[str, Manifest]) -> None:
     made, here = served[name], settings()
-    client = Tracker(here.tracking, here.home / "mlflow")._client()
+    client = Tracker(here.tracking, here.home).client()
     experiment = client.get_experiment_by_name(name)
     assert experiment
     runs = client.search_runs([experiment.experiment_id], f"run_name = '{made.run}'")
@@ -269,17 +269,31 @@ def test_a_capability_that_is_not_deployed_is_a_503_that_says_how_to_serve_it(
 
 
 def test_status_and_logs_say_what_runs(served: dict[str, Manifest]) -> None:
-    command = [sys.executable, "-m", "services"]
-    status = run([*command, "status"], COLUMNS="200")
+    status = run([sys.executable, "-m", "services", "status"], COLUMNS="200")
     assert status.returncode == 0, status.stderr
     for name in (*NAMES, "door"):
         (line,) = [line for line in status.stdout.splitlines() if f" {name} " in line]
         assert " ready " in line
         assert "1 running" in line
-    logged = run([*command, "logs", VISION])
-    assert f" {VISION}_replica " in logged.stdout.splitlines()[-1], logged.stderr
-    all_of_serve = run([*command, "logs", "--lines", "3"])
-    assert len(all_of_serve.stdout.splitlines()) == 3
+    assert f" {VISION}_replica " in verbs.logs(VISION, 50)[-1]
+    assert len(verbs.logs("", 3)) == 3
+
+
+def test_status_of_a_cluster_that_ray_address_names_says_what_runs_there(
+    served: dict[str, Manifest], engine: Engine, tmp_path: Path
+) -> None:
+    told = run(
+        [sys.executable, "-m", "services", "status"],
+        LEPTON_HOME=str(tmp_path),
+        RAY_ADDRESS=engine.address,
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=str(engine.token_file),
+    )
+    assert told.stdout.startswith(f"Ray runs at {engine.address}, which RAY_ADDRESS names: ")
+    assert "of 2 CPUs taken" in told.stdout
+    for name in (*NAMES, "door"):
+        (line,) = [line for line in told.stdout.splitlines() if f" {name} " in line]
+        assert " ready " in line
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -37,7 +37,7 @@ from tests.e2e.steps import (
 
 pytestmark = MARKS
 
-LONG = ["epochs=40", "batch_size=16", "widths=8,16,32", "precision=fp32"]
+LONG = ["epochs=24", "batch_size=16", "widths=8,16,32", "precision=fp32"]
 """A training of vision.classify that can be killed half way."""
 WORKER = "ray::RayTrainWorker"
 
@@ -69,7 +69,7 @@ def only_numbers(reports: list[dict[str, float]]) -> Progress:
 @pytest.fixture(scope="module")
 def often(environment: pytest.MonkeyPatch) -> Iterator[None]:
     """Checkpoints come often enough that a kill loses little."""
-    environment.setenv("LEPTON_CHECKPOINT_S", "0.5")
+    environment.setenv("LEPTON_CHECKPOINT_S", "0.2")
     yield
     environment.delenv("LEPTON_CHECKPOINT_S")
 
@@ -138,14 +138,6 @@ def test_a_killed_worker_is_started_anew_and_ends_the_same(
     assert weights_sha256(made) == weights_sha256(unharmed)
 
 
-def test_two_workers_train_one_version(shop: Engine) -> None:
-    before = versions(NLP)
-    made = train(NLP, workers=2, seed=1)
-    assert made.workers == 2
-    assert versions(NLP) == [*before, made.version]
-    assert objective(NLP, made) > 0.7
-
-
 def test_the_same_run_asked_again_is_the_version_that_is_there(shop: Engine) -> None:
     made = train(NLP)
     before, began = versions(NLP), time.monotonic()
@@ -193,9 +185,11 @@ def test_two_workers_for_what_learns_on_one_is_an_error_that_says_what_to_do(
     class Alone(catalog.find(RECSYS)):  # type: ignore[misc]
         parallel = False
 
-    job = training.Job(Alone, Alone.Config(), verbs.plan_of(Alone), settings().home, workers=2)
+    recipe = training.Recipe(
+        Alone, Alone.Config(), verbs.plan_of(Alone), settings().home, workers=2
+    )
     with pytest.raises(InvalidInput, match=r"learns on one worker, not on 2\. Leave --workers out"):
-        training.train(job)
+        training.train(recipe)
 
 
 def test_no_failed_training_leaves_a_version(shop: Engine) -> None:

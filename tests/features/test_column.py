@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cluster.batch import Batch, concat, objects, take
 from cluster.features.column import Column, Number, Split, Text, Texts, Time, Vector, Whole, times
 from cluster.features.digest import digest_rows
+from cluster.features.history import InMemory, Stored
 from cluster.features.ingest import ingest_rows
 from cluster.features.join import join
 from cluster.features.online import Online
@@ -162,13 +163,13 @@ def test_vectors_are_stored_joined_and_looked_up_like_any_column(tmp_path: Path)
     asked = {"id": objects(["3", "x", "0"]), "event_time": times([1, 1, 1])}
     right = rows["vector"].astype(np.float32)[[3, 0, 0]]
     right[1] = 0
-    joined = join(asked, view, store.head(view).read(view))
+    joined = join(asked, [view], Stored(store.head))
     online.materialize(view, store.head(view))
     for found in (joined, online.lookup([view], {"id": asked["id"]})):
         assert found["vector"].dtype == np.float32
         assert found["vector"].tolist() == right.tolist()
         assert found["vectors_missing"].tolist() == [False, True, False]
-    unknown = join(asked, view, None)
+    unknown = join(asked, [view], InMemory({}))
     assert unknown["vector"].tolist() == np.zeros((3, 3)).tolist()
     assert unknown["vectors_missing"].all()
 

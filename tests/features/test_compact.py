@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import NotFound
-from cluster.features import compact
-from cluster.features.commits import WHOLE
+from cluster.features import bring, compact
+from cluster.features.commits import WHOLE, Commit
 from cluster.features.ledger import Ledger
+from cluster.features.retire import retire
 from cluster.features.snapshot import Snapshot
 from cluster.features.store import Store
 from tests.features.shelf import Rows, batch, held, shelf
@@ -67,13 +68,33 @@ def test_what_was_merged_is_told_by_its_parents(tmp_path: Path) -> None:
 
 
 def test_what_nobody_needs_any_more_goes_after_a_while(tmp_path: Path) -> None:
+    for keep_s, files in ((3_600, 5), (0, 2)):
+        store = Store(tmp_path / str(keep_s), keep_s=keep_s)
+        for turn in range(4):
+            store.append(shelf, batch({("a", turn): ("x", float(turn))}))
+        before = store.snapshot(shelf)
+        store.compact(shelf)
+        assert len(list(store.root.rglob("*.parquet"))) == files
+        assert all(path.exists() for path in before.paths) == (keep_s > 0)
+    (note,) = (tmp_path / "3600" / "shelf" / "gone").iterdir()
+    note.rename(note.with_name(f"{1:020d}-{'0' * 32}.json"))  # the hour is over
+    Store(tmp_path / "3600").write(shelf, batch({("b", 0): ("x", 1.0)}))
+    assert len(list((tmp_path / "3600").rglob("*.parquet"))) == 3
+    assert not list((tmp_path / "3600" / "shelf" / "gone").iterdir())
+
+
+def test_one_merge_is_at_work_at_a_time_and_a_file_that_counts_never_goes(tmp_path: Path) -> None:
     store = Store(tmp_path, keep_s=0)
     for turn in range(4):
         store.append(shelf, batch({("a", turn): ("x", float(turn))}))
-    store.compact(shelf)
-    assert len(list(tmp_path.rglob("*.parquet"))) == 5  # one was alone
+    with store.bucket.merging("shelf") as alone:
+        assert alone
+        assert store.compact(shelf) == compact.Compacted(0, 0, 0)
+    retire(
+        store.bucket, "shelf", store.snapshot(shelf).files, 0
+    )  # and was killed before it counted
     store.write(shelf, batch({("b", 0): ("x", 1.0)}))
-    assert len(list(tmp_path.rglob("*.parquet"))) == 3
+    assert store.snapshot(shelf).read(shelf)["id"].tolist().count("a") == 4
 
 
 def test_a_row_that_arrives_during_a_merge_keeps_its_place(tmp_path: Path) -> None:
@@ -89,6 +110,19 @@ def test_a_row_that_arrives_during_a_merge_keeps_its_place(tmp_path: Path) -> No
     assert held(store)["a", 1] == held(Store(tmp_path))["a", 1] == ("second", 1.0)
     store.compact(shelf)
     assert held(store) == {("a", 1): ("second", 1.0), ("b", 1): ("only", 1.0)}
+
+
+def test_a_merged_file_brings_no_row_that_a_file_before_it_replaced(tmp_path: Path) -> None:
+    store, created = Store(tmp_path), np.datetime64("2024-05-01", "us")
+    for rows in ({("a", 1): ("old", 1.0)}, {("a", 1): ("new", 1.0)}, {("b", 1): ("x", 1.0)}):
+        store.append(shelf, batch(rows), created=created)
+    state, old = Ledger(store.bucket).state("shelf"), store.snapshot(shelf)
+    some: compact.Choice = lambda _: [[old.files[0], old.files[2]]]  # noqa: E731
+    compact.compact(Ledger(store.bucket), shelf, old, state, choose=some, keep_s=0)
+    head = store.snapshot(shelf)
+    brought = [table for _, table in bring.tables(shelf, head, head.files, {})]
+    words = [row["word"] for table in brought for row in table.to_pylist() if row["id"] == "a"]
+    assert words == ["new"]
 
 
 def test_two_compactions_of_one_state_lose_and_double_nothing(tmp_path: Path) -> None:
@@ -152,7 +186,7 @@ def test_thousands_of_commits_are_one_object_to_read(tmp_path: Path) -> None:
         store.snapshot(shelf, 3)
 
 
-def _committed(store: Store, turn: int) -> tuple[str, object]:
+def _committed(store: Store, turn: int) -> tuple[str, Commit]:
     stage = store._begun(shelf, None, lambda: None)
     stage.add(batch({(f"k{turn}", 1): ("x", 1.0)}))
     stage.flush()

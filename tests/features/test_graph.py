@@ -167,6 +167,11 @@ def nothing() -> pl.DataFrame:
             InvalidInput,
             r"has a default for 'titel'.*Did you mean 'title'",
         ),
+        (
+            [activity, interactions, model_view("wrong", "a.b@1", over=activity, columns={})],
+            InvalidInput,
+            r"'wrong' is made from the rows of 'activity', which are not stored",
+        ),
         ([items, replace(users, name="items")], Conflict, "Two views are named 'items'"),
         ([items, replace(items, columns={"title": Whole()})], Conflict, "declared as Whole"),
     ],

@@ -117,6 +117,23 @@ def test_a_zone_is_named_beside_the_columns(tmp_path: Path) -> None:
     assert store.snapshot(interactions).newest == np.datetime64("2024-05-01T12:00:00", "us")
 
 
+def test_a_source_says_when_its_rows_were_created(tmp_path: Path) -> None:
+    head, store = "user_id,item_id,value,time,made\n", Store(tmp_path / "s")
+    columns = {"created": "made", "timezone": "UTC"}
+    for name, value, made in (("new", 2, "2024-05-03"), ("old", 1, "2024-05-02")):
+        row = f"a,b,{value},2024-05-01T00:00:00Z,{made} 12:00:00\n"
+        (tmp_path / f"{name}.csv").write_text(head + row)
+    done = ingest(interactions, [tmp_path / "new.csv"], store, columns=columns)
+    assert (done.new, done.older) == (1, 0)
+    done = ingest(interactions, [tmp_path / "old.csv"], store, columns=columns)
+    assert (done.new, done.replaced, done.older) == (0, 0, 1)
+    read = store.snapshot(interactions).read(interactions, ["value", "created"])
+    assert read["value"].tolist() == [2.0]
+    assert read["created"].tolist() == [np.datetime64("2024-05-03T12:00", "us").item()]
+    with pytest.raises(InvalidInput, match=r"created '2024.*has no time zone"):
+        ingest(interactions, [tmp_path / "new.csv"], store, columns={"created": "made"})
+
+
 @pytest.mark.parametrize("view", [labelled_images, labelled_texts, interactions, items, users])
 def test_made_up_rows_go_the_same_way(tmp_path: Path, view: View) -> None:
     rows = view.sample(40, np.random.default_rng(3))

@@ -310,3 +310,36 @@ def _post(rows: list[dict[str, str]]) -> httpx.Request:
     return httpx.Request(
         "POST", "http://toy/v1/nlp/classify", json={"inputs": rows}, headers={"X-Request-ID": "r"}
     )
+
+
+def told(version: str, features: list[dict[str, str]], **more: object) -> httpx.Response:
+    outputs = [{"label": "boot"} for _ in features or [{}]]
+    body = {"model": "nlp.classify", "version": version, "outputs": outputs, "request_id": "r"}
+    return httpx.Response(200, json=body | ({"features": features} if features else {}) | more)
+
+
+def test_what_came_of_look_ups_is_told_of_every_input_though_sent_in_chunks() -> None:
+    toy = Toy(
+        answers=[
+            told("3", [{"texts": "present"}, {"texts": "stale"}]),
+            told("3", [], degraded=True),
+        ]
+    )
+    client = toy.client(chunk_size=2, concurrency=1)
+    found = client.predict("nlp.classify", [{"text_id": "a"}, {"text_id": "b"}, {"text": "c"}])
+    assert found.features == [{"texts": "present"}, {"texts": "stale"}, {}]
+    assert found.degraded
+
+
+def test_where_nothing_was_looked_up_nothing_is_told_of_it() -> None:
+    found = Toy().client().predict("nlp.classify", [{"text": "good"}])
+    assert (found.features, found.degraded) == ([], False)
+
+
+def test_a_stored_row_is_named_by_its_key() -> None:
+    toy = Toy()
+    outputs = toy.client().vision.classify(item_id=[7, 8], top_k=2)
+    assert [output.echo for output in outputs] == [
+        {"item_id": 7, "top_k": 2},
+        {"item_id": 8, "top_k": 2},
+    ]

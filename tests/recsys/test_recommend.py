@@ -16,6 +16,7 @@ from recsys._ease import Ease
 from recsys._ials import Ials, Knobs
 from recsys.recommend import Config, Output, Recommend
 
+KINDS = {"a": "A red kite", "b": "The blue boat"}
 KNOBS = Knobs(dim=8, ridge=0.05, alpha0=0.2, nu=1.0, epochs=4)
 
 
@@ -31,7 +32,19 @@ def two_tastes() -> Batch:
         "user_id": objects(user for user, _ in pairs),
         "item_id": objects(item for _, item in pairs),
         "value": np.ones(len(pairs)),
-        "categories": objects([item[0]] for _, item in pairs),
+    }
+
+
+def catalogue(*untouched: tuple[str, str]) -> dict[str, Batch]:
+    """The items a0..a9 and b0..b9, whose titles tell their kind, and some more."""
+    titles = {f"{kind}{number}": word for kind, word in KINDS.items() for number in range(10)}
+    titles |= dict(untouched)
+    return {
+        "items": {
+            "item_id": objects(titles),
+            "title": objects(titles.values()),
+            "categories": objects([name[0]] for name in titles),
+        }
     }
 
 
@@ -40,7 +53,8 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Recommend:
     task = Recommend(
         Config(method=request.param, choose=False, ridge=5.0, dim=4, epochs=12, penalty=0.01)
     )
-    task.fit(Resident(two_tastes()), Resident({}), Run())
+    new = catalogue(("n1", "One more red kite"), ("n2", "One more blue boat"))
+    task.fit(Resident(two_tastes()), Resident({}), Run(tables=new))
     task.save(tmp_path)
     return Recommend.load(tmp_path)
 
@@ -79,7 +93,7 @@ def test_seen_and_excluded_items_are_left_out_on_request(model: Recommend) -> No
     shown = ask(model, user_id="u0", k=1_000, exclude_seen=True, exclude=["b3"])
     assert not taken & set(shown.items)
     assert "b3" not in shown.items
-    assert len(shown.items) == 20 - len(taken) - 1
+    assert len(shown.items) == 22 - len(taken) - 1
 
 
 def test_only_the_categories_asked_for_are_shown(model: Recommend) -> None:
@@ -90,6 +104,61 @@ def test_a_category_that_nothing_has_is_told_as_unknown(model: Recommend) -> Non
     shown = ask(model, user_id="u0", items=["c1"], categories=["no such"])
     assert (shown.items, shown.unknown) == ([], ["c1", "no such"])
     assert ask(model, user_id="u0", categories=["a"]).unknown == []
+
+
+@pytest.mark.parametrize(("user", "best"), [("u0", "n1"), ("u1", "n2")])
+def test_what_nobody_has_touched_is_ranked_by_its_title(
+    model: Recommend, user: str, best: str
+) -> None:
+    assert ask(model, user_id=user, categories=["n"]).items[0] == best
+    everything = ask(model, user_id=user, k=1_000).items
+    rivals = [n for n, item in enumerate(everything) if item[0] == "ba"[int(user[1])]]
+    assert everything.index(best) < np.median(rivals)
+
+
+def test_new_items_do_not_move_the_scores_of_the_others(model: Recommend) -> None:
+    alone = Recommend(model.config)
+    alone.fit(Resident(two_tastes()), Resident({}), Run(tables=catalogue()))
+    without = ask(alone, user_id="u0", k=1_000)
+    scores = dict(zip(without.items, without.scores, strict=True))
+    shown = ask(model, user_id="u0", k=1_000)
+    known = {i: s for i, s in zip(shown.items, shown.scores, strict=True) if i[0] != "n"}
+    assert known == pytest.approx(scores, abs=1e-6)
+
+
+def test_an_item_that_nobody_had_touched_tells_of_a_newcomers_taste(model: Recommend) -> None:
+    shown = ask(model, user_id="nobody", items=["n2"], k=5)
+    assert shown.basis == "items"
+    assert shown.unknown == []
+    assert {item[0] for item in shown.items if item != "n2"} == {"b"}
+
+
+def ask_live(model: Recommend, recent: list[str], **row: Any) -> Output:
+    batch = dict(model.batch([model.Input(**row)]))
+    batch["recent_items"] = objects([recent])
+    batch["user_history_missing"] = np.array([not recent])
+    return model.predict(batch)[0]
+
+
+def test_a_newcomer_is_known_by_their_first_event(model: Recommend) -> None:
+    shown = ask_live(model, ["b0"], user_id="newcomer", k=5)
+    assert shown.basis == "recent"
+    assert {item[0] for item in shown.items[:3]} == {"b"}
+    assert "b0" not in ask_live(model, ["b0"], user_id="newcomer", exclude_seen=True).items
+    assert ask_live(model, ["never sold"], user_id="newcomer").basis == "popular"
+    assert ask_live(model, [], user_id="newcomer") == ask(model, user_id="newcomer")
+
+
+def test_what_a_known_user_took_since_the_training_is_added(model: Recommend) -> None:
+    before = ask(model, user_id="u0")
+    after = ask_live(model, ["b3", "b5", "b7", "b1"], user_id="u0")
+    assert after.basis == "user"
+    assert sum(item[0] == "b" for item in after.items) > sum(
+        item[0] == "b" for item in before.items
+    )
+    pairs = zip(two_tastes()["user_id"], two_tastes()["item_id"], strict=True)
+    taken = [item for user, item in pairs if user == "u0"]
+    assert ask_live(model, taken, user_id="u0") == ask(model, user_id="u0")
 
 
 def test_both_forms_of_ease_give_the_same_scores() -> None:

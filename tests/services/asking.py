@@ -8,8 +8,8 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
 
+from cluster.answering import Answer, Answered
 from cluster.task import Serving
-from services.app import Answer
 from tests.support import ask
 from tests.toy import Output, Side
 
@@ -42,13 +42,13 @@ class Heard:
     def __init__(self) -> None:
         self.inputs: list[Any] = []
 
-    async def __call__(self, inputs: Sequence[BaseModel]) -> tuple[int, list[BaseModel]]:
+    async def __call__(self, inputs: Sequence[BaseModel]) -> Answered:
         self.inputs = list(inputs)
-        return 7, [Output(label="above", probability=0.75) for _ in inputs]
+        return Answered(7, [Output(label="above", probability=0.75) for _ in inputs])
 
 
 def failing(error: Exception) -> Answer:
-    async def answer(inputs: Sequence[BaseModel]) -> tuple[int, list[BaseModel]]:
+    async def answer(inputs: Sequence[BaseModel]) -> Answered:
         raise error
 
     return answer

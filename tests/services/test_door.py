@@ -187,6 +187,28 @@ def test_the_options_of_a_raw_body_stand_in_the_openapi_document(
     assert {"400", "405", "413", "415", "422", "500", "503"} <= post["responses"].keys()
 
 
+def test_an_input_is_columns_or_the_key_of_a_stored_row(tmp_path: Path) -> None:
+    name = "vision.classify"
+    document = openapi([catalog.find(name)])
+    post = document["paths"][path_of(name)]["post"]
+    body = post["requestBody"]["content"]["application/json"]["schema"]
+    checked = jsonschema.Draft202012Validator({**document, **body})
+    for row, fits in [
+        ({"image_id": "a"}, True),
+        ({"image_id": "a", "top_k": 2}, True),
+        ({"image": "aaaa", "top_k": 2}, True),
+        ({"image_id": "a", "image": "aaaa"}, False),
+        ({"image_id": ""}, False),
+        ({"top_k": 2}, False),
+    ]:
+        assert checked.is_valid({"inputs": [row]}) is fits, row
+    answer = post["responses"]["200"]["content"]["application/json"]["schema"]["properties"]
+    word = answer["features"]["items"]["properties"]["images"]
+    assert word == {"enum": ["present", "missing", "stale"]}
+    answered = ask(build(tmp_path, Cluster()), "GET", f"/v1/tasks/{name}").json()["input"]
+    assert [form["required"] for form in answered["oneOf"]] == [["image"], ["image_id"]]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_example_of_each_capability_is_a_body_that_it_takes(name: str) -> None:
     task = catalog.find(name)

@@ -163,6 +163,18 @@ def test_a_wrong_variable_is_named(
     assert f"{variable} is {value!r}" in err
 
 
+@pytest.mark.filterwarnings(r"ignore:::ray\b")  # theirs, when Ray Serve is imported
+def test_status_looks_where_ray_address_says(
+    services: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = "Nothing runs here. Start it with `python -m services up`.\n"
+    assert services("status") == (0, nothing, "")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    status, out, err = services("status")
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: No Ray answers at 127.0.0.1:1.")
+
+
 def test_a_command_that_is_none_is_status_2(services: Command) -> None:
     assert services("trian")[0] == 2
     assert services("train", "vision.classify", "--workers", "0")[0] == 2

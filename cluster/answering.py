@@ -1,0 +1,87 @@
+"""Answer a batch of many callers: look up what is known, predict, tell each caller of theirs."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from cluster.errors import InvalidInput, LeptonError
+from cluster.faults import together
+from cluster.features.requests import RequestLog
+from cluster.live import Live, OpenLayer, Statuses
+from cluster.model import Model
+from cluster.record import Recorder
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a replica says to the inputs of one request.
+
+    Attributes:
+        version: which version answered.
+        outputs: one for each input, in order.
+        features: for each input, what came of each view that was looked up for it.
+        degraded: whether a view could not be asked, so that its values count as missing.
+    """
+
+    version: int
+    outputs: Sequence[BaseModel]
+    features: Sequence[Statuses] = ()
+    degraded: bool = False
+
+
+class Row(NamedTuple):
+    """What a replica says to one input."""
+
+    output: BaseModel | LeptonError
+    statuses: Statuses
+    degraded: bool
+
+
+Answer = Callable[[Sequence[BaseModel]], Awaitable[Answered]]
+"""Answers the validated inputs of one request."""
+
+
+class Answering:
+    """Answers batches with one version: looks up, predicts, notes what was asked.
+
+    Args:
+        model: the version.
+        open_layer: opens the feature layer.
+        requests: where it is noted.
+    """
+
+    def __init__(self, model: Model, open_layer: OpenLayer, requests: RequestLog) -> None:
+        self.task = model.task
+        self.live = Live(model.task, open_layer, model.manifest)
+        self.recorder = Recorder(model.manifest.version, model.manifest.statistics, self.live.pins)
+        self.requests = requests
+
+    def __call__(self, rows: Sequence[BaseModel]) -> list[Row]:
+        """Answer rows of Input and of Keys, in order."""
+        joined = self.live.join(rows)
+        outputs = iter(self.task.predict(joined.batch) if joined.inputs else ())
+        answers = [joined.refused.get(n) or next(outputs) for n in range(len(rows))]
+        self.requests.keep(partial(self.recorder.lines, joined), len(rows))
+        return [
+            Row(answer, statuses, joined.degraded)
+            for answer, statuses in zip(answers, joined.statuses, strict=True)
+        ]
+
+
+def answered(version: int, rows: Sequence[Row]) -> Answered:
+    """The answer to one request, or what is wrong with its inputs."""
+    faults = []
+    for number, row in enumerate(rows):
+        if isinstance(row.output, InvalidInput):
+            at = f"/inputs/{number}"
+            faults.append(InvalidInput(row.output.message, hint=row.output.hint, pointer=at))
+        elif isinstance(row.output, LeptonError):
+            raise row.output
+    if faults:
+        raise together(faults)
+    outputs = [row.output for row in rows if isinstance(row.output, BaseModel)]
+    features = [row.statuses for row in rows] if any(row.statuses for row in rows) else []
+    return Answered(version, outputs, features, any(row.degraded for row in rows))

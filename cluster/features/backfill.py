@@ -1,0 +1,84 @@
+"""Find the rows that a model view lacks, and ask its model about them, some at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cluster.batch import Batch
+from cluster.features.modelview import ModelView
+from cluster.features.snapshot import DataFile, Snapshot
+from cluster.features.view import View
+from cluster.models import Models
+
+PIECE_ROWS = 1_024  # rows that a model is asked about together, and that lie in memory
+
+Ask = Callable[["Backfill", Models], Iterable[Batch]]
+"""Gives what a model says of every piece: in this process, or spread over a cluster."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of one data file.
+
+    Attributes:
+        file: which file.
+        rows: their numbers among the live rows of the file.
+    """
+
+    file: DataFile
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """What is to be made of a model view.
+
+    Args:
+        view: with the version of its model.
+        over: the stored view that the model is asked about.
+        source: its rows.
+        done: the rows that the model view has already, if it has any.
+    """
+
+    view: ModelView
+    over: View
+    source: Snapshot
+    done: Snapshot | None
+
+    def pieces(self) -> Iterator[Piece]:
+        """The rows that are there in `source` and not in `done`; reads their keys alone."""
+        key = [*self.over.key, "event_time"]
+        known = _frame(self.done.table(key)) if self.done else None
+        for file in self.source.files:
+            rows = _frame(self.source.rows_of(file, key)).with_row_index("row")
+            wanted = rows if known is None else rows.join(known, on=key, how="anti")
+            numbers = wanted["row"].sort().cast(pl.Int64).to_numpy()
+            for start in range(0, len(numbers), PIECE_ROWS):
+                yield Piece(file, numbers[start : start + PIECE_ROWS])
+
+    def made(self, piece: Piece, models: Models) -> Batch:
+        """The view's rows for a piece: key, event time, and what the model says.
+
+        Raises:
+            Corrupt: the data file or the version of the model is damaged.
+            Conflict: the model does not give what the view declares.
+        """
+        names = [*self.over.key, "event_time", *dict.fromkeys(self.view.inputs.values())]
+        table = self.source.rows_of(piece.file, list(dict.fromkeys(names)))
+        rows = self.over.unpack(table.take(pa.array(piece.rows)))
+        keys = {name: rows[name] for name in (*self.over.key, "event_time")}
+        return {**keys, **models.answer(self.view, rows)}
+
+
+def here(work: Backfill, models: Models) -> Iterator[Batch]:
+    """Asks in this process, one piece after the other."""
+    for piece in work.pieces():
+        yield work.made(piece, models)
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(table))

@@ -1,0 +1,150 @@
+"""Keep the vectors of views in memory, as new as their stored rows, and search them."""
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.errors import InvalidInput, NotFound
+from cluster.features.bring import has
+from cluster.features.column import Vector
+from cluster.features.nearest import Vectors
+from cluster.features.snapshot import DataFile, Snapshot
+from cluster.features.store import Store
+from cluster.features.view import View
+
+Key = tuple[str, ...]
+Found = tuple[list[list[Key]], list[list[float]]]
+"""For each query the keys, nearest first, and how alike they are."""
+
+
+@dataclass
+class Shelf:
+    """What is in memory of one view.
+
+    Attributes:
+        vectors: the newest vector of each key.
+        moments: when it became true, in microseconds since 1970.
+        files: the data files that were read.
+        commit: after which write the view's rows were last read.
+        lock: held while they are.
+    """
+
+    vectors: Vectors
+    moments: dict[str, int] = field(default_factory=dict)
+    files: set[str] = field(default_factory=set)
+    commit: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Neighbours:
+    """Searches the vectors of views.
+
+    A push writes the offline rows first, and data files never change. So whoever wrote, this
+    process or another, the number of the newest commit says whether there is something to read,
+    and only files that are new are.
+
+    Args:
+        store: the offline rows.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._shelves: dict[str, Shelf] = {}
+
+    def nearest(self, view: View, queries: NDArray[Any], k: int) -> Found:
+        """For each query `[m, size]` the keys of the `k` nearest rows, and how alike they are.
+
+        Rows that are older than the view's time-to-live are left out, so that fewer may be found.
+
+        Args:
+            view: a source view, as it is stored, with one column of vectors.
+            queries: vectors of that size.
+            k: how many are wanted.
+
+        Raises:
+            InvalidInput: the view has no vectors, or a query is of another size or not finite.
+            NotFound: the view has no rows.
+        """
+        shelf = self._current(view)
+        keys, scores = shelf.vectors.nearest(queries, k)
+        oldest = _oldest(view)
+        found: Found = ([], [])
+        for names, alike in zip(keys, scores, strict=True):
+            fresh = [row for row, key in enumerate(names) if _holds(shelf.moments[key], oldest)]
+            found[0].append([_parts(view, names[row]) for row in fresh])
+            found[1].append([alike[row] for row in fresh])
+        return found
+
+    def _current(self, view: View) -> Shelf:
+        column = vector_column(view)
+        shelf = self._shelves.get(view.name)
+        if shelf is None:
+            made = Shelf(Vectors(view.columns[column].empty().size))
+            shelf = self._shelves.setdefault(view.name, made)
+        head = self.store.head(view)
+        if not head.files:
+            raise NotFound(
+                f"View {view.name!r} holds no vectors yet.", hint="Ingest or push what makes them."
+            )
+        if head.commit != shelf.commit:
+            with shelf.lock:  # who comes while it is read waits for it
+                for file in head.files:
+                    if not has(shelf.files, file):
+                        _take_in(view, column, head, file, shelf)
+                    shelf.files.add(file.name)
+                shelf.commit = max(shelf.commit, head.commit)
+        return shelf
+
+
+def vector_column(view: View) -> str:
+    """The name of the column that holds the view's vectors.
+
+    Raises:
+        InvalidInput: none does, or several do.
+    """
+    columns = [name for name, kind in view.columns.items() if isinstance(kind, Vector)]
+    if len(columns) != 1:
+        found = f"{len(columns)} columns" if columns else "no column"
+        raise InvalidInput(
+            f"View {view.name!r} has {found} of vectors.", hint="Ask a view that has one."
+        )
+    return columns[0]
+
+
+def _take_in(view: View, column: str, head: Snapshot, file: DataFile, shelf: Shelf) -> None:
+    """The newest row of each key in a file, where it is newer than what is there."""
+    names = [*view.key, "event_time", "created", column]
+    rows = view.unpack(head.rows_of(file, names))
+    order = np.lexsort((rows["created"], rows["event_time"]))
+    moments = rows["event_time"][order].astype("M8[us]").astype(np.int64).tolist()
+    parts = zip(*(rows[name][order].tolist() for name in view.key), strict=True)
+    last = {_text(key): row for row, key in enumerate(parts)}
+    newer = {key: row for key, row in last.items() if moments[row] >= shelf.moments.get(key, 0)}
+    shelf.moments.update((key, moments[row]) for key, row in newer.items())
+    shelf.vectors.put(list(newer), rows[column][order[list(newer.values())]])
+
+
+def _text(key: Sequence[str]) -> str:
+    """A key as one text: itself, or a JSON list where several columns make it."""
+    return key[0] if len(key) == 1 else json.dumps(key, ensure_ascii=False)
+
+
+def _parts(view: View, text: str) -> Key:
+    return (text,) if len(view.key) == 1 else tuple(json.loads(text))
+
+
+def _oldest(view: View) -> int | None:
+    """The earliest event time that holds still, in microseconds since 1970; None for any."""
+    if view.ttl is None:
+        return None
+    return int((datetime.now(UTC) - view.ttl).timestamp() * 1e6)
+
+
+def _holds(moment: int, oldest: int | None) -> bool:
+    return oldest is None or moment == 0 or moment >= oldest  # at 0: it has held always

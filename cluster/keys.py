@@ -1,0 +1,68 @@
+"""Let a caller name a stored row in place of sending it: its key in place of its columns."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from cluster.model import AnyTask
+
+KEY_CHARACTERS = 256
+
+
+def sent_columns(task: type[AnyTask]) -> tuple[str, ...]:
+    """The fields of a capability's Input that are columns of its `inputs`; others are options."""
+    return tuple(name for name in task.inputs.columns if name in task.Input.model_fields)
+
+
+@cache
+def keys_of(task: type[AnyTask]) -> type[BaseModel] | None:
+    """The shape of an input that names its row: the key of `inputs`, and the options of Input.
+
+    Returns:
+        None where nothing that a caller sends is a column of `inputs`, so that there is nothing to
+        look up in its place.
+    """
+    columns, view = sent_columns(task), task.inputs
+    if not columns:
+        return None
+    about = f"Names a row of {view.name}, in place of {', '.join(columns)}."
+    fields: dict[str, Any] = {
+        name: (str, Field(min_length=1, max_length=KEY_CHARACTERS, description=about))
+        for name in view.key
+    }
+    for name, field in task.Input.model_fields.items():
+        if name not in columns and name not in fields:
+            fields[name] = (field.annotation, field)
+    made: type[BaseModel] = create_model(
+        "Keys",
+        __doc__=f"The key of a stored row, whose {', '.join(columns)} the service looks up.",
+        __config__=ConfigDict(extra="forbid"),
+        **fields,
+    )
+    return made
+
+
+def is_keyed(task: type[AnyTask], row: object) -> bool:
+    """Whether a raw input has the whole key of `inputs` and none of its columns."""
+    if keys_of(task) is None or not isinstance(row, Mapping):
+        return False
+    return all(name in row for name in task.inputs.key) and not any(
+        name in row for name in sent_columns(task)
+    )
+
+
+def shapes_of(task: type[AnyTask]) -> Sequence[type[BaseModel]]:
+    """Every shape that an input may have: Input, and Keys where there is something to look up."""
+    keys = keys_of(task)
+    return (task.Input,) if keys is None else (task.Input, keys)
+
+
+def input_schema(task: type[AnyTask], ref_template: str = "#/$defs/{model}") -> dict[str, Any]:
+    """The JSON schema of an input: that of Input, or one of it and of Keys."""
+    schemas = [shape.model_json_schema(ref_template=ref_template) for shape in shapes_of(task)]
+    if len(schemas) == 1:
+        return schemas[0]
+    inner = {name: found for one in schemas for name, found in one.pop("$defs", {}).items()}
+    return {"oneOf": schemas, **({"$defs": inner} if inner else {})}

@@ -1,0 +1,125 @@
+"""Turn texts into the ids that a network reads: of n-grams, or of sub-words."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from cluster import backbone
+from cluster.config import Between
+from cluster.neural import NeuralConfig, State
+from cluster.rows import Rows
+from cluster.run import Run
+from nlp._grams import Grams
+from nlp._tokens import Tokens, learn
+
+MOST_CHARACTERS = 100_000
+LEARNT_FROM = 200_000  # texts that a tokenizer is learnt from; more change little
+ROWS = 1_024
+OWN: Mapping[str, Mapping[str, Any]] = {
+    "rnn": {"epochs": 8, "batch_size": 64, "lr": 3e-3, "clip_norm": 1.0, "weight_decay": 0.01},
+    "transformer": {
+        "epochs": 8, "batch_size": 64, "lr": 1e-3, "clip_norm": 1.0, "weight_decay": 0.01,
+        "dropout": 0.2,
+    },
+    "backbone": {
+        "epochs": 3, "batch_size": 32, "lr": 5e-5, "clip_norm": 1.0, "weight_decay": 0.01,
+        "dropout": 0.1,
+    },
+}  # fmt: skip
+"""What an encoder's knobs are where they are not given; `bag` has those of the capability."""
+
+
+class ReadingConfig(NeuralConfig):
+    """The encoder (`bag`, `rnn`, `transformer`, or a transformers text model by name)."""
+
+    encoder: str = "bag"
+    longest: Annotated[int, Between(8, 8_192)] = 1_024
+    words: Annotated[int, Between(0, 5)] = 3
+    chars: Annotated[int, Between(0, 8)] = 5
+    least: Annotated[int, Between(1, 100)] = 2
+    vocabulary: Annotated[int, Between(300, 1_000_000)] = 200_000
+    width: Annotated[int, Between(8, 2_048)] = 96
+    depth: Annotated[int, Between(1, 24)] = 2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_defaults(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        encoder = given.get("encoder", "bag")
+        if encoder == "bag":
+            return given
+        own = OWN.get(encoder, OWN["backbone"])
+        return {"longest": 128, "vocabulary": 8_000, **own, **given}
+
+
+class Reader:
+    """Encodes texts as one version of a capability does.
+
+    Args:
+        config: of the capability.
+        state: what was studied: `buckets`, or `tokenizer`, `longest` and `shift`.
+    """
+
+    def __init__(self, config: ReadingConfig, state: State) -> None:
+        self.config, self.state = config, state
+
+    @property
+    def size(self) -> int:
+        """How many ids there are, padding included."""
+        bag = self.config.encoder == "bag"
+        return len(self.state["buckets"]) + 1 if bag else self._tokens.size
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.int32]:
+        """Ids `[n, length]`, zeros after them."""
+        if self.config.encoder == "bag":
+            ids: NDArray[np.int32] = _grams(self.config).encode(
+                texts, self._table, self.config.longest
+            )
+            return ids
+        return self._tokens.encode(texts)
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        buckets = self.state["buckets"]
+        table = np.zeros(1 << _grams(self.config).bits, np.int32)
+        table[buckets] = np.arange(1, len(buckets) + 1)
+        return table
+
+    @cached_property
+    def _tokens(self) -> Tokens:
+        return Tokens(self.state["tokenizer"], self.state["longest"], self.state["shift"])
+
+
+def study_grams(
+    config: ReadingConfig, train: Rows, run: Run
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The buckets of the n-grams that enough texts hold, and how many texts hold each."""
+    grams = _grams(config)
+    counts = np.zeros(1 << grams.bits, np.int64)
+    for batch in train.batches(ROWS):
+        counts += grams.count(batch["text"].tolist())
+    counts = run.all_reduce(counts)
+    kept = np.flatnonzero(counts >= config.least)
+    kept = np.sort(kept[np.argsort(-counts[kept], kind="stable")[: config.vocabulary]])
+    return kept, counts[kept]
+
+
+def study_tokens(config: ReadingConfig, train: Rows, run: Run) -> State:
+    """A tokenizer learnt from the texts, or the one that comes with pretrained weights."""
+    name, longest = config.encoder, config.longest
+    if name not in OWN:
+        weights = backbone.weights_of(name)
+        run.say(f"{name} starts from {weights} weights.")
+        if weights == backbone.PRETRAINED:
+            return {"tokenizer": backbone.tokenizer_of(name), "longest": longest, "shift": 1}
+    most = -(-LEARNT_FROM // run.workers)
+    mine = [text for batch in train.batches(ROWS) for text in batch["text"]][:most]
+    corpus = sorted(text for texts in run.all_gather(mine) for text in texts)
+    return {"tokenizer": learn(corpus, config.vocabulary), "longest": longest, "shift": 0}
+
+
+def _grams(config: ReadingConfig) -> Grams:
+    return Grams((1, config.words), (min(2, config.chars), config.chars))

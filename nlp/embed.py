@@ -1,0 +1,156 @@
+"""Turn a text into a vector: texts that are alike have vectors that are near."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from cluster.batch import Arrays, Batch, concat
+from cluster.config import Between
+from cluster.features.texts import labelled_texts, texts
+from cluster.labels import as_numbers, labels_of
+from cluster.neural import NeuralTask, State
+from cluster.retrieval import retrieval
+from cluster.rows import Rows
+from cluster.run import Run
+from cluster.split import ByKey
+from cluster.task import Objective, Serving
+from nlp._reading import (
+    MOST_CHARACTERS,
+    ROWS,
+    Reader,
+    ReadingConfig,
+    study_grams,
+    study_tokens,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+ONE_LABEL = "Where labels say nothing, learn without them: method=selfsupervised"
+
+
+class Config(ReadingConfig):
+    """How it learns (`supervised` by labels, `selfsupervised` without), and the encoder.
+
+    The encoder is `bag`, `rnn`, `transformer`, or a transformers text model by name.
+    """
+
+    method: Literal["supervised", "selfsupervised"] = "supervised"
+    dim: Annotated[int, Between(2, 4_096)] = 64
+    temperature: Annotated[float, Between(0.01, 2.0, log=True)] = 0.1
+    vocabulary: Annotated[int, Between(300, 1_000_000)] = 50_000
+    epochs: Annotated[int, Between(1, 1_000)] = 10
+    batch_size: Annotated[int, Between(1, 8_192)] = 256
+    lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 1e-2
+    schedule: Literal["onecycle", "cosine", "constant"] = "cosine"
+    warmup: Annotated[float, Between(0.0, 0.9)] = 0.1
+    weight_decay: Annotated[float, Between(0.0, 1.0)] = 0.0
+    dropout: Annotated[float, Between(0.0, 0.9)] = 0.5
+
+
+class Input(BaseModel):
+    """A text in any language."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(min_length=1, max_length=MOST_CHARACTERS)
+
+
+class Output(BaseModel):
+    """A vector of unit length: the inner product of two says how alike the texts are.
+
+    It is all zeros for a text of which nothing is known.
+    """
+
+    vector: list[float]
+
+
+class Embed(NeuralTask[Config, Input, Output]):
+    """Turn a text into a vector: texts that are alike have vectors that are near."""
+
+    inputs = texts
+    examples = labelled_texts
+    truth: ClassVar[tuple[str, ...]] = ("label",)
+    split = ByKey(valid=0.05, test=0.15)
+    objective = Objective("max", "recall_at_1")
+    serving = Serving(max_batch=64)
+    varying: ClassVar[Mapping[str, tuple[int, ...]]] = {"ids": (1,)}
+
+    def study(self, train: Rows, run: Run) -> State:
+        """Labels, and the n-grams or the tokenizer that the training texts suggest."""
+        seen = {label for batch in train.batches(ROWS) for label in batch["label"]}
+        labels = sorted(set().union(*run.all_gather(seen)))
+        if self.config.method == "supervised":
+            labels_of(labels, hint=ONE_LABEL)
+        if self.config.encoder != "bag":
+            return {"labels": labels, **study_tokens(self.config, train, run)}
+        buckets, held = study_grams(self.config, train, run)
+        (count,) = run.all_reduce(np.array([train.count]))
+        rarity = np.zeros(len(buckets) + 1, np.float32)
+        rarity[1:] = np.log((1 + count) / held)
+        return {"labels": labels, "buckets": buckets, "rarity": rarity}
+
+    def network(self, state: State) -> "nn.Module":
+        """The network that the config names, its output brought to unit length."""
+        from nlp import _nets as nets  # noqa: PLC0415 - torch
+
+        c = self.config
+        if c.encoder == "bag":
+            return nets.Unit(nets.RareBag(state["rarity"], dim=c.dim, dropout=c.dropout))
+        size = self._reader.size
+        match c.encoder:
+            case "rnn":
+                return nets.Unit(nets.Recurrent(size, c.dim, width=c.width, dropout=c.dropout))
+            case "transformer":
+                shape = {"longest": c.longest, "width": c.width, "depth": c.depth}
+                return nets.Unit(nets.Transformer(size, c.dim, **shape, dropout=c.dropout))
+            case name:
+                shift = state["shift"]
+                return nets.Unit(nets.Backbone(name, size, c.dim, shift=shift, dropout=c.dropout))
+
+    def encode(self, batch: Batch) -> Arrays:
+        """Ids `[n, length]` int32, zeros after them."""
+        return {"ids": self._reader.encode(batch["text"].tolist())}
+
+    def encode_truth(self, batch: Batch) -> Arrays:
+        """Labels as numbers `[n]`."""
+        return {"label": as_numbers(batch["label"], self.state["labels"])}
+
+    def augment(
+        self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
+    ) -> tuple[Arrays, Arrays]:
+        """Each text twice `[2n, length]`, for the network drops words and states differently.
+
+        That is SimCSE (Gao et al. 2021, arXiv:2104.08821): without labels, the two of a text belong
+        together.
+        """
+        del rng
+        alone = {"label": np.arange(len(arrays["ids"]))}
+        groups = truth if self.config.method == "supervised" else alone
+        return concat([arrays, arrays]), concat([groups, groups])
+
+    def loss(
+        self, network: "nn.Module", tensors: "dict[str, Tensor]", truth: "dict[str, Tensor]"
+    ) -> "Tensor":
+        """How far what belongs together is from each other, next to all else of the batch."""
+        from cluster.contrast import contrast  # noqa: PLC0415 - torch
+
+        return contrast(network(**tensors), truth["label"], self.config.temperature)
+
+    def decode(self, outputs: Arrays, batch: Batch) -> list[Output]:
+        """Vectors as lists."""
+        del batch
+        return [Output(vector=vector) for vector in outputs["output"].tolist()]
+
+    def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
+        """Whether the nearest other texts have the same label."""
+        vectors = np.array([output.vector for output in outputs], np.float32)
+        return retrieval(vectors, batch["label"].tolist())
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.config, self.state)

@@ -1,0 +1,209 @@
+"""Answer HTTP for the feature layer: which views there are, look up, push, find the nearest."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cluster.batch import Batch, objects
+from cluster.errors import InvalidInput, LeptonError, TooLarge
+from cluster.features.layer import Layer
+from cluster.features.neighbours import vector_column
+from cluster.features.sqlite_keeper import SqliteKeeper
+from cluster.features.view import View, columns_of
+from lepton.wire import LookupRequest, NearestRequest, PushRequest, ViewInfo, ViewList
+from services.features import Listed, listed
+from services.http import Edge, json_content, json_response, request_id, shaped
+from services.json_rows import json_rows, key_columns, key_of, raw_rows
+
+MOST_KEYS = 10_000  # in one request
+MOST_VIEWS = 100  # in one request
+BODY_BYTES = 16 * 2**20
+FEW = 32  # keys times views
+DEGRADED_STATUS = b'"status":"degraded"'
+
+Names = Mapping[str, Mapping[str, str]]
+"""By view and column the name that it has beside those of other views."""
+
+
+class Features:
+    """What stands at each path of the feature layer.
+
+    Args:
+        make: makes the layer, when it is asked for the first time.
+    """
+
+    def __init__(self, make: Callable[[], Layer]) -> None:
+        self._make = make
+
+    @cached_property
+    def layer(self) -> Layer:
+        """The layer that is asked."""
+        return self._make()
+
+    def routes(self) -> list[Route]:
+        """Every path, and what answers there."""
+        limited = [Middleware(Edge, limit_bytes=BODY_BYTES)]
+        posts = {
+            "/v1/features/lookup": self.lookup,
+            "/v1/features/{view}/push": self.push,
+            "/v1/features/{view}/nearest": self.nearest,
+        }
+        return [
+            Route("/v1/features", self.views),
+            *(Route(path, do, methods=["POST"], middleware=limited) for path, do in posts.items()),
+        ]
+
+    async def views(self, request: Request) -> Response:
+        """Every view."""
+        found = await asyncio.to_thread(self._described)
+        return json_response(ViewList(views=found).model_dump_json().encode(), request)
+
+    async def lookup(self, request: Request) -> Response:
+        """What some views hold of some keys."""
+        content = await json_content(request)
+        for field, most in (("keys", MOST_KEYS), ("views", MOST_VIEWS)):
+            sent = content.get(field) if isinstance(content, dict) else None
+            if isinstance(sent, list):  # before anything looks into it
+                limit(len(sent), field, most)
+        asked = shaped(content, LookupRequest)
+        work = partial(self._looked_up, asked)
+        results = work() if self._is_quick(asked) else await asyncio.to_thread(work)
+        body = b'{"results":%b,"request_id":%b}'
+        answer = json_response(body % (results, orjson.dumps(request_id(request.scope))), request)
+        if DEGRADED_STATUS in results:
+            answer.headers["X-Lepton-Degraded"] = "features"
+        return answer
+
+    async def push(self, request: Request) -> Response:
+        """Write rows of one view to both sides."""
+        asked = shaped(await json_content(request), PushRequest)
+        work = partial(self._pushed, request.path_params["view"], asked)
+        return _answer({"rows": await asyncio.to_thread(work)}, request)
+
+    async def nearest(self, request: Request) -> Response:
+        """The keys whose vectors are nearest to one."""
+        asked = shaped(await json_content(request), NearestRequest)
+        work = partial(self._nearest, request.path_params["view"], asked)
+        return _answer({"neighbours": await asyncio.to_thread(work)}, request)
+
+    def look(self, views: Sequence[View], keys: Batch) -> tuple[Batch, Names]:
+        """What was found, and how the columns of each view are named in it.
+
+        Where the online store cannot be read, nothing is known, and the status is `degraded`.
+        """
+        found = self.layer.online.lookup_anyway(views, keys, inputs=self.layer.inputs)
+        return found, columns_of(views, keys)
+
+    def _is_quick(self, asked: LookupRequest) -> bool:
+        """Whether a look-up takes less than a thread takes to begin: few rows of a local file."""
+        local = isinstance(self.layer.online.keeper, SqliteKeeper)
+        return local and len(asked.keys) * len(asked.views) <= FEW
+
+    def _described(self) -> list[ViewInfo]:
+        return [described(self.layer, one) for one in listed(self.layer)]
+
+    def _looked_up(self, asked: LookupRequest) -> bytes:
+        views = [self.layer.view(name) for name in dict.fromkeys(asked.views)]
+        keys = key_columns(asked.keys, key_of(views), "/keys")
+        found, named = self.look(views, keys)
+        columns = [json_rows(view, found, named[view.name]) for view in views]
+        names = [view.name for view in views]
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    def _pushed(self, name: str, asked: PushRequest) -> int:
+        return self.layer.push(name, raw_rows(self.layer.pushable(name), asked.rows))
+
+    def _nearest(self, name: str, asked: NearestRequest) -> list[dict[str, Any]]:
+        view = self.layer.view(name)
+        vector, own = self._query(view, asked)
+        # one more, in the place of the row itself
+        keys, scores = self.layer.nearest(name, vector[None], asked.k + bool(own))
+        found = [pair for pair in zip(keys[0], scores[0], strict=True) if pair[0] != own]
+        return [
+            {"key": dict(zip(view.key, key, strict=True)), "score": score}
+            for key, score in found[: asked.k]
+        ]
+
+    def _query(self, view: View, asked: NearestRequest) -> tuple[NDArray[Any], tuple[str, ...]]:
+        """The vector that is asked about, and the key of its row where it has one."""
+        if (asked.vector is None) == (asked.key is None):
+            both = asked.vector is not None
+            raise InvalidInput(
+                f"The request has {'both a vector and' if both else 'neither a vector nor'} a key.",
+                hint='Give one of them: {"vector": [...]} or {"key": {...}}.',
+            )
+        column = vector_column(view)
+        if asked.key is None:
+            return np.array(asked.vector, dtype=np.float64), ()
+        keys = key_columns([asked.key], view.key, "/key")
+        found = self.layer.lookup([view], keys)
+        own = tuple(str(keys[name][0]) for name in view.key)
+        if found[f"{view.name}_missing"][0]:
+            raise InvalidInput(
+                f"View {view.name!r} holds no vector of that key.",
+                hint="Push the row that it is made from, or give a vector.",
+                pointer="/key",
+            )
+        return found[columns_of([view], keys)[view.name][column]][0], own
+
+
+def described(layer: Layer, listed: Listed) -> ViewInfo:
+    """A view as discovery tells of it."""
+    view = listed.view
+    newest = listed.newest
+    return ViewInfo(
+        name=view.name,
+        kind=listed.kind,
+        description=view.description,
+        key=list(view.key),
+        columns={name: str(column.arrow) for name, column in view.columns.items()},
+        ttl_s=None if view.ttl is None else view.ttl.total_seconds(),
+        owner=view.owner,
+        tags=list(view.tags),
+        version=view.version,
+        needs=list(view.needs),
+        rows=listed.rows,
+        newest=None if newest is None else datetime.fromisoformat(f"{newest}Z"),
+        online=is_online(layer, view),
+    )
+
+
+def is_online(layer: Layer, view: View) -> bool:
+    """Whether a view can be looked up: it is tried with some key."""
+    nobody = {name: objects(["-"]) for name in view.key}
+    try:
+        layer.lookup([view], nobody)
+    except LeptonError:  # never materialized, or in other columns, or its model has no version
+        return False
+    return True
+
+
+def limit(sent: int, field: str, most: int) -> None:
+    """Refuse more than there may be of something.
+
+    Raises:
+        TooLarge: it is more.
+    """
+    if sent > most:
+        raise TooLarge(
+            f"The request has {sent:,} {field}; the limit is {most:,}.",
+            hint="Send them in several requests.",
+            pointer=f"/{field}",
+            limit=most,
+            actual=sent,
+        )
+
+
+def _answer(content: dict[str, Any], request: Request) -> Response:
+    return json_response({**content, "request_id": request_id(request.scope)}, request)

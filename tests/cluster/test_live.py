@@ -1,0 +1,185 @@
+"""Keys in place of columns, and features beside every row, as a replica answers them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.batch import objects
+from cluster.errors import InvalidInput, Unavailable
+from cluster.features.layer import Layer
+from cluster.keys import keys_of
+from cluster.live import changed
+from services.app import build
+from tests.knows import Input, Knows, Service, lately, layer_of, owners
+from tests.services.asking import send
+from tests.support import manifest, problem
+
+Keys: Any = keys_of(Knows)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    """The toy, with one point, one owner and one visit that are online."""
+    made = Service(tmp_path)
+    push_point(made.layer, "p1", 3.0)
+    made.layer.push("owners", {"owner_id": objects(["o1"]), "rank": np.array([5.0])})
+    made.layer.push("visits", {"owner_id": objects(["o1"]), "place": objects(["home"])})
+    return made
+
+
+def push_point(layer: Layer, key: str, x: float) -> None:
+    row: dict[str, list[object]] = {"point_id": [key], "x": [x], "y": [1.0], "label": ["above"]}
+    layer.push("points", {name: objects(values) for name, values in row.items()})
+
+
+def asked(service: Service, *rows: dict[str, Any]) -> dict[str, Any]:
+    answer = send(build(Knows, service.answer), {"inputs": list(rows)})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_a_row_that_is_named_by_key_is_answered_as_the_same_row_sent(service: Service) -> None:
+    by_key = asked(service, {"point_id": "p1", "margin": 0.5})
+    sent = asked(service, {"x": 3.0, "y": 1.0, "margin": 0.5})
+    assert by_key["outputs"] == sent["outputs"]
+    assert by_key["features"][0]["points"] == "present"
+    assert "points" not in sent["features"][0]
+
+
+def test_features_stand_beside_every_row_and_a_push_changes_the_next_answer(
+    service: Service,
+) -> None:
+    found = asked(service, {"x": 1.0, "y": 2.0, "owner_id": "o1"}, {"x": 1.0, "y": 2.0})
+    known, unknown = found["outputs"]
+    assert (known["rank"], known["visits"], known["last"]) == (5.0, 1, ["home"])
+    assert (unknown["rank"], unknown["rank_missing"], unknown["last"]) == (-1.0, True, [])
+    assert found["features"] == [
+        {"owners": "present", "lately": "present"},
+        {"owners": "missing", "lately": "missing"},
+    ]
+    service.layer.push("visits", {"owner_id": objects(["o1"]), "place": objects(["shop"])})
+    again = asked(service, {"x": 1.0, "y": 2.0, "owner_id": "o1"})
+    assert again["outputs"][0]["last"] == ["shop", "home"]
+
+
+def test_keys_and_columns_may_stand_in_one_request(service: Service) -> None:
+    found = asked(service, {"x": 9.0, "y": 1.0}, {"point_id": "p1"}, {"x": 8.0, "y": 1.0})
+    assert [output["x"] for output in found["outputs"]] == [9.0, 3.0, 8.0]
+
+
+def test_of_what_nothing_is_known_the_view_the_key_and_the_way_out_are_named(
+    service: Service,
+) -> None:
+    rows = [{"x": 1.0, "y": 2.0}, {"point_id": "p9"}, {"point_id": "p1"}, {"point_id": "p8"}]
+    found = problem(send(build(Knows, service.answer), {"inputs": rows}), 422)
+    assert found.detail == (
+        "/inputs/1: View 'points' knows nothing of point_id 'p9'. Push it there, or send x, y. "
+        "(and 1 more fault)"
+    )
+    assert [fault.pointer for fault in found.errors] == ["/inputs/1", "/inputs/3"]
+
+
+def test_an_unknown_key_fails_its_own_request_and_no_other_of_the_batch(service: Service) -> None:
+    good, bad, also_good = service.together(
+        [Input(x=1.0, y=2.0)], [Keys(point_id="p9"), Keys(point_id="p1")], [Keys(point_id="p1")]
+    )
+    assert isinstance(bad, InvalidInput)
+    assert (good.outputs[0].x, also_good.outputs[0].x) == (1.0, 3.0)
+
+
+def test_a_value_that_is_too_old_is_told_as_stale_and_not_used(service: Service) -> None:
+    then = datetime.now(UTC) - timedelta(days=40)
+    service.layer.push(
+        "owners",
+        {"owner_id": objects(["old"]), "rank": np.array([7.0]), "event_time": objects([then])},
+    )
+    found = asked(service, {"x": 1.0, "y": 2.0, "owner_id": "old"})
+    assert found["features"] == [{"owners": "stale", "lately": "missing"}]
+    assert found["outputs"][0]["rank"] == -1.0
+
+
+def test_a_stored_row_that_is_no_input_is_refused(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    push_point(service.layer, "p1", 1e9)
+    found = problem(send(build(Knows, service.answer), {"inputs": [{"point_id": "p1"}]}), 422)
+    assert found.detail == (
+        "/inputs/0: What view 'points' holds of point_id 'p1' is no input: x is 1000000000.0; it "
+        "must be less than or equal to 1000. Push another row, or send x, y."
+    )
+
+
+class Dead:
+    """A feature layer that cannot be asked."""
+
+    def lookup(self, *_: object, **__: object) -> Any:
+        raise Unavailable("The store does not answer.", hint="Look at it.")
+
+
+def test_a_store_that_is_dead_fails_no_request_and_the_answer_says_degraded(
+    tmp_path: Path,
+) -> None:
+    service = Service(tmp_path)
+    service.answering.live._layer = Dead()  # type: ignore[assignment]
+    found = asked(service, {"x": 1.0, "y": 2.0, "owner_id": "o1"})
+    assert found["degraded"] is True
+    assert found["features"] == [{"owners": "missing", "lately": "missing"}]
+    answer = send(build(Knows, service.answer), {"inputs": [{"point_id": "p1"}]})
+    assert problem(answer, 503).detail == "The store does not answer. Look at it."
+
+
+def test_a_view_that_was_never_online_counts_as_missing_and_the_others_are_told(
+    tmp_path: Path,
+) -> None:
+    service = Service(tmp_path)
+    push_point(service.layer, "p1", 3.0)
+    found = asked(service, {"point_id": "p1", "owner_id": "o1"})
+    assert found["degraded"] is True
+    assert found["features"] == [{"points": "present", "owners": "missing", "lately": "missing"}]
+    other = Service(tmp_path / "empty")
+    answer = send(build(Knows, other.answer), {"inputs": [{"point_id": "p1"}]})
+    assert problem(answer, 422).detail == (
+        "/inputs/0: View 'points' is not online. Bring it there: python -m services materialize "
+        "points, or send x, y."
+    )
+
+
+def test_a_replica_that_looks_nothing_up_opens_no_layer(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    live = service.answering.live
+    found = live.join([Input(x=1.0, y=2.0)])
+    assert live._layer is None
+    assert found.statuses == [{"owners": "missing", "lately": "missing"}]
+
+
+def test_the_release_of_a_model_view_is_that_of_the_manifest(tmp_path: Path) -> None:
+    made = manifest("tests.knows", views={"item_vector": {"version": "ab", "release": 3}})
+    assert Service(tmp_path, made=made).answering.live.pins == {"item_vector": 3}
+    assert layer_of(tmp_path).pins == {}
+
+
+def test_a_view_that_is_declared_otherwise_than_it_was_learnt_from_counts_as_missing(
+    service: Service, tmp_path: Path
+) -> None:
+    known = {view.name: {"version": view.version} for view in (owners, lately)}
+    row = {"x": 1.0, "y": 2.0, "owner_id": "o1"}
+    same = Service(tmp_path, made=manifest("tests.knows", views=known))
+    assert asked(same, row)["features"] == [{"owners": "present", "lately": "present"}]
+    made = manifest("tests.knows", views={**known, "owners": {"version": "0ld0ld0l"}})
+    found = asked(Service(tmp_path, made=made), row)
+    assert found["features"] == [{"owners": "missing", "lately": "present"}]
+    assert found["degraded"] is True
+    assert str(changed(Knows, made)["owners"]) == (
+        "Version 0 of tests.knows learnt from view 'owners' as it was declared then (0ld0ld0l); it "
+        f"is another now ({owners.version}). Train it anew: python -m services train tests.knows"
+    )
+
+
+def test_in_a_notebook_features_are_missing(tmp_path: Path) -> None:
+    from cluster.model import Model
+
+    (output,) = Model(Knows(), manifest()).predict([{"x": 1.0, "y": 2.0, "owner_id": "o1"}])
+    assert (output.rank, output.rank_missing, output.last) == (-1.0, True, [])  # type: ignore[attr-defined]

@@ -1,0 +1,70 @@
+"""What a worker tells of its training is what `train` returns or raises, and no Ray is needed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.data import plan
+from cluster.errors import InvalidInput, LeptonError, NotEnough, NotFound, TooLarge
+from cluster.registry import Manifest
+from cluster.rows import Rows
+from cluster.run import Run
+from cluster.train import Recipe, answer, manifest_of
+from tests.support import stored
+from tests.toy import Side
+
+ERRORS = [
+    NotFound("No weights of x are here.", hint="Fetch them."),
+    NotEnough("The disk is full.", retry_after_s=2.0),
+    TooLarge("Too many.", pointer="/rows", limit=3, actual=np.float64(4)),
+    InvalidInput("There is one label.", hint="Two are needed."),
+    LeptonError("Something of ours."),
+]
+
+
+class Fails(Side):
+    """Raises what it is told to."""
+
+    error: Exception
+
+    def fit(self, train: Rows, valid: Rows, run: Run) -> None:
+        raise self.error
+
+
+def told(task: type[Side], home: Path, *, workers: int = 1) -> Manifest:
+    rows = plan(task, stored(task, home / "features", rows=100), memory_share=0.9)
+    recipe = Recipe(task, task.Config.parse(["epochs=1"]), rows, home, workers=workers)
+    return manifest_of(recipe, json.loads(answer(recipe, Run())))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_of_a_lone_worker_keeps_its_class_and_all_that_it_says(
+    tmp_path: Path, error: LeptonError
+) -> None:
+    task: Any = type("Failing", (Fails,), {"error": error})
+    with pytest.raises(LeptonError) as raised:
+        told(task, tmp_path)
+    assert type(raised.value) is type(error)
+    assert str(raised.value) == str(error)
+    assert vars(raised.value) == vars(error)
+
+
+def test_an_error_that_is_not_ours_comes_with_its_traceback(tmp_path: Path) -> None:
+    task: Any = type("Failing", (Fails,), {"error": ZeroDivisionError("one by nothing")})
+    with pytest.raises(RuntimeError, match=r"(?s)failed in its worker:.*in fit.*one by nothing"):
+        told(task, tmp_path)
+
+
+def test_one_of_several_workers_raises_or_the_others_would_wait(tmp_path: Path) -> None:
+    task: Any = type("Failing", (Fails,), {"error": ZeroDivisionError("one by nothing")})
+    with pytest.raises(ZeroDivisionError):
+        told(task, tmp_path, workers=2)
+
+
+def test_what_a_worker_registered_is_returned(tmp_path: Path) -> None:
+    made = told(Side, tmp_path)
+    assert (made.task, made.version, made.workers) == (Side.name(), 1, 1)
+    assert (tmp_path / "registry" / made.task / "1" / "model.onnx").exists()

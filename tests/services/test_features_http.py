@@ -1,0 +1,321 @@
+"""The feature layer over HTTP: look up, push, find the nearest, and sentences for the rest."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from cluster.batch import Batch, objects
+from cluster.features.column import Number, Text, Texts, Time, Vector, Whole
+from cluster.features.computed import computed
+from cluster.features.graph import Graph
+from cluster.features.images import Image
+from cluster.features.layer import Layer
+from cluster.features.online import Online
+from cluster.features.pictures import decode, encode
+from cluster.features.store import Store
+from cluster.features.view import View
+from cluster.models import Models
+from cluster.registry import Registry
+from lepton.wire import Lookup, Neighbours, ViewList
+from services import catalog
+from services.door import build
+from tests.support import ask, problem
+
+Post = Callable[..., httpx.Response]
+PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+
+
+def none(n: int, rng: np.random.Generator) -> Batch:
+    """No view here is sampled for its values."""
+    return {"event_time": np.full(n, np.datetime64(0, "us"))}
+
+
+def sample_goods(n: int, rng: np.random.Generator) -> Batch:
+    """Made-up rows on which the function over them is tried."""
+    words = {name: objects(["a"] * n) for name in ("item_id", "title")}
+    numbers = {"price": np.ones(n), "stock": np.ones(n, dtype=np.int64)}
+    times = np.full(n, np.datetime64(0, "us"))
+    return {**words, **numbers, "words": objects([["a"]] * n), "seen": times, "event_time": times}
+
+
+goods = View(
+    "goods",
+    ("item_id",),
+    {"title": Text(), "price": Number(), "stock": Whole(), "words": Texts(), "seen": Time()},
+    sample_goods,
+    defaults={"price": 9.5},
+    description="What is on sale.",
+    owner="shop",
+    tags=("catalogue",),
+)
+shots = View("shots", ("item_id",), {"shot": Image()}, none)
+places = View("places", ("item_id",), {"vector": Vector(2)}, none)
+visits = View(
+    "visits",
+    ("user_id", "item_id"),
+    {"title": Text()},
+    none,
+    ttl=timedelta(days=1),
+)
+
+
+@computed(key=("item_id",), columns={"double": Number()})
+def doubled(goods: Any) -> Any:
+    """Twice the price."""
+    return goods.select(double=goods["price"] * 2)
+
+
+@pytest.fixture
+def layer(tmp_path: Path) -> Layer:
+    """Four views, one of them of another key, and one that is made from another."""
+    store = Store(tmp_path / "features")
+    models = Models(Registry(tmp_path), catalog.find)
+    graph = Graph([goods, shots, places, visits, doubled])
+    made = Layer(graph, store, Online(tmp_path / "features" / "online.db"), models)
+    made.materialize(["goods", "shots", "places", "visits"])
+    return made
+
+
+@pytest.fixture
+def post(layer: Layer, tmp_path: Path) -> Post:
+    """Sends JSON to the door."""
+    door = build(tmp_path, dict, lambda: layer)
+
+    def send(path: str, content: Any) -> httpx.Response:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return ask(door, "POST", path, body, content_type="application/json")
+
+    return send
+
+
+def good(item_id: object = "42", **changes: Any) -> dict[str, Any]:
+    """A row of `goods`."""
+    held = {"title": "Boots", "price": 2.5, "stock": 3, "words": ["red", "warm"]}
+    return {"item_id": item_id, **held, "seen": "2026-01-02T03:04:05+01:00", **changes}
+
+
+def looked_up(post: Post, views: list[str], *keys: Mapping[str, object]) -> Lookup:
+    answer = post("/v1/features/lookup", {"views": views, "keys": list(keys)})
+    assert answer.status_code == 200, answer.text
+    return Lookup.model_validate_json(answer.content)
+
+
+def test_what_was_pushed_is_looked_up(post: Post) -> None:
+    answer = post("/v1/features/goods/push", {"rows": [good(event_time="2026-05-01T12:00:00Z")]})
+    assert answer.json()["rows"] == 1
+    assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+    found = looked_up(post, ["goods"], {"item_id": "42"}, {"item_id": "43"}, {"item_id": 42})
+    first, unknown, again = (result["goods"] for result in found.results)
+    assert first == again
+    assert first.status == "present"
+    assert str(first.event_time) == "2026-05-01 12:00:00+00:00"
+    assert first.values == {
+        "title": "Boots",
+        "price": 2.5,
+        "stock": 3,
+        "words": ["red", "warm"],
+        "seen": "2026-01-02T02:04:05.000000Z",
+    }
+    assert (unknown.status, unknown.event_time) == ("missing", None)
+    assert unknown.values == {
+        "title": None,
+        "price": 9.5,
+        "stock": None,
+        "words": None,
+        "seen": None,
+    }
+
+
+def test_views_of_several_keys_and_of_one_column_s_name_come_in_one_answer(post: Post) -> None:
+    post("/v1/features/goods/push", {"rows": [good()]})
+    row = {"user_id": "u", "item_id": "42", "title": "Seen"}
+    post("/v1/features/visits/push", {"rows": [row]})
+    found = looked_up(post, ["goods", "visits"], {"item_id": "42", "user_id": "u"})
+    assert found.results[0]["goods"].values["title"] == "Boots"
+    assert found.results[0]["visits"].values == {"title": "Seen"}
+
+
+def test_what_is_too_old_is_stale(post: Post) -> None:
+    old = {"user_id": "u", "item_id": "42", "title": "Seen", "event_time": "2024-01-01T00:00:00Z"}
+    post("/v1/features/visits/push", {"rows": [old]})
+    (result,) = looked_up(post, ["visits"], {"item_id": "42", "user_id": "u"}).results
+    assert (result["visits"].status, result["visits"].values) == ("stale", {"title": None})
+    assert str(result["visits"].event_time) == "2024-01-01 00:00:00+00:00"
+
+
+def test_a_picture_travels_as_base64(post: Post) -> None:
+    sent = base64.b64encode(encode(PICTURE)).decode()
+    assert post("/v1/features/shots/push", {"rows": [{"item_id": "1", "shot": sent}]}).is_success
+    (result,) = looked_up(post, ["shots"], {"item_id": "1"}).results
+    shot = result["shots"].values["shot"]
+    assert isinstance(shot, str)
+    assert decode(base64.b64decode(shot)).tolist() == PICTURE.tolist()
+
+
+def test_a_vector_travels_as_a_list_and_the_nearest_are_found(post: Post) -> None:
+    corners = {"a": [1.0, 0.0], "b": [0.8, 0.6], "c": [0.0, 1.0]}
+    rows = [{"item_id": name, "vector": vector} for name, vector in corners.items()]
+    assert post("/v1/features/places/push", {"rows": rows}).json()["rows"] == 3
+    (result,) = looked_up(post, ["places"], {"item_id": "b"}).results
+    assert result["places"].values["vector"] == [0.8, 0.6]
+
+    def nearest(**asked: Any) -> list[str]:
+        answer = post("/v1/features/places/nearest", asked)
+        assert answer.status_code == 200, answer.text
+        found = Neighbours.model_validate_json(answer.content).neighbours
+        return [one.key["item_id"] for one in found]
+
+    assert nearest(vector=[1, 0]) == ["a", "b", "c"]
+    assert nearest(vector=[0.1, 1], k=1) == ["c"]
+    assert nearest(key={"item_id": "a"}, k=2) == ["b", "c"]
+    moved = {"item_id": "a", "vector": [0.0, -1.0]}
+    post("/v1/features/places/push", {"rows": [moved]})
+    assert nearest(vector=[1, 0], k=2) == ["b", "a"]  # c and a are alike, and a comes first
+
+
+def test_every_view_is_listed_with_what_it_holds(layer: Layer, tmp_path: Path, post: Post) -> None:
+    post("/v1/features/goods/push", {"rows": [good(event_time="2026-05-01T12:00:00Z")]})
+    answer = ask(build(tmp_path, dict, lambda: layer), "GET", "/v1/features")
+    views = {view.name: view for view in ViewList.model_validate_json(answer.content).views}
+    assert views.keys() == {"goods", "shots", "places", "visits", "doubled"}
+    listed = views["goods"]
+    assert (listed.kind, listed.key, listed.rows, listed.online) == ("source", ["item_id"], 1, True)
+    assert listed.columns["price"] == "double"
+    assert (listed.owner, listed.tags) == ("shop", ["catalogue"])
+    assert str(listed.newest) == "2026-05-01 12:00:00+00:00"
+    assert listed.version == goods.version
+    assert views["visits"].ttl_s == 86_400
+    assert (views["doubled"].kind, views["doubled"].needs) == ("computed", ["goods"])
+    assert views["doubled"].rows is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer", "said"),
+    [
+        ({"keys": [{"item_id": "1"}]}, "/views", "views is missing"),
+        ({"views": [], "keys": [{"item_id": "1"}]}, "/views", "views is empty"),
+        ({"views": ["goods"], "keys": []}, "/keys", "keys is empty"),
+        ({"views": ["goods"], "keys": [{}]}, "/keys/0", "item_id is missing"),
+        ({"views": ["goods"], "keys": [{"item_id": ""}]}, "/keys/0/item_id", "is empty"),
+        ({"views": ["goods"], "keys": [{"item_id": [1]}]}, "/keys/0/item_id", "is a list"),
+        ({"views": ["goods"], "keys": [{"item_id": None}]}, "/keys/0", "item_id is missing"),
+        (
+            {"views": ["goods"], "keys": [{"item_id": "1"}, {"item_id": "1", "itm": "1"}]},
+            "/keys/1",
+            "Did you mean 'item_id'?",
+        ),
+        ({"views": ["goods"], "keys": [{"item_id": "1"}], "k": 1}, "/k", "no field 'k'"),
+        ({"views": ["visits"], "keys": [{"item_id": "1"}]}, "/keys/0", "user_id is missing"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_told_where(
+    post: Post, asked: Any, pointer: str, said: str
+) -> None:
+    found = problem(post("/v1/features/lookup", asked), 422)
+    assert pointer in [fault.pointer for fault in found.errors]
+    assert said in " ".join(fault.message for fault in found.errors)
+
+
+def test_a_million_keys_are_refused_with_the_limit(post: Post) -> None:
+    body = b'{"views":["goods"],"keys":[' + b'{"item_id":1},' * 999_999 + b'{"item_id":1}]}'
+    found = problem(post("/v1/features/lookup", body), 413)
+    assert (found.errors[0].limit, found.errors[0].actual) == (10_000, 1_000_000)
+    assert found.errors[0].pointer == "/keys"
+
+
+def test_an_unknown_view_offers_the_nearest(post: Post) -> None:
+    for path, asked in (
+        ("/v1/features/lookup", {"views": ["good"], "keys": [{"item_id": "1"}]}),
+        ("/v1/features/good/push", {"rows": [good()]}),
+        ("/v1/features/good/nearest", {"vector": [1, 2]}),
+    ):
+        assert problem(post(path, asked), 404).detail.endswith("Did you mean 'goods'?")
+
+
+@pytest.mark.parametrize(
+    ("row", "pointer", "said"),
+    [
+        (good(event_time="2026-05-01T12:00:00"), "/rows/1", "has no time zone"),
+        (good(price="dear"), "/rows/1", "price 'dear' is not a number"),
+        (good(price="1e400"), "/rows/1", "price is inf, not a finite number"),
+        (good(price="nan"), "/rows/1", "price is nan, not a finite number"),
+        (good(stock=1.5), "/rows/1", "stock is 1.5, not a 64-bit integer"),
+        (good(title=None), "/rows/1", "title is empty"),
+        (good(prise=1), "/rows/1", "no column 'prise'. Did you mean 'price'?"),
+        ({"item_id": "1"}, "/rows/1", "title"),
+        (good(""), "/rows/1", "item_id is empty"),
+    ],
+)
+def test_of_rows_with_a_bad_one_none_is_written(
+    post: Post, row: Any, pointer: str, said: str
+) -> None:
+    found = problem(post("/v1/features/goods/push", {"rows": [good(), row]}), 422)
+    assert [fault.pointer for fault in found.errors] == [pointer]
+    assert said in found.errors[0].message
+    assert looked_up(post, ["goods"], {"item_id": "42"}).results[0]["goods"].status == "missing"
+
+
+def test_json_that_is_none_is_refused_as_such(post: Post) -> None:
+    for body in (b'{"rows": [{"price": NaN}]}', b'{"rows": [{"price": 1e400}]}', b"", b"\xff"):
+        assert problem(post("/v1/features/goods/push", body), 400).detail.startswith("The body is")
+    for body in (b"[]", b"3"):
+        assert "no JSON object" in problem(post("/v1/features/goods/push", body), 422).detail
+
+
+def test_nothing_is_pushed_to_a_view_that_is_made(post: Post) -> None:
+    row = {"item_id": "1", "double": 1}
+    found = problem(post("/v1/features/doubled/push", {"rows": [row]}), 422)
+    assert found.detail.endswith("Push to 'goods'.")
+
+
+def test_a_broken_picture_is_told_where(post: Post) -> None:
+    for shot, said in (("?", "no base64"), ("aGVsbG8=", "is not usable"), (None, "NoneType")):
+        row = {"item_id": "1", "shot": shot}
+        found = problem(post("/v1/features/shots/push", {"rows": [row]}), 422)
+        assert found.errors[0].pointer.startswith("/rows/0")
+        assert said in found.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("view", "asked", "status", "said"),
+    [
+        ("goods", {"vector": [1, 2]}, 422, "no column of vectors"),
+        ("places", {"vector": [1, 2]}, 404, "holds no vectors yet"),
+        ("places", {}, 422, "neither a vector nor a key"),
+        ("places", {"vector": [1, 2], "key": {"item_id": "1"}}, 422, "both a vector and a key"),
+        ("places", {"key": {"item_id": "1"}}, 422, "holds no vector of that key"),
+        ("places", {"vector": [1, "x"]}, 422, "must be a number"),
+        ("places", {"vector": [1, 2], "k": 0}, 422, "k is 0"),
+        ("places", {"vector": [1, 2], "k": 1_001}, 422, "k is 1001"),
+    ],
+)
+def test_neighbours_of_nothing_are_refused(
+    post: Post, view: str, asked: Any, status: int, said: str
+) -> None:
+    assert said in problem(post(f"/v1/features/{view}/nearest", asked), status).detail
+
+
+def test_a_vector_of_another_size_is_refused(post: Post) -> None:
+    post("/v1/features/places/push", {"rows": [{"item_id": "a", "vector": [1, 0]}]})
+    found = problem(post("/v1/features/places/nearest", {"vector": [1, 2, 3]}), 422)
+    assert "1 x 2" in found.detail or "n x 2" in found.detail
+
+
+def test_a_body_over_the_limit_is_refused(post: Post) -> None:
+    found = problem(post("/v1/features/goods/push", b" " * (16 * 2**20 + 1)), 413)
+    assert found.errors[0].limit == 16 * 2**20
+
+
+def test_another_content_type_is_refused(layer: Layer, tmp_path: Path) -> None:
+    door = build(tmp_path, dict, lambda: layer)
+    answer = ask(door, "POST", "/v1/features/lookup", b"{}", content_type="text/csv")
+    assert "Send application/json" in problem(answer, 415).detail
+    packed = ask(door, "POST", "/v1/features/lookup", b"{}", content_encoding="gzip")
+    assert "gzip" in problem(packed, 415).detail

@@ -1,0 +1,159 @@
+"""Turn a picture into a vector: pictures that are alike have vectors that are near."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from cluster.batch import Arrays, Batch, concat
+from cluster.config import Between
+from cluster.features.images import images, labelled_images
+from cluster.labels import as_numbers, labels_of
+from cluster.neural import NeuralConfig, NeuralTask, State
+from cluster.retrieval import retrieval
+from cluster.rows import Rows
+from cluster.run import Run
+from cluster.split import ByKey
+from cluster.task import Objective, Serving
+from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, zoom
+from vision._study import ROWS, look, measure, say_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ONE_LABEL = "Where labels say nothing, learn without them: method=selfsupervised"
+OWN: Mapping[str, Mapping[str, Any]] = {
+    "supervised": {},
+    "selfsupervised": {"epochs": 6, "zoom": 0.3, "tone": 0.4, "temperature": 0.2},
+}
+"""What knobs are for a method where they are not given."""
+
+
+class Config(NeuralConfig):
+    """How it learns (`supervised` by labels, `selfsupervised` without), and the network.
+
+    The network is `resnet`, `lenet`, or a transformers image model by name.
+    """
+
+    method: Literal["supervised", "selfsupervised"] = "supervised"
+    dim: Annotated[int, Between(2, 4_096)] = 64
+    temperature: Annotated[float, Between(0.01, 2.0, log=True)] = 0.1
+    network: str = "resnet"
+    widths: tuple[int, ...] = (32, 64, 128)
+    max_side: Annotated[int, Between(8, 1_024)] = 64
+    crop: Annotated[int, Between(0, 32)] = 1
+    flip: bool = True
+    erase: Annotated[float, Between(0.0, 1.0)] = 0.0
+    zoom: Annotated[float, Between(0.05, 1.0)] = 1.0
+    tone: Annotated[float, Between(0.0, 0.9)] = 0.0
+    epochs: Annotated[int, Between(1, 1_000)] = 4
+    batch_size: Annotated[int, Between(1, 8_192)] = 256
+    optimizer: Literal["adamw", "sgd", "muon"] = "muon"
+    lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 0.024
+    weight_decay: Annotated[float, Between(0.0, 1.0)] = 0.05
+    ema: Annotated[float, Between(0.0, 0.9999)] = 0.99
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_defaults(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**OWN.get(given.get("method", "supervised"), {}), **given}
+
+
+class Input(BaseModel):
+    """A picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: Picture
+
+
+class Output(BaseModel):
+    """A vector of unit length: the inner product of two says how alike the pictures are."""
+
+    vector: list[float]
+
+
+class Embed(NeuralTask[Config, Input, Output]):
+    """Turn a picture into a vector: pictures that are alike have vectors that are near."""
+
+    inputs = images
+    examples = labelled_images
+    truth: ClassVar[tuple[str, ...]] = ("label",)
+    split = ByKey(valid=0.02, test=0.15)
+    objective = Objective("max", "recall_at_1")
+    serving = Serving(max_batch=32)
+
+    def study(self, train: Rows, run: Run) -> State:
+        """Labels, the size and channels that pictures are brought to, and their mean and spread."""
+        self.state = look(train, run, max_side=self.config.max_side)
+        if self.config.method == "supervised":
+            labels_of(self.state["labels"], hint=ONE_LABEL)
+        encoded = (self.encode(batch)["image"] for batch in train.batches(ROWS))
+        state = self.state | measure(encoded, self.state["channels"], run)
+        if self.config.network not in {"resnet", "lenet"}:
+            say_weights(self.config.network, run)
+        return state
+
+    def network(self, state: State) -> "nn.Module":
+        """The network that the config names, its output brought to unit length."""
+        from vision import _nets as nets  # noqa: PLC0415 - torch
+
+        c, normalise = self.config, nets.Normalise(state["mean"], state["std"])
+        shape = (state["channels"], state["height"], state["width"])
+        match c.network:
+            case "resnet":
+                return nets.Unit(nets.SmallResNet(normalise, shape[0], c.dim, c.widths, c.dropout))
+            case "lenet":
+                return nets.Unit(nets.LeNet(normalise, shape, c.dim, c.dropout))
+            case name:
+                return nets.Unit(nets.Backbone(normalise, name, shape, c.dim))
+
+    def encode(self, batch: Batch) -> Arrays:
+        """Pictures as uint8 `[n, channels, height, width]`."""
+        size = (self.state["height"], self.state["width"], self.state["channels"])
+        return {"image": same_size(batch["image"], *size)}
+
+    def encode_truth(self, batch: Batch) -> Arrays:
+        """Labels as numbers `[n]`."""
+        return {"label": as_numbers(batch["label"], self.state["labels"])}
+
+    def augment(
+        self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
+    ) -> tuple[Arrays, Arrays]:
+        """Two views of each picture `[2n, ...]`; without labels, these two belong together."""
+        views = [{"image": self._varied(arrays["image"], rng)} for _ in range(2)]
+        alone = {"label": np.arange(len(arrays["image"]))}
+        groups = truth if self.config.method == "supervised" else alone
+        return concat(views), concat([groups, groups])
+
+    def loss(
+        self, network: "nn.Module", tensors: "dict[str, Tensor]", truth: "dict[str, Tensor]"
+    ) -> "Tensor":
+        """How far what belongs together is from each other, next to all else of the batch."""
+        from cluster.contrast import contrast  # noqa: PLC0415 - torch
+
+        return contrast(network(**tensors), truth["label"], self.config.temperature)
+
+    def decode(self, outputs: Arrays, batch: Batch) -> list[Output]:
+        """Vectors as lists."""
+        del batch
+        return [Output(vector=vector) for vector in outputs["output"].tolist()]
+
+    def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
+        """Whether the nearest other pictures have the same label."""
+        vectors = np.array([output.vector for output in outputs], np.float32)
+        return retrieval(vectors, batch["label"].tolist())
+
+    def _varied(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
+        if self.config.zoom < 1:
+            pixels = zoom(pixels, self.config.zoom, rng)
+        if self.config.crop:
+            pixels = shift(pixels, self.config.crop, rng)
+        if self.config.flip:
+            pixels = mirror(pixels, rng)
+        if self.config.erase:
+            pixels = erase(pixels, self.config.erase, rng)
+        if self.config.tone:
+            pixels = tone(pixels, self.config.tone, rng)
+        return pixels
