@@ -37,7 +37,7 @@ left join rows on rows.shelf = ? and rows.key = asked.value
 """
 FIND_ONE = "select value from rows where shelf = ? and key = ?"
 NUL = "\\u0000"  # where SQLite's JSON ends a text
-CACHE_KIB = 65_536
+CACHE_KIB = 16_384  # of every thread
 MOST_TOGETHER = 10_000  # keys that are asked for in one statement
 
 
