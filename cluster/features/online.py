@@ -90,13 +90,7 @@ class Online:
             Corrupt: what is kept is damaged.
             Unavailable: it cannot be read now.
         """
-        if length(keys) > MOST_KEYS:
-            raise TooLarge(
-                f"{length(keys):,} keys were looked up at once; the limit is {MOST_KEYS:,}.",
-                hint="Ask for fewer at a time, or join offline.",
-                limit=MOST_KEYS,
-                actual=length(keys),
-            )
+        _check_size(keys)
         look = Lookup(keys, moment_of(at), inputs, self._readers)
         wants = look.wants(views)
         got = dict(zip((want.shelf for want in wants), self.keeper.read(wants), strict=True))
@@ -264,3 +258,13 @@ def _streams(view: View, graph: Graph | None) -> Streams:
     """The events of the view that windows over it need."""
     readers = [] if graph is None else graph.readers(view)
     return streams_of([reader for reader in readers if isinstance(reader, Windows)])
+
+
+def _check_size(keys: Batch) -> None:
+    if length(keys) > MOST_KEYS:
+        raise TooLarge(
+            f"{length(keys):,} keys were looked up at once; the limit is {MOST_KEYS:,}.",
+            hint="Ask for fewer at a time, or join offline.",
+            limit=MOST_KEYS,
+            actual=length(keys),
+        )
