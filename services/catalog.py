@@ -11,6 +11,7 @@ from cluster.features.graph import Graph
 from cluster.features.layer import Layer
 from cluster.features.modelview import ModelView
 from cluster.features.online import Online
+from cluster.features.redis_keeper import RedisKeeper
 from cluster.features.store import Store
 from cluster.features.view import View
 from cluster.model import AnyTask
@@ -82,9 +83,14 @@ def models(home: Path) -> Models:
 
 def layer(here: Settings) -> Layer:
     """The feature layer that the settings name."""
-    features = here.home / "features"
-    online = Online(features / "online.db")
-    return Layer(graph(), Store(features), online, models(here.home))
+    return Layer(graph(), Store(here.home / "features"), online(here), models(here.home))
+
+
+def online(here: Settings) -> Online:
+    """Where rows are looked up by key: Redis where the settings name one, or a file under home."""
+    if here.redis_url is None:
+        return Online(here.home / "features" / "online.db")
+    return Online(RedisKeeper(here.redis_url, wait_s=here.redis_wait_ms / 1000))
 
 
 def views() -> dict[str, View]:
