@@ -5,19 +5,20 @@ import inspect
 import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.errors import NotFound, nearest
-from cluster.features.graph import Graph
-from cluster.features.layer import Layer
 from cluster.features.modelview import ModelView
-from cluster.features.online import Online
-from cluster.features.store import Store
 from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.models import Models
 from cluster.registry import Registry
 from cluster.settings import Settings
 from cluster.task import Task
+
+if TYPE_CHECKING:
+    from cluster.features.graph import Graph
+    from cluster.features.layer import Layer
 
 DOMAINS = ("vision", "nlp", "recsys")
 HERE = Path(__file__).resolve().parents[1]
@@ -54,12 +55,14 @@ def capabilities() -> dict[str, type[AnyTask]]:
 
 
 @cache
-def graph() -> Graph:
+def graph() -> "Graph":
     """Every view there is: those of the feature layer's files, and those that capabilities name.
 
     Raises:
         LeptonError: views do not fit together; the sentence says which.
     """
+    from cluster.features.graph import Graph  # noqa: PLC0415 - with Polars, which no replica needs
+
     files = (file for file in sorted((HERE / "cluster" / "features").glob("[!_]*.py")))
     modules = [importlib.import_module(f"cluster.features.{file.stem}") for file in files]
     modules += [sys.modules[task.__module__] for task in capabilities().values()]
@@ -80,8 +83,12 @@ def models(home: Path) -> Models:
     return Models(Registry(home), find)
 
 
-def layer(here: Settings) -> Layer:
+def layer(here: Settings) -> "Layer":
     """The feature layer that the settings name."""
+    from cluster.features.layer import Layer  # noqa: PLC0415 - as above
+    from cluster.features.online import Online  # noqa: PLC0415
+    from cluster.features.store import Store  # noqa: PLC0415
+
     features = here.home / "features"
     online = Online(features / "online.db")
     return Layer(graph(), Store(features), online, models(here.home))
