@@ -64,7 +64,7 @@ def plan_of(task: type[AnyTask]) -> Plan:
         task,
         layer.store,
         memory_share=settings().memory_share,
-        inputs=layer.graph.inputs,
+        inputs=layer.inputs,
         resolve=resolve,
     )
 
