@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cluster.registry import Manifest
 from cluster.task import Evaluation
@@ -26,7 +27,7 @@ def write_card(
     scores = _table(("metric", "test"), [(k, f"{v:.4f}") for k, v in evaluation.metrics.items()])
     knobs = _table(("knob", "value"), [(k, str(v)) for k, v in manifest.config.items()])
     data = _table(("part", "rows"), [(k, f"{v:,}") for k, v in manifest.rows.items()])
-    views = ", ".join(f"{name} at commit {v['commit']}" for name, v in manifest.views.items())
+    views = ", ".join(_view(name, held) for name, held in manifest.views.items())
     picture = "\n![Loss and metrics by epoch](curves.png)\n" if curves else ""
     (folder / "card.md").write_text(
         f"# {manifest.task}\n\n{summary}\n\nMade {manifest.created:%Y-%m-%d %H:%M} UTC by run "
@@ -35,6 +36,13 @@ def write_card(
         f"## Metrics\n\nOn {evaluation.rows:,} questions, by the files that are served.\n\n"
         f"{scores}{picture}\n{evaluation.details}\n\n## Configuration\n\n{knobs}"
     )
+
+
+def _view(name: str, held: Mapping[str, Any]) -> str:
+    """A view and which rows of it, where any of its own are stored; of a model view its release."""
+    release = f" of release {held['release']}" if "release" in held else ""
+    commit = f" at commit {held['commit']}" if "commit" in held else ""
+    return f"{name}{release}{commit}"
 
 
 def confusion(truth: Sequence[str], predicted: Sequence[str], *, most: int = 25) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,18 @@ from cluster.batch import Batch, objects
 from cluster.errors import Conflict, InvalidInput, LeptonError, NotFound, Unavailable
 from cluster.faults import faults
 from cluster.features.column import ALWAYS
-from cluster.features.layer import Layer
 from cluster.features.modelview import ModelView
 from cluster.features.view import View, columns_of
 from cluster.keys import keys_of, sent_columns
 from cluster.model import AnyTask
 from cluster.registry import Manifest
 
+if TYPE_CHECKING:
+    from cluster.features.layer import Layer  # a replica that looks nothing up does without Polars
+
 log = logging.getLogger("ray.serve")  # what a replica's log file holds
 
-OpenLayer = Callable[[], Layer]
+OpenLayer = Callable[[], "Layer"]
 Statuses = Mapping[str, str]
 """For each view that was looked up what came of it: present, missing or stale."""
 NOTHING: Statuses = {}

@@ -5,20 +5,21 @@ import inspect
 import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.errors import NotFound, nearest
-from cluster.features.graph import Graph
-from cluster.features.layer import Layer
 from cluster.features.modelview import ModelView
-from cluster.features.online import Online
-from cluster.features.redis_keeper import RedisKeeper
-from cluster.features.store import Store
 from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.models import Models
 from cluster.registry import Registry
 from cluster.settings import Settings
 from cluster.task import Task
+
+if TYPE_CHECKING:
+    from cluster.features.graph import Graph
+    from cluster.features.layer import Layer
+    from cluster.features.online import Online
 
 DOMAINS = ("vision", "nlp", "recsys")
 HERE = Path(__file__).resolve().parents[1]
@@ -55,12 +56,14 @@ def capabilities() -> dict[str, type[AnyTask]]:
 
 
 @cache
-def graph() -> Graph:
+def graph() -> "Graph":
     """Every view there is: those of the feature layer's files, and those that capabilities name.
 
     Raises:
         LeptonError: views do not fit together; the sentence says which.
     """
+    from cluster.features.graph import Graph  # noqa: PLC0415 - with Polars, which no replica needs
+
     files = (file for file in sorted((HERE / "cluster" / "features").glob("[!_]*.py")))
     modules = [importlib.import_module(f"cluster.features.{file.stem}") for file in files]
     modules += [sys.modules[task.__module__] for task in capabilities().values()]
@@ -81,13 +84,19 @@ def models(home: Path) -> Models:
     return Models(Registry(home), find)
 
 
-def layer(here: Settings) -> Layer:
+def layer(here: Settings) -> "Layer":
     """The feature layer that the settings name."""
+    from cluster.features.layer import Layer  # noqa: PLC0415 - as above
+    from cluster.features.store import Store  # noqa: PLC0415
+
     return Layer(graph(), Store(here.home / "features"), online(here), models(here.home))
 
 
-def online(here: Settings) -> Online:
+def online(here: Settings) -> "Online":
     """Where rows are looked up by key: Redis where the settings name one, or a file under home."""
+    from cluster.features.online import Online  # noqa: PLC0415 - as above
+    from cluster.features.redis_keeper import RedisKeeper  # noqa: PLC0415
+
     if here.redis_url is None:
         return Online(here.home / "features" / "online.db")
     return Online(RedisKeeper(here.redis_url, wait_s=here.redis_wait_ms / 1000))

@@ -24,6 +24,7 @@ from cluster.tracking import Tracker
 from lepton.wire import State
 from services import catalog
 from services.app import build as build_app
+from services.opening import Opening
 from services.schemas import path_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def plan_of(task: type[AnyTask]) -> Plan:
         task,
         layer.store,
         memory_share=settings().memory_share,
-        inputs=layer.graph.inputs,
+        inputs=layer.inputs,
         resolve=resolve,
     )
 
@@ -204,7 +205,7 @@ def deploy(task: str, reference: str) -> str:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.deploy(capability, version, here, build_app, partial(catalog.layer, here))
+    serve.deploy(capability, version, here, build_app, Opening(here))
     url = here.url + path_of(task)
     if (found := _settled(task, url, wanted=version)) != version:
         answers = f"version {found} answers" if found else "no version answers"

@@ -38,6 +38,18 @@ def test_the_tables_hold_the_figures(tmp_path: Path) -> None:
         assert line in text
 
 
+def test_views_are_told_with_what_there_is_of_them(tmp_path: Path) -> None:
+    views = {
+        "points": {"commit": 4, "rows": 1_500, "version": "ab"},
+        "point_vector": {"commit": 2, "rows": 9, "version": "cd", "release": 3},
+        "lately": {"version": "ef"},
+    }
+    made = manifest(views=views)
+    write_card(tmp_path, made, Evaluation({"accuracy": 0.5}, 9, ""), [], summary="Say.")
+    said = "View points at commit 4, point_vector of release 3 at commit 2, lately."
+    assert said in (tmp_path / "card.md").read_text()
+
+
 def test_the_curves_are_a_png(tmp_path: Path) -> None:
     card(tmp_path, CURVES)
     with Image.open(tmp_path / "curves.png") as image:

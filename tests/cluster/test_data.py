@@ -11,6 +11,7 @@ from cluster.batch import Batch, objects
 from cluster.data import Plan, Streamed, plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough
 from cluster.features.column import Number, Text
+from cluster.features.ingest import ingest_rows
 from cluster.features.modelview import model_view
 from cluster.features.store import Store
 from cluster.features.view import View
@@ -233,3 +234,26 @@ def test_streamed_rows_come_in_passes_and_are_never_whole(store: Store) -> None:
     assert shard.asked[1]["local_shuffle_seed"] == 3
     with pytest.raises(NotEnough, match=r"8 rows of 'points' do not fit.*LEPTON_MEMORY_SHARE"):
         rows.whole()
+
+
+def test_a_live_view_is_named_and_joined_to_no_row(tmp_path: Path) -> None:
+    class Watched(Side):
+        live: ClassVar[tuple[View, ...]] = (weather,)
+
+    store = Store(tmp_path)
+    ingest_rows(labelled_points, points(40), store)
+    made = plan(Watched, store, memory_share=0.9)
+    assert made.views["weather"] == {"version": weather.version}
+    assert "rain" not in made.rows("train").whole()
+
+
+def test_a_sample_is_spread_over_its_part(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    ingest_rows(labelled_points, points(200), store)
+    made = plan(Side, store, memory_share=0.9)
+    train = made.rows("train").whole()["point_id"].tolist()
+    few = made.sample("train", 10)["point_id"].tolist()
+    assert len(few) == 10
+    assert few[0] == train[0]
+    assert train.index(few[-1]) >= 0.8 * len(train)
+    assert made.sample("train", 10_000)["point_id"].tolist() == train
