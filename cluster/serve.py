@@ -20,7 +20,7 @@ from cluster.batch import Batch
 from cluster.batching import Batcher
 from cluster.errors import Unavailable
 from cluster.features.requests import RequestLog
-from cluster.live import OpenLayer
+from cluster.live import OpenLayer, changed
 from cluster.model import AnyTask, Model
 from cluster.registry import Registry
 from cluster.settings import Settings
@@ -207,9 +207,13 @@ def deploy(
 
     Raises:
         Unavailable: its replicas do not start.
+        Conflict: a view that the version learnt from is declared otherwise now.
     """
     quiet()
-    probe(Model.open(task, Registry(settings.home).folder(task.name(), version)))
+    model = Model.open(task, Registry(settings.home).folder(task.name(), version))
+    for conflict in changed(task, model.manifest).values():
+        raise conflict
+    probe(model)
     limits = task.serving
     options = {
         "name": "replica",
