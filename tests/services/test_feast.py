@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cluster.batch import Batch
-from cluster.features.column import Number, Text, Texts
+from cluster.features.column import Number, Text, Texts, Vector
 from cluster.features.graph import Graph
 from cluster.features.layer import Layer
 from cluster.features.online import Online
@@ -39,15 +39,17 @@ rates = View(
     defaults={"rate": 2.5},
 )  # fmt: skip
 
+spots = View("spots", ("item_id",), {"at": Vector(2), "name": Text()}, none)
+
 
 @pytest.fixture
 def post(tmp_path: Path) -> Post:
-    """Sends JSON to a door before two views that are online."""
+    """Sends JSON to a door before three views that are online."""
     store = Store(tmp_path / "features")
     models = Models(Registry(tmp_path), catalog.find)
     online = Online(tmp_path / "features" / "online.db")
-    layer = Layer(Graph([goods, rates]), store, online, models)
-    layer.materialize(["goods", "rates"])
+    layer = Layer(Graph([goods, rates, spots]), store, online, models)
+    layer.materialize(["goods", "rates", "spots"])
     door = build(tmp_path, dict, lambda: layer)
 
     def send(path: str, content: Any) -> httpx.Response:
@@ -109,6 +111,39 @@ def test_views_of_several_keys_full_names_and_what_is_too_old(post: Post) -> Non
     assert rate["statuses"] == ["OUTSIDE_MAX_AGE", "NOT_FOUND"]
     assert rate["values"] == [2.5, 2.5]  # the view's default
     assert rate["event_timestamps"] == [f"{AT}.000000Z", EPOCH]
+
+
+@pytest.mark.parametrize("path", ["/search", "/retrieve-online-documents"])
+def test_the_nearest_come_with_their_keys_first_and_the_distance_last(
+    post: Post, path: str
+) -> None:
+    df = {"item_id": ["a", "b"], "at": [[1.0, 0.0], [0.0, 1.0]], "name": ["A", "B"]}
+    stamped = {**df, "event_timestamp": [AT, AT]}
+    assert post("/push", {"push_source_name": "spots", "df": stamped}).is_success
+    asked = {"features": ["spots:at", "spots:name"], "query": [0.5, 1.0], "top_k": 5}
+    answer = post(path, {**asked, "distance_metric": "COSINE", "api_version": 2}).json()
+    assert answer["metadata"]["feature_names"] == ["item_id", "at", "name", "distance"]
+    values = [result["values"] for result in answer["results"]]
+    assert values == [["b", "a"], [[0.0, 1.0], [1.0, 0.0]], ["B", "A"], [1.0, 0.5]]
+    assert answer["results"][1]["event_timestamps"] == [f"{AT}.000000Z"] * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"query": None}, "Only vectors are searched"),
+        ({"query_string": "boots"}, "Only vectors are searched"),
+        ({"distance_metric": "L2"}, "no metric 'L2'"),
+        ({"features": ["goods:title"]}, "no column of vectors"),
+        ({"features": []}, "Name some as view:column"),
+        ({"top_k": 0}, "top_k is 0"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_with_a_sentence(
+    post: Post, change: Any, said: str
+) -> None:
+    answer = post("/search", {"features": ["spots:at"], "query": [1, 0], **change})
+    assert said in problem(answer, 422).detail
 
 
 @pytest.mark.parametrize(
