@@ -18,13 +18,14 @@ from cluster.features.pictures import encode
 from cluster.features.store import Store
 from cluster.registry import Manifest
 from cluster.settings import Settings, export, settings
-from services import catalog, rows, show, verbs
+from services import catalog, demo_features, rows, show, verbs
 from services.schemas import path_of
 
 TASKS = ("vision.classify", "nlp.classify", "recsys.recommend")
-KNOBS = {"vision.classify": ["epochs=20"]}  # the shop's few pictures need more passes
-ROWS = {"images": 3_000, "texts": 4_000, "items": 300, "interactions": 25_000}
-"""How many rows of the made-up shop each view gets."""
+VECTORS = "vision.embed"  # what the recommender knows of pictures
+KNOBS = {"vision.classify": ["epochs=20"], VECTORS: ["epochs=8"]}  # the shop has few pictures
+ROWS = {"images": 3_000, "texts": 4_000, "items": 330, "item_images": 330, "interactions": 25_000}
+"""How many rows of the made-up shop each view gets: of items more than anybody has bought."""
 REAL = {
     "images": "fashion-mnist",
     "texts": "rt-polarity",
@@ -87,11 +88,17 @@ def _apart(folder: str) -> Settings:
 def _show(data: Path | None, here: Settings) -> None:
     began = time.monotonic()
     verbs.up(show.say)
-    for view in ROWS:
+    for view in ROWS if data is None else REAL:
         _ingest(view, data, here)
     knobs = KNOBS if data is None else {}
+    if data is None:
+        _train(VECTORS, knobs[VECTORS])
+    for view, count in rows.materialize([]).items():
+        show.say(f"{view}: {count:,} rows brought online.")
     served = [_serve(task, here, knobs.get(task, [])) for task in TASKS]
     show.served([(s.manifest, s.url) for s in served])
+    for line in demo_features.lines(here):
+        show.say(line)
     show.say(f"All of it took {time.monotonic() - began:.0f} s. Ask it:")
     for line in _ways_to_ask(here):
         show.say(f"  {line}")
@@ -120,11 +127,16 @@ def _ingest(name: str, data: Path | None, here: Settings) -> None:
         show.ingested(ingest_rows(view, drawn, store))
 
 
-def _serve(task: str, here: Settings, knobs: Sequence[str]) -> Served:
+def _train(task: str, knobs: Sequence[str]) -> Manifest:
     with show.training(task) as progress:
         manifest = verbs.train(verbs.Training(task, knobs), progress)
     show.manifest(manifest)
     verbs.promote(task, str(manifest.version), force=True)
+    return manifest
+
+
+def _serve(task: str, here: Settings, knobs: Sequence[str]) -> Served:
+    manifest = _train(task, knobs)
     show.say(verbs.deploy(task, "production"))
     return Served(manifest, here.url + path_of(task))
 
