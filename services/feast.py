@@ -123,7 +123,7 @@ class Feast:
         return json_response(b"null", request)
 
     async def search(self, request: Request) -> Response:
-        """The rows of a view whose vectors are nearest to one."""
+        """The rows of a view whose vectors are nearest to one; `distance` says how alike they are."""
         asked = shaped(await json_content(request), Search)
         return json_response(await asyncio.to_thread(partial(self._search, asked)), request)
 
@@ -151,10 +151,12 @@ class Feast:
             )
         query = np.array([asked.query], dtype=np.float64)
         (keys,), (scores,) = self.features.layer.nearest(view.name, query, asked.top_k)
-        entities = {name: [key[place] for key in keys] for place, name in enumerate(view.key)}
+        # in the order of the keys, for only so does the client put values beside their own keys
+        pairs = sorted(zip(keys, scores, strict=True))
+        entities = {name: [key[place] for key, _ in pairs] for place, name in enumerate(view.key)}
         answer = self._answer([one for one in wanted if one[0] is view], entities)
         answer["metadata"]["feature_names"].append("distance")
-        answer["results"].append(_known(scores))
+        answer["results"].append(_known([score for _, score in pairs]))
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _answer(
