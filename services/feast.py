@@ -123,7 +123,7 @@ class Feast:
         return json_response(b"null", request)
 
     async def search(self, request: Request) -> Response:
-        """The rows of a view whose vectors are nearest to one; `distance` says how alike they are."""
+        """The rows whose vectors are nearest to one; `distance` says how alike they are."""
         asked = shaped(await json_content(request), Search)
         return json_response(await asyncio.to_thread(partial(self._search, asked)), request)
 
