@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
@@ -132,7 +133,7 @@ class View:
                 made[name][row] = self.empty(name)
         return {**made, f"{self.name}_missing": np.ones(rows, dtype=bool)}
 
-    @property
+    @cached_property
     def schema(self) -> dict[str, Column]:
         """Every stored column with its type: key, columns, event time and split."""
         keys: dict[str, Column] = {name: Text() for name in self.key}
