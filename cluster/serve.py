@@ -24,6 +24,7 @@ from cluster.live import OpenLayer
 from cluster.model import AnyTask, Model
 from cluster.registry import Registry
 from cluster.settings import Settings
+from cluster.task import Serving
 
 Build = Callable[[type[AnyTask], Answer, Callable[[], int]], Any]
 """Makes the HTTP application of a capability, given what answers its inputs and which version."""
@@ -210,8 +211,15 @@ def deploy(
     """
     quiet()
     probe(Model.open(task, Registry(settings.home).folder(task.name(), version)))
-    limits = task.serving
-    options = {
+    path = "/v1/" + task.name().replace(".", "/")
+    options = _options(task.serving, version)
+    bound = deployment(Replica, **options).bind(task, settings, build, open_layer)
+    _run(bound, task.name(), path)
+
+
+def _options(limits: Serving, version: int) -> dict[str, Any]:
+    """What Ray Serve is told of a capability's replicas."""
+    return {
         "name": "replica",
         "user_config": {"version": version},
         "max_ongoing_requests": limits.max_waiting,
@@ -231,9 +239,6 @@ def deploy(
         "graceful_shutdown_wait_loop_s": 0.1,
         "graceful_shutdown_timeout_s": 10,
     }
-    path = "/v1/" + task.name().replace(".", "/")
-    bound = deployment(Replica, **options).bind(task, settings, build, open_layer)
-    _run(bound, task.name(), path)
 
 
 def open_door(build: Callable[[], Any]) -> None:
