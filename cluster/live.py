@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput, LeptonError, NotFound, Unavailable
+from cluster.errors import Conflict, InvalidInput, LeptonError, NotFound, Unavailable
 from cluster.faults import faults
 from cluster.features.column import ALWAYS
 from cluster.features.layer import Layer
@@ -105,6 +105,7 @@ class Live:
             and (not isinstance(view, ModelView) or view.name in self.pins)
         ]
         self.names = kind.feature_names()
+        self.changed = changed(kind, manifest)
         self._open_layer = open_layer
         self._layer: Layer | None = None
         self._failing: dict[str, str] = {}
@@ -117,7 +118,9 @@ class Live:
         """
         named = {n for n, row in enumerate(rows) if self.shape and isinstance(row, self.shape)}
         if not named and not self.views:
-            batch = self.task.complete(self.task.batch(rows))
+            batch = self.task.batch(rows)
+            if self.task.features or self.task.live:  # which no key that is sent leads to
+                batch = self.task.complete(batch)
             return Joined(rows, batch, [NOTHING] * len(rows))
         at = datetime.now(UTC)
         views = [*([self.task.inputs] * bool(named)), *self.views]
@@ -195,11 +198,15 @@ class Live:
         known = {
             view.name: np.all([keys[name] != "" for name in view.key], axis=0) for view in views
         }
-        asked = [view for view in views if known[view.name].any()]
+        asked = [v for v in views if known[v.name].any() and v.name not in self.changed]
         found, failed = self._asked(asked, _lent(asked, keys), at) if asked else ({}, {})
+        failed |= {v.name: self.changed[v.name] for v in views if v.name in self.changed}
         for view in views:
-            absent = _absent(view, len(known[view.name]))
-            found[view.name] = _only(known[view.name], found.get(view.name, absent), absent)
+            mine = known[view.name]
+            if view.name not in found:
+                found[view.name] = _absent(view, len(mine))
+            elif not mine.all():
+                found[view.name] = _only(mine, found[view.name], _absent(view, len(mine)))
         return found, failed
 
     def _asked(
@@ -239,6 +246,25 @@ class Live:
         return error
 
 
+def changed(task: type[AnyTask], manifest: Manifest) -> dict[str, Conflict]:
+    """The features that are declared otherwise than when a version learnt from them.
+
+    Their values would be others than those that it knows, so that none are better.
+    """
+    pins, found = pins_of(manifest), {}
+    for view in (*task.features, *task.live):
+        learnt = manifest.views.get(view.name, {}).get("version")
+        is_pinned = isinstance(view, ModelView) and view.name in pins
+        now = view.at(pins[view.name]) if is_pinned else view  # type: ignore[attr-defined]
+        if learnt and learnt != now.version:
+            found[view.name] = Conflict(
+                f"Version {manifest.version} of {manifest.task} learnt from view {view.name!r} as "
+                f"it was declared then ({learnt}); it is another now ({now.version}).",
+                hint=f"Train it anew: python -m services train {manifest.task}",
+            )
+    return found
+
+
 def pins_of(manifest: Manifest) -> dict[str, int]:
     """At which release of its model a version reads each model view."""
     return {n: int(held["release"]) for n, held in manifest.views.items() if held.get("release")}
@@ -268,8 +294,6 @@ def _absent(view: View, rows: int) -> Looked:
 
 def _only(known: NDArray[np.bool_], found: Looked, absent: Looked) -> Looked:
     """What was found for rows that have a key, and nothing for the others."""
-    if known.all() or found is absent:
-        return found
     columns = {name: column.copy() for name, column in found.columns.items()}
     for name, column in columns.items():
         column[~known] = absent.columns[name][~known]

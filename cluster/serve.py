@@ -20,7 +20,7 @@ from cluster.batch import Batch
 from cluster.batching import Batcher
 from cluster.errors import Unavailable
 from cluster.features.requests import RequestLog
-from cluster.live import OpenLayer
+from cluster.live import OpenLayer, changed
 from cluster.model import AnyTask, Model
 from cluster.registry import Registry
 from cluster.settings import Settings
@@ -208,9 +208,13 @@ def deploy(
 
     Raises:
         Unavailable: its replicas do not start.
+        Conflict: a view that the version learnt from is declared otherwise now.
     """
     quiet()
-    probe(Model.open(task, Registry(settings.home).folder(task.name(), version)))
+    model = Model.open(task, Registry(settings.home).folder(task.name(), version))
+    for conflict in changed(task, model.manifest).values():
+        raise conflict
+    probe(model)
     path = "/v1/" + task.name().replace(".", "/")
     options = _options(task.serving, version)
     bound = deployment(Replica, **options).bind(task, settings, build, open_layer)
@@ -245,7 +249,11 @@ def open_door(build: Callable[[], Any]) -> None:
     """Serve the application at "/"."""
     quiet()
     door = deployment(
-        DoorReplica, name=DOOR, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100
+        DoorReplica,
+        name=DOOR,
+        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=100,
+        logging_config={"enable_access_log": False},  # writing a line takes as long as a look-up
     )
     _run(door.bind(build), DOOR, "/")
 

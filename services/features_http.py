@@ -18,6 +18,7 @@ from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, LeptonError, TooLarge
 from cluster.features.layer import Layer
 from cluster.features.neighbours import vector_column
+from cluster.features.sqlite_keeper import SqliteKeeper
 from cluster.features.view import View, columns_of
 from lepton.wire import LookupRequest, NearestRequest, PushRequest, ViewInfo, ViewList
 from services.features import Listed, listed
@@ -27,7 +28,8 @@ from services.json_rows import json_rows, key_columns, key_of, raw_rows
 MOST_KEYS = 10_000  # in one request
 MOST_VIEWS = 100  # in one request
 BODY_BYTES = 16 * 2**20
-FEW = 32  # keys times views that are looked up at once: a thread would take longer to begin
+FEW = 32  # keys times views
+DEGRADED_STATUS = b'"status":"degraded"'
 
 Names = Mapping[str, Mapping[str, str]]
 """By view and column the name that it has beside those of other views."""
@@ -75,10 +77,12 @@ class Features:
                 limit(len(sent), field, most)
         asked = shaped(content, LookupRequest)
         work = partial(self._looked_up, asked)
-        few = len(asked.keys) * len(asked.views) <= FEW
-        results = work() if few else await asyncio.to_thread(work)
+        results = work() if self._is_quick(asked) else await asyncio.to_thread(work)
         body = b'{"results":%b,"request_id":%b}'
-        return json_response(body % (results, orjson.dumps(request_id(request.scope))), request)
+        answer = json_response(body % (results, orjson.dumps(request_id(request.scope))), request)
+        if DEGRADED_STATUS in results:
+            answer.headers["X-Lepton-Degraded"] = "features"
+        return answer
 
     async def push(self, request: Request) -> Response:
         """Write rows of one view to both sides."""
@@ -93,8 +97,17 @@ class Features:
         return _answer({"neighbours": await asyncio.to_thread(work)}, request)
 
     def look(self, views: Sequence[View], keys: Batch) -> tuple[Batch, Names]:
-        """What was found, and how the columns of each view are named in it."""
-        return self.layer.lookup(views, keys), columns_of(views, keys)
+        """What was found, and how the columns of each view are named in it.
+
+        Where the online store cannot be read, nothing is known, and the status is `degraded`.
+        """
+        found = self.layer.online.lookup_anyway(views, keys, inputs=self.layer.inputs)
+        return found, columns_of(views, keys)
+
+    def _is_quick(self, asked: LookupRequest) -> bool:
+        """Whether a look-up takes less than a thread takes to begin: few rows of a local file."""
+        local = isinstance(self.layer.online.keeper, SqliteKeeper)
+        return local and len(asked.keys) * len(asked.views) <= FEW
 
     def _described(self) -> list[ViewInfo]:
         return [described(self.layer, one) for one in listed(self.layer)]

@@ -65,7 +65,7 @@ def kind_of(view: View) -> str:
 
 def reads(task: type[AnyTask]) -> list[View]:
     """The views that a capability learns from or looks up."""
-    return [task.examples, *task.features, *task.tables]
+    return [task.examples, *task.features, *task.live, *task.tables]
 
 
 def boxes(graph: Graph, tasks: Mapping[str, type[AnyTask]]) -> list[Box]:

@@ -11,15 +11,18 @@ import numpy as np
 from starlette.applications import Starlette
 
 from cluster.batch import Batch, take
-from cluster.data import plan
+from cluster.data import Plan, plan
 from cluster.features.ingest import ingest_rows
+from cluster.features.modelview import ModelView
 from cluster.features.store import Store
+from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.registry import Manifest
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import TEST, TRAIN, VALID
 from lepton.wire import PROBLEM_MEDIA_TYPE, REQUEST_ID_HEADER, Problem
+from services import catalog
 from tests.toy import Side
 
 SMALL = {"epochs": 1, "batch_size": 32, "precision": "fp32"}
@@ -61,33 +64,46 @@ def filler(made: Manifest, files: Mapping[str, bytes]) -> Callable[[Path], Manif
 
 
 def stored(task: type[AnyTask], root: Path, *, rows: int, seed: int = 0) -> Store:
-    """Made-up rows of all that a capability learns from, taken in as real ones are."""
+    """Made-up rows of all source views that a capability learns from, taken in as real ones are."""
     store = Store(root)
     for view in (task.examples, *task.features, *task.tables):
-        ingest_rows(view, view.sample(rows, np.random.default_rng(seed)), store)
+        if not view.needs:
+            ingest_rows(view, view.sample(rows, np.random.default_rng(seed)), store)
     return store
 
 
-def parts_of(task: type[AnyTask], store: Store) -> dict[str, Rows]:
+def plan_in(task: type[AnyTask], store: Store, *, rows: int) -> Plan:
+    """Which rows a capability learns from; so many of its model views are made up, as release 1."""
+
+    def first(view: View) -> View:
+        return view.at(1) if isinstance(view, ModelView) else view
+
+    for view in map(first, (*task.features, *task.tables)):
+        if isinstance(view, ModelView):
+            store.write(view.rows_of, view.sample(rows, np.random.default_rng(0)))
+    return plan(task, store, memory_share=0.9, inputs=catalog.graph().inputs, resolve=first)
+
+
+def parts_of(made: Plan) -> dict[str, Rows]:
     """The rows that a capability trains on, watches and is measured on."""
-    made = plan(task, store, memory_share=0.9)
     return {part: made.rows(part) for part in (TRAIN, VALID, TEST)}
 
 
-def trained(task: type[AnyTask], parts: Mapping[str, Rows], folder: Path, *, seed: int = 0) -> Any:
+def trained(task: type[AnyTask], made: Plan, folder: Path, *, seed: int = 0) -> Any:
     """The task after a short training, saved in the folder."""
+    parts = parts_of(made)
     knobs = {name: value for name, value in SMALL.items() if name in task.Config.model_fields}
-    made = task(task.Config.parse(knobs))
-    made.fit(parts[TRAIN], parts[VALID], Run(seed=seed))
+    learner = task(task.Config.parse(knobs))
+    learner.fit(parts[TRAIN], parts[VALID], Run(seed=seed, tables=made.whole()))
     folder.mkdir(parents=True)
-    made.save(folder)
-    return made
+    learner.save(folder)
+    return learner
 
 
 def trained_side(folder: Path) -> Side:
     """The toy, trained and saved in the folder."""
-    parts = parts_of(Side, stored(Side, folder / "features", rows=200))
-    side: Side = trained(Side, parts, folder / "side")
+    made = plan(Side, stored(Side, folder / "features", rows=200), memory_share=0.9)
+    side: Side = trained(Side, made, folder / "side")
     return side
 
 

@@ -11,13 +11,13 @@ import pytest
 from pydantic import BaseModel
 
 from cluster.batch import chunks, length, without
+from cluster.data import Plan
 from cluster.features.view import View
 from cluster.model import AnyTask
-from cluster.rows import Rows
 from cluster.split import TEST, Split
 from cluster.task import Objective, Task
 from services import catalog
-from tests.support import parts_of, questions, stored, trained
+from tests.support import plan_in, questions, stored, trained
 
 NAMES = [*catalog.names(), "tests.toy"]
 ROWS = 160
@@ -57,7 +57,7 @@ class Artefact:
 
     task: Any
     folder: Path
-    parts: dict[str, Rows]
+    plan: Plan
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,9 @@ def artefact(
     if name not in artefacts:
         folder = tmp_path_factory.mktemp(name)
         kind = find(name)
-        parts = parts_of(kind, stored(kind, folder / "features", rows=ROWS))
-        task = trained(kind, parts, folder / "version")
-        artefacts[name] = Artefact(task, folder / "version", parts)
+        plan = plan_in(kind, stored(kind, folder / "features", rows=ROWS), rows=ROWS)
+        task = trained(kind, plan, folder / "version")
+        artefacts[name] = Artefact(task, folder / "version", plan)
     return artefacts[name]
 
 
@@ -144,7 +144,7 @@ def test_a_sent_row_and_a_stored_row_make_the_same_question(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_measured_without_seeing_the_truth(name: str, artefact: Artefact) -> None:
-    task, examples = artefact.task, artefact.parts[TEST].whole()
+    task, examples = artefact.task, artefact.plan.rows(TEST).whole()
     evaluation = task.evaluate(examples)
     assert task.objective.metric in evaluation.metrics
     assert evaluation.rows == length(task.questions(examples))
@@ -181,7 +181,7 @@ def test_the_same_seed_gives_the_same_answers(
     name: str, artefact: Artefact, tmp_path: Path
 ) -> None:
     asked = questions(find(name), 5)
-    again = trained(find(name), artefact.parts, tmp_path / "again")
+    again = trained(find(name), artefact.plan, tmp_path / "again")
     assert dumped(again.predict(asked)) == dumped(artefact.task.predict(asked))
 
 

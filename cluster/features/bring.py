@@ -49,7 +49,8 @@ def tables(
     read: list[pa.Table] = []
     for file in files:
         try:
-            table = head.table_of(file, names)
+            # A merged file comes after files that may hold what replaces rows of its own.
+            table = (head.rows_of if file.parents else head.table_of)(file, names)
         except Corrupt:
             if some:
                 yield some, pa.concat_tables(read)

@@ -69,9 +69,8 @@ def compact(
     notes: list[str] = []
     place, begun = "", time.monotonic()
     try:
-        for group in groups:
-            for file in _merged(ledger.bucket, view, snapshot, group):
-                made.append(file)
+        for file in _merged(ledger.bucket, view, snapshot, groups):
+            made.append(file)
         notes = retire(ledger.bucket, view.name, old, keep_s)
         _in_time(view, begun)
         name, commit = ledger.whole(snapshot, state, _live(state, old, made), old)
@@ -120,15 +119,18 @@ def recent(snapshot: Snapshot) -> list[list[DataFile]]:
 
 
 def _merged(
-    bucket: Bucket, view: View, snapshot: Snapshot, files: Sequence[DataFile]
+    bucket: Bucket, view: View, snapshot: Snapshot, groups: list[list[DataFile]]
 ) -> Iterator[DataFile]:
     """The files that hold the live rows of others, made one by one."""
     names = [*snapshot.shape.types, ARRIVED]
-    for table in replace(snapshot, files=tuple(files)).partitions(names):
-        for part in pieces(table):
-            file = write_file(bucket, view, part)
-            parents = [f.name for f in files if f.oldest <= file.newest and f.newest >= file.oldest]
-            yield replace(file, arrived=pc.max(part[ARRIVED]).as_py(), parents=tuple(parents))
+    for files in groups:
+        for table in replace(snapshot, files=tuple(files)).partitions(names):
+            for part in pieces(table):
+                file = write_file(bucket, view, part)
+                parents = tuple(
+                    f.name for f in files if f.oldest <= file.newest and f.newest >= file.oldest
+                )
+                yield replace(file, arrived=pc.max(part[ARRIVED]).as_py(), parents=parents)
 
 
 def _in_time(view: View, begun: float) -> None:

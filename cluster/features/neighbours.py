@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.errors import InvalidInput, NotFound
+from cluster.features.bring import has
 from cluster.features.column import Vector
 from cluster.features.nearest import Vectors
 from cluster.features.snapshot import DataFile, Snapshot
@@ -94,8 +95,9 @@ class Neighbours:
         if head.commit != shelf.commit:
             with shelf.lock:  # who comes while it is read waits for it
                 for file in head.files:
-                    if file.name not in shelf.files:
+                    if not has(shelf.files, file):
                         _take_in(view, column, head, file, shelf)
+                    shelf.files.add(file.name)
                 shelf.commit = max(shelf.commit, head.commit)
         return shelf
 
@@ -118,7 +120,7 @@ def vector_column(view: View) -> str:
 def _take_in(view: View, column: str, head: Snapshot, file: DataFile, shelf: Shelf) -> None:
     """The newest row of each key in a file, where it is newer than what is there."""
     names = [*view.key, "event_time", "created", column]
-    rows = view.unpack(head.table_of(file, names))
+    rows = view.unpack(head.rows_of(file, names))
     order = np.lexsort((rows["created"], rows["event_time"]))
     moments = rows["event_time"][order].astype("M8[us]").astype(np.int64).tolist()
     parts = zip(*(rows[name][order].tolist() for name in view.key), strict=True)
@@ -126,7 +128,6 @@ def _take_in(view: View, column: str, head: Snapshot, file: DataFile, shelf: She
     newer = {key: row for key, row in last.items() if moments[row] >= shelf.moments.get(key, 0)}
     shelf.moments.update((key, moments[row]) for key, row in newer.items())
     shelf.vectors.put(list(newer), rows[column][order[list(newer.values())]])
-    shelf.files.add(file.name)
 
 
 def _text(key: Sequence[str]) -> str:

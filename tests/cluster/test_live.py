@@ -11,8 +11,9 @@ from cluster.batch import objects
 from cluster.errors import InvalidInput, Unavailable
 from cluster.features.layer import Layer
 from cluster.keys import keys_of
+from cluster.live import changed
 from services.app import build
-from tests.knows import Input, Knows, Service, layer_of
+from tests.knows import Input, Knows, Service, lately, layer_of, owners
 from tests.services.asking import send
 from tests.support import manifest, problem
 
@@ -158,6 +159,23 @@ def test_the_release_of_a_model_view_is_that_of_the_manifest(tmp_path: Path) -> 
     made = manifest("tests.knows", views={"item_vector": {"version": "ab", "release": 3}})
     assert Service(tmp_path, made=made).answering.live.pins == {"item_vector": 3}
     assert layer_of(tmp_path).pins == {}
+
+
+def test_a_view_that_is_declared_otherwise_than_it_was_learnt_from_counts_as_missing(
+    service: Service, tmp_path: Path
+) -> None:
+    known = {view.name: {"version": view.version} for view in (owners, lately)}
+    row = {"x": 1.0, "y": 2.0, "owner_id": "o1"}
+    same = Service(tmp_path, made=manifest("tests.knows", views=known))
+    assert asked(same, row)["features"] == [{"owners": "present", "lately": "present"}]
+    made = manifest("tests.knows", views={**known, "owners": {"version": "0ld0ld0l"}})
+    found = asked(Service(tmp_path, made=made), row)
+    assert found["features"] == [{"owners": "missing", "lately": "present"}]
+    assert found["degraded"] is True
+    assert str(changed(Knows, made)["owners"]) == (
+        "Version 0 of tests.knows learnt from view 'owners' as it was declared then (0ld0ld0l); it "
+        f"is another now ({owners.version}). Train it anew: python -m services train tests.knows"
+    )
 
 
 def test_in_a_notebook_features_are_missing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from cluster.settings import settings
 from lepton import Client
 from services import catalog, watch
 from services.schemas import path_of
-from tests.e2e.steps import LEPTON, MARKS, NLP, VISION, run, until
+from tests.e2e.steps import LEPTON, MARKS, NLP, RECSYS, VISION, run, until
 
 pytestmark = MARKS
 
@@ -94,3 +94,25 @@ def test_drift_is_told_from_the_statistics_in_the_manifest(
     assert found.rows
     assert found.picture.read_bytes().startswith(b"\x89PNG")
     assert [drift.feature for drift in found.features] == ["images.image"]
+
+
+def test_a_pushed_event_changes_what_a_newcomer_is_recommended(
+    layer: Layer, engine: Engine
+) -> None:
+    stored = layer.store.snapshot("interactions").read(layer.graph["interactions"], ["item_id"])
+    taken = [str(item) for item in dict.fromkeys(stored["item_id"].tolist())][:3]
+
+    def push(user: str, item: str) -> None:
+        row = {"user_id": user, "item_id": item, "value": 1.0}
+        layer.push("interactions", {name: objects([value]) for name, value in row.items()})
+
+    push("somebody else", taken[0])
+    before = post(engine, RECSYS, {"user_id": "newcomer"}).json()
+    assert before["features"] == [{"user_history": "missing"}]
+    for item in taken:
+        push("newcomer", item)
+    after = post(engine, RECSYS, {"user_id": "newcomer"}).json()
+    assert after["features"] == [{"user_history": "present"}]
+    assert before["outputs"][0]["basis"] == "popular"
+    assert after["outputs"][0]["basis"] != "popular"
+    assert after["outputs"][0]["items"] != before["outputs"][0]["items"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import NotFound
-from cluster.features import compact
+from cluster.features import bring, compact
 from cluster.features.commits import WHOLE, Commit
 from cluster.features.ledger import Ledger
 from cluster.features.retire import retire
@@ -110,6 +110,19 @@ def test_a_row_that_arrives_during_a_merge_keeps_its_place(tmp_path: Path) -> No
     assert held(store)["a", 1] == held(Store(tmp_path))["a", 1] == ("second", 1.0)
     store.compact(shelf)
     assert held(store) == {("a", 1): ("second", 1.0), ("b", 1): ("only", 1.0)}
+
+
+def test_a_merged_file_brings_no_row_that_a_file_before_it_replaced(tmp_path: Path) -> None:
+    store, created = Store(tmp_path), np.datetime64("2024-05-01", "us")
+    for rows in ({("a", 1): ("old", 1.0)}, {("a", 1): ("new", 1.0)}, {("b", 1): ("x", 1.0)}):
+        store.append(shelf, batch(rows), created=created)
+    state, old = Ledger(store.bucket).state("shelf"), store.snapshot(shelf)
+    some: compact.Choice = lambda _: [[old.files[0], old.files[2]]]  # noqa: E731
+    compact.compact(Ledger(store.bucket), shelf, old, state, choose=some, keep_s=0)
+    head = store.snapshot(shelf)
+    brought = [table for _, table in bring.tables(shelf, head, head.files, {})]
+    words = [row["word"] for table in brought for row in table.to_pylist() if row["id"] == "a"]
+    assert words == ["new"]
 
 
 def test_two_compactions_of_one_state_lose_and_double_nothing(tmp_path: Path) -> None:

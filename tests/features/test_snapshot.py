@@ -67,6 +67,9 @@ def test_a_part_of_the_rows_is_what_a_dictionary_says(
     told = (found["event_time"] - ZERO) // DAY
     assert sorted(zip(found["id"], told.tolist(), found["word"], strict=True)) == sorted(wanted)
     assert (told[1:] >= told[:-1]).all()
+    head = store.snapshot(shelf)
+    by_file = [head.rows_of(file, ["id", "event_time"]).to_pylist() for file in head.files]
+    assert sum(map(len, by_file)) == head.rows == len(model)
     parts = list(store.snapshot(shelf).partitions(names, **asked))  # type: ignore[arg-type]
     assert pa.concat_tables([whole.slice(0, 0), *parts]).to_pylist() == whole.to_pylist()
 
