@@ -8,7 +8,7 @@ import typer
 
 from cluster import signals
 from cluster.errors import LeptonError
-from services import catalog, rows, show, verbs
+from services import catalog, rows, show, show_features, verbs, watch
 from services import features as layer
 
 app = typer.Typer(
@@ -97,7 +97,7 @@ def push(
 def features(context: typer.Context) -> None:
     """List the views: how fresh they are, how many rows, who reads them."""
     if context.invoked_subcommand is None:
-        show.views(layer.listed())
+        show_features.views(layer.listed())
 
 
 @views.command()
@@ -106,6 +106,23 @@ def lineage(
 ) -> None:
     """Draw what is made from what, and who reads it."""
     show.say(f"Drawn to {layer.draw(path)}.")
+
+
+@views.command()
+def check(
+    task: Annotated[str, typer.Argument(help="A capability; without one, all.")] = "",
+) -> None:
+    """Hold logged look-ups to the offline join of the same moments; status 1 where they differ."""
+    reports = watch.check(task)
+    show_features.checked(reports)
+    if any(report.differences for report in reports.values()):
+        raise typer.Exit(1)
+
+
+@views.command()
+def drift(task: TaskName) -> None:
+    """Say how far what is asked has moved from what the served version learnt from; draw it."""
+    show_features.drifted(watch.drift(task))
 
 
 @app.command()

@@ -18,7 +18,6 @@ from cluster.model import AnyTask
 from cluster.registry import Manifest
 from cluster.run import Report
 from cluster.task import Evaluation
-from services.features import Listed
 from services.verbs import Overview
 
 out = Console(highlight=False, emoji=False, soft_wrap=True)
@@ -110,7 +109,7 @@ def tasks(capabilities: Mapping[str, type[AnyTask]]) -> None:
     for name, task in capabilities.items():
         views = ", ".join(view.name for view in (task.examples, *task.features, *task.tables))
         table.add_row(name, task.summary(), views)
-    _print(table)
+    print_table(table)
 
 
 def knobs(task: type[AnyTask]) -> None:
@@ -119,7 +118,7 @@ def knobs(task: type[AnyTask]) -> None:
     config = task.Config()
     for name, field in task.Config.model_fields.items():
         table.add_row(name, _as_typed(getattr(config, name)), _allowed(field))
-    _print(table)
+    print_table(table)
 
 
 def _as_typed(value: object) -> str:
@@ -146,20 +145,7 @@ def rows(batch: Batch) -> None:
     for row in zip(*batch.values(), strict=True):
         shown = (getattr(value, "shape", None) or value for value in row)
         table.add_row(*(escape(str(value)) for value in shown))
-    _print(table)
-
-
-def views(found: Sequence[Listed]) -> None:
-    """The feature layer, a view a line."""
-    table = Table("view", "kind", "key", "columns", "rows", "newest", "read by", "version", "owner")
-    for one in found:
-        rows = "" if one.rows is None else f"{one.rows:,}"
-        newest = "" if one.newest is None else f"{one.newest.astype('datetime64[s]')}Z"
-        names = (one.view.key, one.view.columns, one.readers)
-        key, columns, readers = (", ".join(words) for words in names)
-        words = (one.view.name, one.kind, key, columns, rows, newest, readers, one.view.version)
-        table.add_row(*words, " ".join([one.view.owner, *one.view.tags]).strip())
-    _print(table)
+    print_table(table)
 
 
 def manifest(made: Manifest) -> None:
@@ -181,7 +167,7 @@ def versions(manifests: Sequence[Manifest], aliases: Mapping[str, int]) -> None:
         names = ", ".join(name for name, version in aliases.items() if version == made.version)
         scores = ", ".join(f"{name} {value:.4f}" for name, value in made.metrics.items())
         table.add_row(str(made.version), names, f"{made.created:%Y-%m-%d %H:%M}", scores, made.run)
-    _print(table)
+    print_table(table)
 
 
 def served(models: Sequence[tuple[Manifest, str]]) -> None:
@@ -190,7 +176,7 @@ def served(models: Sequence[tuple[Manifest, str]]) -> None:
     for made, url in models:
         score = f"{made.objective} {made.score:.4f}"
         table.add_row(made.task, str(made.version), score, url)
-    _print(table)
+    print_table(table)
 
 
 def status(found: Overview) -> None:
@@ -216,9 +202,10 @@ def status(found: Overview) -> None:
         replicas = ", ".join(f"{count} {state}" for state, count in app.replicas.items())
         version = str(found.versions.get(app.name, ""))
         table.add_row(app.name, app.state, version, replicas, escape(app.message))
-    _print(table)
+    print_table(table)
 
 
-def _print(table: Table) -> None:
+def print_table(table: Table) -> None:
+    """Print a table: as wide as it is where nobody watches."""
     # a file and a pipe have no width, and half a sentence a line cannot be searched
     (out if out.is_terminal else Console(width=WIDE, highlight=False, emoji=False)).print(table)

@@ -13,7 +13,9 @@ from cluster.batch import Batch, length
 from cluster.errors import InvalidInput
 from cluster.features.backfill import Ask, Backfill, here
 from cluster.features.graph import Graph
+from cluster.features.history import Stored
 from cluster.features.ingest import admit
+from cluster.features.join import join
 from cluster.features.modelview import ModelView
 from cluster.features.neighbours import Found, Neighbours
 from cluster.features.online import Online
@@ -67,6 +69,14 @@ class Layer:
         if not isinstance(view, ModelView):
             return view
         return view.at(self.pins.get(view.name) or self.models.release(view))
+
+    def join(self, examples: Batch, views: Sequence[View]) -> Batch:
+        """Examples with the columns of views beside them, each as of its row's own moment.
+
+        As `cluster.features.join.join` does it, over all rows that are stored now.
+        """
+        wanted = [self.resolved(view) for view in views]
+        return join(examples, wanted, Stored(self.store.head), inputs=self.inputs)
 
     def lookup(self, views: Sequence[View], keys: Batch, *, at: datetime | None = None) -> Batch:
         """The newest values of some views, as `Online.lookup` gives them."""

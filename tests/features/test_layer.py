@@ -86,6 +86,18 @@ def test_an_event_is_on_both_sides_when_the_push_returns(layer: Layer) -> None:
     assert found(layer, "activity", user_id="u1")["events"].tolist() == [2]
 
 
+def test_a_join_as_of_now_is_what_a_look_up_gives(layer: Layer) -> None:
+    layer.push("interactions", event("u1", "p1"))
+    layer.push("points", point("a", 0.9, -0.9))
+    views = [layer.view(name) for name in ("history", "activity", "side")]
+    keys = {"user_id": objects(["u1", "u2"]), "point_id": objects(["a", "b"])}
+    now = datetime.now(UTC)
+    looked_up = layer.lookup(views, keys, at=now)
+    joined = layer.join({**keys, "event_time": objects([now, now])}, views)
+    for name in joined.keys() - {"event_time"}:
+        assert joined[name].tolist() == looked_up[name].tolist(), name
+
+
 def test_an_old_event_counts_where_it_belongs(layer: Layer) -> None:
     layer.push("interactions", event("u1", "new"))
     old = datetime.now(UTC) - timedelta(days=3)
