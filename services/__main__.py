@@ -8,7 +8,7 @@ import typer
 
 from cluster import signals
 from cluster.errors import LeptonError
-from services import catalog, rows, show, verbs
+from services import catalog, rows, show, verbs, watch
 from services import features as layer
 
 app = typer.Typer(
@@ -106,6 +106,23 @@ def lineage(
 ) -> None:
     """Draw what is made from what, and who reads it."""
     show.say(f"Drawn to {layer.draw(path)}.")
+
+
+@views.command()
+def check(
+    task: Annotated[str, typer.Argument(help="A capability; without one, all.")] = "",
+) -> None:
+    """Hold logged look-ups to an offline join of the same moment; status 1 where values differ."""
+    found = watch.check(task)
+    show.skew(found)
+    if any(report.differences for report in found.values()):
+        raise typer.Exit(1)
+
+
+@views.command()
+def drift(task: TaskName) -> None:
+    """Compare what was served with what was learnt from, feature by feature, with a plot."""
+    show.drift(watch.drift(task))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, get_args, get_origin
 
+import numpy as np
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +14,8 @@ from rich.table import Column, Table
 
 from cluster.batch import Batch
 from cluster.config import Between
+from cluster.features.check import Report as SkewReport
+from cluster.features.drift import LITTLE, MUCH
 from cluster.features.ingest import Ingested
 from cluster.model import AnyTask
 from cluster.registry import Manifest
@@ -20,6 +23,7 @@ from cluster.run import Report
 from cluster.task import Evaluation
 from services.features import Listed
 from services.verbs import Overview
+from services.watch import Drifted
 
 out = Console(highlight=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
@@ -160,6 +164,44 @@ def views(found: Sequence[Listed]) -> None:
         words = (one.view.name, one.kind, key, columns, rows, newest, readers, one.view.version)
         table.add_row(*words, " ".join([one.view.owner, *one.view.tags]).strip())
     _print(table)
+
+
+def skew(found: Mapping[str, SkewReport]) -> None:
+    """What came of holding look-ups to the offline join: a row for every difference."""
+    table = Table(*("capability", "view", "key", "as of", "column", "online", "offline"))
+    for task, report in found.items():
+        for one in report.differences:
+            moment = np.datetime64(one.at, "us").item().isoformat(timespec="milliseconds")
+            key = ",".join(f"{name}={value}" for name, value in one.key.items())
+            told = [task, one.view, key, f"{moment}Z", one.column, one.online, one.offline]
+            table.add_row(*(escape(str(cell)[:80]) for cell in told))
+    if table.row_count:
+        _print(table)
+    for task, report in found.items():
+        set_aside = {
+            "in flight as it was looked up": report.in_flight,
+            "rewritten since": report.rewritten,
+            **report.left_out,
+        }
+        rest = "".join(f"; {count:,} {reason}" for reason, count in set_aside.items() if count)
+        odd = len(report.differences)
+        differ = "1 value differs" if odd == 1 else f"{odd:,} values differ"
+        say(f"{task}: {report.compared:,} look-ups compared, {differ}{rest}.")
+
+
+def drift(found: Drifted) -> None:
+    """How far each feature has moved, and what the figures mean."""
+    table = Table("feature", "measured", "rows", "PSI", "missing", "so it is")
+    for one in found.features:
+        missing = f"{one.missing[0]:.1%} -> {one.missing[1]:.1%}"
+        row = (one.feature, one.measure, f"{one.served:,}", f"{one.psi:.3f}", missing, one.verdict)
+        table.add_row(*map(escape, row))
+    _print(table)
+    say(
+        f"Version {found.version} of {found.task}, {found.rows:,} served rows against training. A "
+        f"population stability index under {LITTLE} is steady, over {MUCH} has moved much."
+    )
+    say(f"Drawn to {found.picture}.")
 
 
 def manifest(made: Manifest) -> None:
