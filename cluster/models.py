@@ -30,6 +30,10 @@ class Models:
         self.find = find
         self._open = lru_cache(KEPT)(self._opened)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What was opened stays in its process."""
+        return (Models, (self.registry, self.find))
+
     def release(self, view: ModelView) -> int:
         """The version that makes a view: its own, or what its reference names now.
 

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from ray import cloudpickle
 
 from cluster.errors import NotFound
+from cluster.settings import settings
 from services import catalog
 
 
@@ -61,3 +64,9 @@ def test_names_are_listed_without_importing_a_capability() -> None:
         [sys.executable, "-c", code], cwd=catalog.HERE, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.split()) == (0, catalog.names())
+
+
+def test_what_views_are_made_from_travels_to_a_worker(tmp_path: Path) -> None:
+    layer = catalog.layer(settings({"LEPTON_HOME": str(tmp_path)}))
+    inputs = cloudpickle.loads(cloudpickle.dumps(layer.inputs))
+    assert [view.name for view in inputs(layer.graph["item_trend"])] == ["item_activity"]
