@@ -31,8 +31,8 @@ class Models:
         self._open = lru_cache(KEPT)(self._opened)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What was opened stays in its process."""
-        return (Models, (self.registry, self.find))
+        """Travels to workers without what it has opened."""
+        return Models, (self.registry, self.find)
 
     def release(self, view: ModelView) -> int:
         """The version that makes a view: its own, or what its reference names now.

@@ -43,6 +43,12 @@ class Settings(BaseModel):
     # many megabytes of each capability
     log_share: float = Field(1.0, ge=0, le=1, validation_alias="LEPTON_LOG_SHARE")
     log_mb: int = Field(64, ge=8, validation_alias="LEPTON_LOG_MB")
+    # where rows are looked up by key; without one, in an SQLite file under home
+    redis_url: str | None = Field(
+        None, pattern=r"^(rediss?|unix)://", validation_alias="LEPTON_REDIS_URL"
+    )
+    # how long a lookup or a push waits for Redis
+    redis_wait_ms: int = Field(50, ge=2, le=10_000, validation_alias="LEPTON_REDIS_WAIT_MS")
     # the proxy refuses a longer request before a replica sees it
     body_limit_mb: int = Field(16, ge=1, le=1024, validation_alias="LEPTON_BODY_LIMIT_MB")
 

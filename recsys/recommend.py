@@ -52,8 +52,9 @@ class Config(BaseConfig):
     alpha0: Annotated[float, Between(1e-4, 10.0, log=True)] = 0.3
     nu: Annotated[float, Between(0.0, 2.0)] = 1.0
     epochs: Annotated[int, Between(1, 500)] = 16
-    content_ridge: Annotated[float, Between(1e-3, 1e3, log=True)] = 0.2
+    content_ridge: Annotated[float, Between(1e-3, 1e3, log=True)] = 1.0
     content_width: Annotated[float, Between(0.05, 5.0, log=True)] = 0.5
+    untouched_share: Annotated[float, Between(0.0, 2.0)] = 0.7
 
 
 GRIDS: Mapping[str, Mapping[str, Sequence[float]]] = {
@@ -127,7 +128,8 @@ class Recommend(Task[Config, Input, Output]):
             taken = self._popularity[: len(self.log.items)]
             ridge, width = self.config.content_ridge, self.config.content_width
             vectors = content.vectors(self.model.vectors, taken, ridge=ridge, width=width)
-            self.model = self.model.joined(vectors)
+            # in a catalogue of some age, what nobody took yet is liked less than content tells
+            self.model = self.model.joined(vectors * np.float32(self.config.untouched_share))
             self.alike = content.alike(len(self.log.items))
 
     def _choose(self, run: Run) -> Config:

@@ -19,6 +19,7 @@ from cluster.task import Task
 if TYPE_CHECKING:
     from cluster.features.graph import Graph
     from cluster.features.layer import Layer
+    from cluster.features.online import Online
 
 DOMAINS = ("vision", "nlp", "recsys")
 HERE = Path(__file__).resolve().parents[1]
@@ -86,12 +87,19 @@ def models(home: Path) -> Models:
 def layer(here: Settings) -> "Layer":
     """The feature layer that the settings name."""
     from cluster.features.layer import Layer  # noqa: PLC0415 - as above
-    from cluster.features.online import Online  # noqa: PLC0415
     from cluster.features.store import Store  # noqa: PLC0415
 
-    features = here.home / "features"
-    online = Online(features / "online.db")
-    return Layer(graph(), Store(features), online, models(here.home))
+    return Layer(graph(), Store(here.home / "features"), online(here), models(here.home))
+
+
+def online(here: Settings) -> "Online":
+    """Where rows are looked up by key: Redis where the settings name one, or a file under home."""
+    from cluster.features.online import Online  # noqa: PLC0415 - as above
+    from cluster.features.redis_keeper import RedisKeeper  # noqa: PLC0415
+
+    if here.redis_url is None:
+        return Online(here.home / "features" / "online.db")
+    return Online(RedisKeeper(here.redis_url, wait_s=here.redis_wait_ms / 1000))
 
 
 def views() -> dict[str, View]:

@@ -11,8 +11,9 @@ from datetime import UTC
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,8 +32,12 @@ from services.json_rows import json_column, key_columns, key_of, raw_rows
 EPOCH = "1970-01-01T00:00:00Z"  # Feast's moment for what has none
 STATUSES = {"present": "PRESENT", "missing": "NOT_FOUND", "stale": "OUTSIDE_MAX_AGE"}
 
+METRICS = ("inner_product", "cosine")
+
 Vector = dict[str, list[Any]]
 """One feature of all rows: values, statuses, event_timestamps."""
+Wanted = Sequence[tuple[View, str]]
+"""Views and columns, in the order in which they are asked for."""
 
 
 class Read(BaseModel):
@@ -60,6 +65,17 @@ class Write(BaseModel):
     df: dict[str, list[Any]]
 
 
+class Search(BaseModel):
+    """The body of `/search`: the view whose vectors are searched is that of the first feature."""
+
+    features: list[str]
+    query: list[float] | None = None
+    top_k: int = Field(10, ge=1, le=1_000)
+    distance_metric: str | None = None
+    query_string: str | None = None
+    filters: Any = None
+
+
 class Feast:
     """What stands at each path of Feast's feature server.
 
@@ -77,6 +93,8 @@ class Feast:
             "/get-online-features": self.read,
             "/push": self.push,
             "/write-to-online-store": self.write,
+            "/search": self.search,
+            "/retrieve-online-documents": self.search,  # what it was called before
         }
         return [
             Route("/health", self.health),
@@ -104,27 +122,59 @@ class Feast:
         await asyncio.to_thread(partial(self._write, asked.feature_view_name, asked.df))
         return json_response(b"null", request)
 
+    async def search(self, request: Request) -> Response:
+        """The rows whose vectors are nearest to one; `distance` says how alike they are."""
+        asked = shaped(await json_content(request), Search)
+        return json_response(await asyncio.to_thread(partial(self._search, asked)), request)
+
     def _read(self, asked: Read) -> bytes:
         wanted = list(self._wanted(asked))
+        answer = self._answer(wanted, asked.entities, full=asked.full_feature_names)
+        if asked.include_feature_view_version_metadata:
+            names = dict.fromkeys(view.name for view, _ in wanted)
+            answer["metadata"]["feature_view_metadata"] = [{"name": name} for name in names]
+        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    def _search(self, asked: Search) -> bytes:
+        wanted = list(self._wanted(Read(entities={}, features=asked.features)))
+        view = wanted[0][0]
+        if asked.query is None or asked.query_string is not None or asked.filters is not None:
+            raise InvalidInput(
+                "Only vectors are searched here, and all rows of a view.",
+                hint="Give a query of numbers, and neither a query_string nor filters.",
+            )
+        if (asked.distance_metric or METRICS[0]).lower() not in METRICS:
+            raise InvalidInput(
+                f"There is no metric {str(asked.distance_metric)[:80]!r} here.",
+                hint=f"There are: {', '.join(METRICS)}, which are one for vectors of length 1.",
+                pointer="/distance_metric",
+            )
+        query = np.array([asked.query], dtype=np.float64)
+        (keys,), (scores,) = self.features.layer.nearest(view.name, query, asked.top_k)
+        # in the order of the keys, for only so does the client put values beside their own keys
+        pairs = sorted(zip(keys, scores, strict=True))
+        entities = {name: [key[place] for key, _ in pairs] for place, name in enumerate(view.key)}
+        answer = self._answer([one for one in wanted if one[0] is view], entities)
+        answer["metadata"]["feature_names"].append("distance")
+        answer["results"].append(_known([score for _, score in pairs]))
+        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    def _answer(
+        self, wanted: Wanted, entities: Mapping[str, list[Any]], *, full: bool = False
+    ) -> dict[str, Any]:
+        """A list for each key column and for each column of a view, and their names."""
         views = list({view.name: view for view, _ in wanted}.values())
-        rows = _rows(asked.entities, "/entities")
+        rows = _rows(entities, "/entities")
         limit(len(rows), "entities", MOST_KEYS)
         keys = key_columns(rows, key_of(views), "/entities")
         found, names = self.features.look(views, keys)
         # the keys come first: the client takes the time of the second column for that of its row
-        known = [{"values": asked.entities[name]} for name in asked.entities]
-        nothing = {"statuses": ["PRESENT"] * len(rows), "event_timestamps": [EPOCH] * len(rows)}
-        results: list[Vector] = [{**one, **nothing} for one in known]
+        results = [_known(values) for values in entities.values()]
         for view, column in wanted:
             values = json_column(view.columns[column], found[names[view.name][column]])
             results.append(_vector(view, column, values, found))
-        long = asked.full_feature_names
-        labels = [f"{view.name}__{column}" if long else column for view, column in wanted]
-        metadata: dict[str, Any] = {"feature_names": [*asked.entities, *labels]}
-        if asked.include_feature_view_version_metadata:
-            metadata["feature_view_metadata"] = [{"name": view.name} for view in views]
-        answer = {"metadata": metadata, "results": results}
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+        labels = [f"{view.name}__{column}" if full else column for view, column in wanted]
+        return {"metadata": {"feature_names": [*entities, *labels]}, "results": results}
 
     def _wanted(self, asked: Read) -> Iterator[tuple[View, str]]:
         """Each view and column that is asked for, in order."""
@@ -135,9 +185,12 @@ class Feast:
             return
         if not asked.features:
             raise InvalidInput("No features are asked for.", hint="Name some as view:column.")
+        views: dict[str, View] = {}
         for place, reference in enumerate(asked.features):
             name, _, column = reference.partition(":")
-            view = self.features.layer.view(name)
+            if name not in views:
+                views[name] = self.features.layer.view(name)
+            view = views[name]
             if column not in view.columns:
                 raise InvalidInput(
                     f"View {name!r} has no column {column[:80]!r}.",
@@ -153,6 +206,16 @@ class Feast:
         if "event_time" in named:
             named["event_time"] = _moments(named["event_time"])
         self.features.layer.push(name, raw_rows(view, _rows(named, "/df"), "/df"))
+
+
+def _known(values: list[Any]) -> Vector:
+    """A column of which every value is there."""
+    count = len(values)
+    return {
+        "values": values,
+        "statuses": ["PRESENT"] * count,
+        "event_timestamps": [EPOCH] * count,
+    }
 
 
 def _vector(view: View, column: str, values: list[Any], found: Mapping[str, Any]) -> Vector:

@@ -54,6 +54,7 @@ FEAST = {
     "/get-online-features": "Look up, as Feast's client asks",
     "/push": "Write rows of a view, as Feast pushes them",
     "/write-to-online-store": "Write rows of a view, as Feast's client writes them",
+    "/search": "The rows with the nearest vectors, as Feast's client asks",
 }
 
 

@@ -294,6 +294,10 @@ class Time(Column):
         """Unix time, ISO 8601 with a zone, or `datetime64`, which is UTC."""
         return read_times(values, self.zone)
 
+    def empty(self) -> Any:
+        """The epoch."""
+        return np.datetime64(0, "us")
+
     def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
         """Arrow timestamps to `datetime64[us]`, which has no zone: it is UTC by definition."""
         plain: NDArray[Any] = values.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)

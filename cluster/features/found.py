@@ -1,6 +1,7 @@
 """Tell from packed values what views hold for some keys: values, since when, and whether at all."""
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,11 +19,13 @@ from cluster.features.events import Kept, read_events, shelf_of
 from cluster.features.keeper import Got, Want
 from cluster.features.modelview import ModelView
 from cluster.features.packing import Layout, Reader, key_texts, types_of
-from cluster.features.view import View
+from cluster.features.view import View, columns_of
 from cluster.features.windows import KNOWN, NEWEST, Windows, aggregate
 
 Inputs = Callable[[View], Sequence[View]]
 """The views that a computed view is made from, in the order of its parameters: `Graph.inputs`."""
+
+Names = Mapping[str, Mapping[str, str]]
 
 PRESENT, MISSING, STALE = range(3)
 STATUSES = objects(["present", "missing", "stale"])
@@ -47,10 +50,29 @@ class Found:
 
 
 class Readers:
-    """Remembers how the rows of the views that are asked for are read."""
+    """Remembers how the rows of the views that are asked for are read, and their columns named.
+
+    Views cannot be told apart by hash, so it knows them by their place in memory, and holds them
+    so that no other gets that place.
+    """
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], tuple[View, Reader]] = {}
+        self._named: dict[tuple[object, ...], tuple[Sequence[View], Names]] = {}
+
+    def names(self, views: Sequence[View], keys: Batch) -> Names:
+        """How the columns of views are named beside keys.
+
+        Raises:
+            InvalidInput: a view is asked for twice, or a name is taken.
+        """
+        place = (*map(id, views), *keys)
+        held = self._named.get(place)
+        if held is None:
+            if len(self._named) >= MOST_READERS:
+                self._named.clear()
+            held = self._named[place] = list(views), columns_of(views, keys)
+        return held[1]
 
     def of(self, view: View, declaration: str) -> Reader:
         """A reader for the view, of rows that were packed as declared.
@@ -68,7 +90,7 @@ class Readers:
         reader = Reader(view, Layout(types))
         if len(self._known) >= MOST_READERS:
             self._known.clear()
-        self._known[place] = view, reader  # the view is held so that no other gets its id
+        self._known[place] = view, reader
         return reader
 
 
@@ -226,7 +248,7 @@ def moment_of(at: datetime | np.datetime64 | None) -> int:
         InvalidInput: it names no time zone.
     """
     if at is None:
-        at = datetime.now(UTC)
+        return time.time_ns() // 1000
     if isinstance(at, np.datetime64):  # UTC by definition
         return int(at.astype("M8[us]").astype(np.int64))
     if at.tzinfo is None:

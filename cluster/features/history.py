@@ -17,7 +17,7 @@ from cluster.features.view import View
 
 CREATED = "created"
 PIECE_ROWS = 131_072
-PIECE_BYTES = 16_000_000
+PIECE_BYTES = 4_000_000
 Piece = Callable[[], Iterator[pa.Table]]
 """Reads a part of a view's rows, some at a time."""
 
@@ -199,7 +199,8 @@ def batches(path: Path, columns: Sequence[str], rows: int = PIECE_ROWS) -> Itera
     # what is buffered before it is read stays until the file is closed
     with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
         most: int = max(1, PIECE_BYTES * file.metadata.num_rows // max(1, size_of(file, columns)))
-        for batch in file.iter_batches(min(rows, most), columns=list(columns)):
+        read = file.iter_batches(min(rows, most), columns=list(columns), use_threads=False)
+        for batch in read:  # each thread would keep memory of its own
             yield pa.Table.from_batches([batch])
 
 

@@ -68,7 +68,7 @@ def join(
 def join_frame(
     examples: pl.DataFrame, views: Sequence[View], history: History, *, inputs: Inputs | None = None
 ) -> pl.DataFrame:
-    """The same for frames, whose words are never made Python objects.
+    """The same for frames; only words that windows look at are ever made Python objects.
 
     Args:
         examples: has the key columns of every view, of strings, and `event_time` with a zone.

@@ -97,6 +97,9 @@ class Keeper(Protocol):
     def change_now(self, changes: Sequence[Put | Merge]) -> None:
         """The same for a few rows that somebody waits for."""
 
+    def close(self) -> None:
+        """End the connections of this thread; the next call makes new ones."""
+
 
 def other_declaration(shelf: str) -> Conflict:
     """Somebody else declared the shelf anew while we wrote."""

@@ -18,10 +18,12 @@ from cluster.features.modelview import ModelView
 from cluster.features.neighbours import Found, Neighbours
 from cluster.features.online import Online
 from cluster.features.store import Store
-from cluster.features.view import View
+from cluster.features.times import SAY_ZONE
+from cluster.features.view import Reject, View
 from cluster.models import Models
 
 MOST_PUSHED = 10_000
+AS_ZONED = "write it as in 2024-05-01T12:00:00Z"
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,7 @@ class Layer:
             )
         rows, rejects = admit(view, raw)
         if rejects:
-            more = f" ({len(rejects) - 1} more)" * (len(rejects) > 1)
-            raise InvalidInput(
-                f"Nothing was written to {name!r}: {rejects[0].where}: {rejects[0].reason}{more}.",
-                hint="Mend the rows and push all of them again.",
-                parts=[InvalidInput(f"{bad.reason}.", pointer=bad.where) for bad in rejects],
-            )
+            raise _refused(name, rejects)
         now = np.full(length(rows), datetime.now(UTC).replace(tzinfo=None), "datetime64[us]")
         rows = {"event_time": now, **rows}
         self._write(view, rows)
@@ -214,6 +211,20 @@ class Layer:
                 for release in self.models.releases(reader):
                     made = reader.at(release)
                     yield made.rows_of, self.models.answer(made, rows)
+
+
+def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
+    """What is wrong with pushed rows; each part says where."""
+    reasons = [reject.reason.replace(SAY_ZONE, AS_ZONED) for reject in rejects]
+    more = f" ({len(rejects) - 1} more)" * (len(rejects) > 1)
+    return InvalidInput(
+        f"Nothing was written to {name!r}: {rejects[0].where}: {reasons[0]}{more}.",
+        hint="Mend the rows and push all of them again.",
+        parts=[
+            InvalidInput(f"{reason}.", pointer=reject.where)
+            for reject, reason in zip(rejects, reasons, strict=True)
+        ],
+    )
 
 
 def _keys(view: View, rows: Batch) -> Batch:

@@ -28,7 +28,7 @@ from cluster.features.keeper import Keeper, Put, Want
 from cluster.features.packing import types_of
 from cluster.features.snapshot import Snapshot
 from cluster.features.sqlite_keeper import SqliteKeeper
-from cluster.features.view import View, columns_of
+from cluster.features.view import View
 from cluster.features.windows import Windows
 
 MOST_KEYS = 100_000
@@ -90,17 +90,11 @@ class Online:
             Corrupt: what is kept is damaged.
             Unavailable: it cannot be read now.
         """
-        if length(keys) > MOST_KEYS:
-            raise TooLarge(
-                f"{length(keys):,} keys were looked up at once; the limit is {MOST_KEYS:,}.",
-                hint="Ask for fewer at a time, or join offline.",
-                limit=MOST_KEYS,
-                actual=length(keys),
-            )
+        _check_size(keys)
         look = Lookup(keys, moment_of(at), inputs, self._readers)
         wants = look.wants(views)
         got = dict(zip((want.shelf for want in wants), self.keeper.read(wants), strict=True))
-        return _answer(views, keys, {view.name: look.found(view, got) for view in views})
+        return self._answer(views, keys, {view.name: look.found(view, got) for view in views})
 
     def lookup_anyway(
         self,
@@ -118,7 +112,7 @@ class Online:
         try:
             return self.lookup(views, keys, at=at, inputs=inputs)
         except Unavailable:
-            answer = dict(_answer(views, keys, nothing(views, keys)))
+            answer = dict(self._answer(views, keys, nothing(views, keys)))
             status = objects([DEGRADED] * length(keys))
             return answer | {f"{view.name}_status": status for view in views}
 
@@ -212,6 +206,23 @@ class Online:
         self.behind.discard(view.name)
         return count
 
+    def close(self) -> None:
+        """End the connections of this thread; the next call makes new ones."""
+        self.keeper.close()
+
+    def _answer(self, views: Sequence[View], keys: Batch, found: Mapping[str, Found]) -> Batch:
+        """Keys and what was found for them, each column by its name."""
+        names = self._readers.names(views, keys)
+        answer: dict[str, Any] = {**keys}
+        for view in views:
+            one = found[view.name]
+            for name, column in one.columns.items():
+                answer[names[view.name][name]] = column
+            answer[f"{view.name}_missing"] = one.status != PRESENT
+            answer[f"{view.name}_status"] = STATUSES[one.status]
+            answer[f"{view.name}_time"] = one.times
+        return answer
+
     def _declared(self, shelves: Sequence[str]) -> dict[str, str | None]:
         return dict(zip(shelves, self.keeper.declared(shelves), strict=True))
 
@@ -249,15 +260,11 @@ def _streams(view: View, graph: Graph | None) -> Streams:
     return streams_of([reader for reader in readers if isinstance(reader, Windows)])
 
 
-def _answer(views: Sequence[View], keys: Batch, found: Mapping[str, Found]) -> Batch:
-    """Keys and what was found for them, each column by its name."""
-    names = columns_of(views, keys)
-    answer: dict[str, Any] = {**keys}
-    for view in views:
-        one = found[view.name]
-        for name, column in one.columns.items():
-            answer[names[view.name][name]] = column
-        answer[f"{view.name}_missing"] = one.status != PRESENT
-        answer[f"{view.name}_status"] = STATUSES[one.status]
-        answer[f"{view.name}_time"] = one.times
-    return answer
+def _check_size(keys: Batch) -> None:
+    if length(keys) > MOST_KEYS:
+        raise TooLarge(
+            f"{length(keys):,} keys were looked up at once; the limit is {MOST_KEYS:,}.",
+            hint="Ask for fewer at a time, or join offline.",
+            limit=MOST_KEYS,
+            actual=length(keys),
+        )

@@ -94,7 +94,9 @@ class Reader:
     def read(self, values: Sequence[bytes | None]) -> tuple[Arrays, NDArray[np.datetime64]]:
         """The view's columns `[n]`, defaults where there is no row, and the event times."""
         record = self._layout.record
-        known = [self._blank if value is None else value for value in values]
+        known: Sequence[Any] = values
+        if None in values:
+            known = [self._blank if value is None else value for value in values]
         heads = [value[: record.itemsize] for value in known] if self._layout.ragged else known
         fixed = np.frombuffer(b"".join(heads), record)
         ragged: dict[str, list[Any]] = {}

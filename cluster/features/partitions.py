@@ -1,7 +1,7 @@
 """Join tables that are larger than memory: by parts of the key, of which each fits."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ ROW, TIME, KNOWN = "__row", "__time", "__known"
 MOST_PARTS = 256  # each is an open file while the examples are split
 TIMES_SIZE = 6  # how much more than its rows take a part needs: sorting, gathering, what is kept
 PLAIN = pl.CompatLevel.oldest()  # else a slice of strings carries the strings of all rows
+WORKING_BYTES = 150_000_000  # what reading, writing and the libraries take, however small a part is
 MERGED_ROWS = 65_536  # examples that are put together at once
 READ_ROWS = 4_096  # of each part, while the parts are put together
 
@@ -50,62 +51,58 @@ def join_files(
 ) -> int:
     """What `join_frame` gives, from a Parquet file to a Parquet file, in a bounded memory.
 
-    Examples and rows are split by the hash of the key into parts that lie beside the target, each
-    part is joined by itself, and the results are put back in the order of the examples. Memory
-    holds one part: only a key that alone has more rows than fit would not be joined.
+    Examples and rows are split by the hash of the key into parts that lie beside the target; each
+    is joined by itself, and all is put back in order. Only a key that alone is too large is not.
 
     Args:
-        examples: has the key columns of every view, of strings, and `event_time` with a zone.
+        examples: as for `join_frame`, as are views, history and inputs.
         views: whose columns are wanted.
         history: where the rows are.
-        target: the file to write; it is there only once it is whole.
+        target: the file to write, there only once it is whole.
         memory_bytes: how much this process, or each worker, may take in all.
-        inputs: what computed views are made from.
+        inputs: what functions are made from.
         each: where the parts are joined; other machines must see the folder of the target.
         parts: how many parts are made; 0 for as few as the memory allows.
 
-    Returns:
-        How many rows were written.
+    Returns the number of rows.
 
     Raises:
-        InvalidInput: as for `join`.
         NotEnough: the memory allowed is too small even for many parts.
     """
     inputs = inputs or among(views)
     sources = leaves(views, inputs)
     parts = parts or _parts(sources, history, memory_bytes)
     with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as made:
-        folder = Path(made)
-        _split_examples(examples, sources, parts, folder)
-        each(_split, list(_splits(sources, history, parts, folder)))
-        each(
-            _join,
-            [
-                _Part(
-                    view,
-                    _asked_folder(folder, view.key) / f"{part}",
-                    folder / f"{view.name}-rows" / f"{part}",
-                    folder / f"{view.name}-held" / f"{part:06d}.arrow",
-                )
-                for view in sources
-                for part in range(parts)
-            ],
-        )
-        folders = {view.name: folder / f"{view.name}-held" for view in sources}
-        rows = _merge(examples, views, inputs, folders, folder / "joined.parquet")
-        (folder / "joined.parquet").replace(target)
+        folder, whole = Path(made), Path(made) / "joined.parquet"
+        _join_parts(examples, sources, history, parts, folder, each=each)
+        rows = _merge(examples, views, inputs, sources, whole)
+        whole.replace(target)
     return rows
+
+
+def _join_parts(
+    examples: Path,
+    sources: Sequence[View],
+    history: History,
+    parts: int,
+    folder: Path,
+    *,
+    each: Each,
+) -> None:
+    """Splits both sides and joins part by part; what is found lies in a folder for each view."""
+    _split_examples(examples, sources, parts, folder)
+    each(_split, list(_splits(sources, history, parts, folder)))
+    each(_join, [_part(view, part, folder) for view in sources for part in range(parts)])
 
 
 def _parts(sources: Sequence[View], history: History, memory_bytes: int) -> int:
     """How many parts each of the tables is split in, so that one fits in what is still free."""
-    room = memory_bytes - psutil.Process().memory_info().rss
+    room = memory_bytes - psutil.Process().memory_info().rss - WORKING_BYTES
     size = max((history.size_bytes(*history_of(view)) for view in sources), default=0)
     if room <= 0 or TIMES_SIZE * size > MOST_PARTS * room:
         raise NotEnough(
-            f"{memory_bytes:,} bytes of memory are too few to join {size:,} bytes of rows in "
-            f"{MOST_PARTS} parts.",
-            hint="Allow more.",
+            f"{memory_bytes:,} bytes of memory are too few to join {size:,} bytes of rows.",
+            hint=f"Allow more: what this process has, {WORKING_BYTES:,} to work with, and a part.",
             limit=memory_bytes,
             actual=size,
         )
@@ -183,6 +180,15 @@ class _Part:
     target: Path
 
 
+def _part(view: View, number: int, folder: Path) -> _Part:
+    return _Part(
+        view,
+        _asked_folder(folder, view.key) / f"{number}",
+        folder / f"{view.name}-rows" / f"{number}",
+        folder / f"{view.name}-held" / f"{number:06d}.arrow",
+    )
+
+
 def _join(work: _Part) -> None:
     if not work.asked.exists():
         return
@@ -222,12 +228,13 @@ class _Reader:
 
 
 def _merge(
-    examples: Path, views: Sequence[View], inputs: Inputs, folders: Mapping[str, Path], target: Path
+    examples: Path, views: Sequence[View], inputs: Inputs, sources: Sequence[View], target: Path
 ) -> int:
     """Puts what was found beside the examples, in their order, and says how many there are."""
+    held_in = {view.name: target.parent / f"{view.name}-held" for view in sources}
     readers = {
         name: [_Reader(path) for path in sorted(folder.iterdir())] if folder.exists() else []
-        for name, folder in folders.items()
+        for name, folder in held_in.items()
     }
     rows = 0
     with ExitStack() as opened:

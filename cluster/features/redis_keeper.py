@@ -121,6 +121,11 @@ class RedisKeeper:
         with self._breaker.call(), self._told():
             _write(self._quick, changes)
 
+    def close(self) -> None:
+        """End all connections."""
+        self._quick.close()
+        self._patient.close()
+
     @contextmanager
     def _told(self) -> Iterator[None]:
         """What Redis says, in a sentence."""

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
@@ -132,7 +133,7 @@ class View:
                 made[name][row] = self.empty(name)
         return {**made, f"{self.name}_missing": np.ones(rows, dtype=bool)}
 
-    @property
+    @cached_property
     def schema(self) -> dict[str, Column]:
         """Every stored column with its type: key, columns, event time and split."""
         keys: dict[str, Column] = {name: Text() for name in self.key}
@@ -189,7 +190,9 @@ def columns_of(views: Sequence[View], taken: Iterable[str] = ()) -> dict[str, di
     """
     taken = list(taken)
     plain = [*taken, *(name for view in views for name in view.columns)]
-    shared = {name for name in plain if plain.count(name) > 1}
+    shared: set[str] = set()
+    if len(set(plain)) < len(plain):
+        shared = {name for name in plain if plain.count(name) > 1}
     names = {
         view.name: {
             name: f"{view.name}__{name}" if name in shared else name for name in view.columns
@@ -197,7 +200,8 @@ def columns_of(views: Sequence[View], taken: Iterable[str] = ()) -> dict[str, di
         for view in views
     }
     every = [*taken, *(f"{view.name}_missing" for view in views)]
-    every += [name for made in names.values() for name in made.values()]
+    for made in names.values():
+        every += made.values()
     if len(names) < len(views) or len(set(every)) < len(every):
         twice = next((name for name in every if every.count(name) > 1), views[-1].name)
         raise InvalidInput(

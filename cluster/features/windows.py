@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Unpack
 
 import numpy as np
@@ -48,7 +49,7 @@ class Windows(View):
         """The aggregates too."""
         return (*super().definition, self.over.version, repr(dict(self.aggregates)))
 
-    @property
+    @cached_property
     def event_columns(self) -> dict[str, Column]:
         """The columns of the events that are looked at."""
         used = {a.column for a in self.aggregates.values() if a.column} - {"event_time"}

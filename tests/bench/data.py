@@ -43,9 +43,10 @@ def stored(task: type[AnyTask], source: str, home: Path) -> Plan:
     raw, store = folder(source), Store(home / "features")
     have = {snapshot.view for snapshot in store.views()}
     for view in (task.examples, *task.features, *task.tables):
-        if view.name not in have:
+        if view.read is not None and view.name not in have:
             _take_in(view, raw, store)
-    return plan(task, store, memory_share=0.5)
+    # views that models make are left out: their models are not trained here
+    return plan(task, store, memory_share=0.5, resolve=lambda view: view if view.read else None)
 
 
 def _take_in(view: View, raw: Path, store: Store) -> None:

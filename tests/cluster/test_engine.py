@@ -56,6 +56,14 @@ def test_settings_have_defaults_and_the_environment_overrides_them() -> None:
     assert settings({"LEPTON_HOME": "~/elsewhere"}).home == Path.home() / "elsewhere"
 
 
+def test_a_redis_is_named_by_its_address() -> None:
+    named = settings({"LEPTON_REDIS_URL": "redis://cache:6379/0", "LEPTON_REDIS_WAIT_MS": "20"})
+    assert (named.redis_url, named.redis_wait_ms) == ("redis://cache:6379/0", 20)
+    assert settings({}).redis_url is None
+    with pytest.raises(InvalidInput, match=r"LEPTON_REDIS_URL.*Set LEPTON_REDIS_URL anew"):
+        settings({"LEPTON_REDIS_URL": "cache:6379"})
+
+
 def test_lepton_s_own_tracking_variable_wins_over_mlflow_s() -> None:
     both = {"LEPTON_TRACKING_URI": "http://ours", "MLFLOW_TRACKING_URI": "http://theirs"}
     assert settings(both).tracking == "http://ours"

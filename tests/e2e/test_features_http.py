@@ -59,8 +59,7 @@ def test_a_pushed_event_is_in_the_windows_at_once(client: lepton.Client) -> None
     def events() -> int:
         (result,) = client.features.lookup(["user_activity"], [{"user_id": "newcomer"}])
         count = result["user_activity"].values["events_28d"]
-        assert isinstance(count, int)
-        return count
+        return count if isinstance(count, int) else 0  # null until there is one
 
     before = events()
     client.features.push("interactions", {"user_id": "newcomer", "item_id": "p0001", "value": 1})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput
 from cluster.features import aggregates
-from cluster.features.aggregates import Count, Distinct, Last, Mean, Since, Span, Sum
+from cluster.features.aggregates import GROUP, Count, Distinct, Last, Mean, Since, Span, Sum
 from cluster.features.column import Numbers, Texts, times
 from cluster.features.interactions import interactions
 from cluster.features.windows import KNOWN, NEWEST, aggregate, group_of, windows
@@ -137,3 +137,24 @@ def test_what_cannot_be_is_refused_where_it_is_declared(
 ) -> None:
     with pytest.raises(InvalidInput, match=words):
         windows("wrong", over=interactions, key=key, columns={"column": column})
+
+
+@pytest.mark.parametrize("kind", [str, float])
+def test_distinct_counts_alike_for_few_questions_and_for_many(kind: type) -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, 5, 200)
+    values = objects(map(kind, drawn)) if kind is str else drawn.astype(np.float64)
+    group = np.repeat(np.arange(10), 20)
+    start = rng.integers(0, 20, 400)
+    end = np.minimum(start + rng.integers(0, 20, 400), 20)
+    offset = rng.integers(0, 10, 400) * 20  # a slice stays within the events of one key
+    span = Span(start + offset, end + offset, np.zeros(400, dtype=np.int64))
+    events = {"item_id": values, GROUP: group}
+    many = Distinct("item_id").of(events, span)
+    few = [
+        Distinct("item_id").of(
+            events, Span(span.start[row : row + 1], span.end[row : row + 1], span.time[:1])
+        )[0]
+        for row in range(400)
+    ]
+    assert many.tolist() == few

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from ray import cloudpickle
 
 from cluster.errors import NotFound
-from cluster.settings import settings
+from cluster.features.redis_keeper import RedisKeeper
+from cluster.features.sqlite_keeper import SqliteKeeper
+from cluster.settings import Settings
 from services import catalog
 
 
@@ -66,7 +67,12 @@ def test_names_are_listed_without_importing_a_capability() -> None:
     assert (done.returncode, done.stdout.split()) == (0, catalog.names())
 
 
-def test_what_views_are_made_from_travels_to_a_worker(tmp_path: Path) -> None:
-    layer = catalog.layer(settings({"LEPTON_HOME": str(tmp_path)}))
-    inputs = cloudpickle.loads(cloudpickle.dumps(layer.inputs))
-    assert [view.name for view in inputs(layer.graph["item_trend"])] == ["item_activity"]
+def test_rows_are_looked_up_where_the_settings_say(tmp_path: Path) -> None:
+    file = catalog.online(Settings(home=tmp_path)).keeper
+    assert isinstance(file, SqliteKeeper)
+    assert file.path == tmp_path / "features" / "online.db"
+    named = catalog.online(
+        Settings(home=tmp_path, redis_url="redis://127.0.0.1:9/0", redis_wait_ms=20)
+    ).keeper
+    assert isinstance(named, RedisKeeper)
+    assert (named.url, named.wait_s) == ("redis://127.0.0.1:9/0", 0.02)

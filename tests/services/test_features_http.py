@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ import numpy as np
 import pytest
 
 from cluster.batch import Batch, objects
+from cluster.errors import Unavailable
 from cluster.features.column import Number, Text, Texts, Time, Vector, Whole
 from cluster.features.computed import computed
 from cluster.features.graph import Graph
 from cluster.features.images import Image
+from cluster.features.keeper import Got, Want
 from cluster.features.layer import Layer
 from cluster.features.online import Online
 from cluster.features.pictures import decode, encode
+from cluster.features.sqlite_keeper import SqliteKeeper
 from cluster.features.store import Store
 from cluster.features.view import View
 from cluster.models import Models
@@ -306,6 +310,28 @@ def test_a_vector_of_another_size_is_refused(post: Post) -> None:
     post("/v1/features/places/push", {"rows": [{"item_id": "a", "vector": [1, 0]}]})
     found = problem(post("/v1/features/places/nearest", {"vector": [1, 2, 3]}), 422)
     assert "1 x 2" in found.detail or "n x 2" in found.detail
+
+
+class Gone(SqliteKeeper):
+    """An online store that answers nobody."""
+
+    def read(self, wants: Sequence[Want]) -> list[Got]:
+        """Nothing comes back."""
+        raise Unavailable("It is away.")
+
+
+def test_what_cannot_be_read_now_is_marked_and_not_guessed(layer: Layer, tmp_path: Path) -> None:
+    away = replace(layer, online=Online(Gone(tmp_path / "gone.db")))
+    door = build(tmp_path, dict, lambda: away)
+    asked = json.dumps({"views": ["goods"], "keys": [{"item_id": "42"}]}).encode()
+    answer = ask(door, "POST", "/v1/features/lookup", asked)
+    assert answer.headers["X-Lepton-Degraded"] == "features"
+    (result,) = Lookup.model_validate_json(answer.content).results
+    assert (result["goods"].status, result["goods"].event_time) == ("degraded", None)
+    assert result["goods"].values["title"] is None
+    feast = json.dumps({"features": ["goods:title"], "entities": {"item_id": ["42"]}}).encode()
+    told = problem(ask(door, "POST", "/get-online-features", feast), 503)
+    assert told.retry_after_s
 
 
 def test_a_body_over_the_limit_is_refused(post: Post) -> None:
