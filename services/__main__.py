@@ -112,17 +112,17 @@ def lineage(
 def check(
     task: Annotated[str, typer.Argument(help="A capability; without one, all.")] = "",
 ) -> None:
-    """Hold logged look-ups to the offline join of the same moments; status 1 where they differ."""
-    reports = watch.check(task)
-    show_features.checked(reports)
-    if any(report.differences for report in reports.values()):
+    """Hold logged look-ups to an offline join of the same moment; status 1 where values differ."""
+    found = watch.check(task)
+    show_features.skew(found)
+    if any(report.differences for report in found.values()):
         raise typer.Exit(1)
 
 
 @views.command()
 def drift(task: TaskName) -> None:
-    """Say how far what is asked has moved from what the served version learnt from; draw it."""
-    show_features.drifted(watch.drift(task))
+    """Compare what was served with what was learnt from, feature by feature, with a plot."""
+    show_features.drift(watch.drift(task))
 
 
 @app.command()

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
 from cluster.features.check import Report
+from cluster.features.drift import LITTLE, MUCH
 from services.features import Listed
 from services.show import print_table, say
 from services.watch import Drifted
@@ -24,31 +26,39 @@ def views(found: Sequence[Listed]) -> None:
     print_table(table)
 
 
-def checked(reports: Mapping[str, Report]) -> None:
-    """What came of holding look-ups to the offline join, and every difference."""
-    for task, report in reports.items():
-        left = [f"{count:,} left out: {why}" for why, count in report.left_out.items()]
-        late = [f"{report.in_flight:,} while rows came in"] * bool(report.in_flight)
-        late += [f"{report.rewritten:,} of rows replaced since"] * bool(report.rewritten)
-        notes = f" ({'; '.join(late + left)})" if late or left else ""
-        differ = f"{len(report.differences):,} differ"
-        say(f"{task}: {report.compared:,} look-ups compared, {differ}{notes}.")
-        table = Table("view", "key", "moment", "column", "online", "offline")
+def skew(found: Mapping[str, Report]) -> None:
+    """What came of holding look-ups to the offline join: a row for every difference."""
+    table = Table(*("capability", "view", "key", "as of", "column", "online", "offline"))
+    for task, report in found.items():
         for one in report.differences:
-            words = (one.view, one.key, one.at, one.column, one.online, one.offline)
-            table.add_row(*(escape(str(word)) for word in words))
-        if report.differences:
-            print_table(table)
+            moment = np.datetime64(one.at, "us").item().isoformat(timespec="milliseconds")
+            key = ",".join(f"{name}={value}" for name, value in one.key.items())
+            told = [task, one.view, key, f"{moment}Z", one.column, one.online, one.offline]
+            table.add_row(*(escape(str(cell)[:80]) for cell in told))
+    if table.row_count:
+        print_table(table)
+    for task, report in found.items():
+        set_aside = {
+            "in flight as it was looked up": report.in_flight,
+            "rewritten since": report.rewritten,
+            **report.left_out,
+        }
+        rest = "".join(f"; {count:,} {reason}" for reason, count in set_aside.items() if count)
+        odd = len(report.differences)
+        differ = "1 value differs" if odd == 1 else f"{odd:,} values differ"
+        say(f"{task}: {report.compared:,} look-ups compared, {differ}{rest}.")
 
 
-def drifted(found: Drifted) -> None:
-    """How far each feature has moved, and where the picture is."""
-    say(f"{found.task} version {found.version}: {found.rows:,} served rows against its training.")
-    table = Table("feature", "measure", "PSI", "missing when trained", "missing now", "verdict")
+def drift(found: Drifted) -> None:
+    """How far each feature has moved, and what the figures mean."""
+    table = Table("feature", "measured", "rows", "PSI", "missing", "so it is")
     for one in found.features:
-        before, now = one.missing
-        numbers = (f"{one.psi:.3f}", f"{before:.1%}", f"{now:.1%}")
-        table.add_row(one.feature, one.measure, *numbers, one.verdict)
+        missing = f"{one.missing[0]:.1%} -> {one.missing[1]:.1%}"
+        row = (one.feature, one.measure, f"{one.served:,}", f"{one.psi:.3f}", missing, one.verdict)
+        table.add_row(*map(escape, row))
     print_table(table)
-    say("Below 0.1 is steady, from 0.25 on it moved much. Drawn to:")
-    say(str(found.picture))
+    say(
+        f"Version {found.version} of {found.task}, {found.rows:,} served rows against training. A "
+        f"population stability index under {LITTLE} is steady, over {MUCH} has moved much."
+    )
+    say(f"Drawn to {found.picture}.")
