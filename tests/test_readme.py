@@ -23,7 +23,7 @@ def test_every_command_of_the_readme_exists() -> None:
         command.name or command.callback.__name__
         for command in app.registered_commands
         if command.callback
-    }
+    } | {group.name for group in app.registered_groups}
     named = set(re.findall(r"python -m services (\w+)", README))
     assert named <= known
 

@@ -130,7 +130,7 @@ def test_readers_see_all_or_nothing_of_a_write(exact_to: int) -> None:
     def write() -> None:
         for turn in range(60):
             vectors.put(keys, other if turn % 2 else one)
-            vectors.put(["late"], one[:1])
+            vectors.put(["late"], -one[:1])  # the farthest there is, never the nearest
             vectors.remove(["late"])
         stop.set()
 
