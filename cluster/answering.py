@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from cluster.errors import InvalidInput, LeptonError
 from cluster.faults import together
-from cluster.features.requests import RequestLog
+from cluster.features.watch.requests import RequestLog
 from cluster.live import Live, OpenLayer, Statuses
 from cluster.model import Model
 from cluster.record import Recorder

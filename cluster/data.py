@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from cluster.batch import Batch, take, without
 from cluster.errors import InvalidInput, NotEnough
-from cluster.features.held import Inputs, among, history_of, leaves
-from cluster.features.history import History, Kept, Stored
-from cluster.features.join import join
 from cluster.features.modelview import ModelView
-from cluster.features.snapshot import Snapshot
-from cluster.features.store import Store
+from cluster.features.offline.held import Inputs, among, history_of, leaves
+from cluster.features.offline.history import History, Kept, Stored
+from cluster.features.offline.join import join
+from cluster.features.offline.snapshot import Snapshot
+from cluster.features.offline.store import Store
 from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.rows import Resident, Rows

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cluster.features.drift import Statistics, measured
-from cluster.features.spelling import spelled
 from cluster.features.view import View
+from cluster.features.watch.drift import Statistics, measured
+from cluster.features.watch.spelling import spelled
 from cluster.live import Joined, Looked
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

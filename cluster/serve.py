@@ -19,7 +19,7 @@ from cluster.answering import Answer, Answered, Answering, Row, answered
 from cluster.batch import Batch
 from cluster.batching import Batcher
 from cluster.errors import Unavailable
-from cluster.features.requests import RequestLog
+from cluster.features.watch.requests import RequestLog
 from cluster.live import OpenLayer, changed
 from cluster.model import AnyTask, Model
 from cluster.registry import Registry

@@ -30,7 +30,7 @@ from cluster.card import write_card
 from cluster.config import Config
 from cluster.data import Plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough, error_of
-from cluster.features.drift import Statistics, statistics
+from cluster.features.watch.drift import Statistics, statistics
 from cluster.keys import sent_columns
 from cluster.model import AnyTask
 from cluster.registry import Manifest, Registry, now

@@ -19,7 +19,7 @@ from cluster.task import Task
 if TYPE_CHECKING:
     from cluster.features.graph import Graph
     from cluster.features.layer import Layer
-    from cluster.features.online import Online
+    from cluster.features.online.lookup import Online
 
 DOMAINS = ("vision", "nlp", "recsys")
 HERE = Path(__file__).resolve().parents[1]
@@ -87,15 +87,15 @@ def models(home: Path) -> Models:
 def layer(here: Settings) -> "Layer":
     """The feature layer that the settings name."""
     from cluster.features.layer import Layer  # noqa: PLC0415 - as above
-    from cluster.features.store import Store  # noqa: PLC0415
+    from cluster.features.offline.store import Store  # noqa: PLC0415
 
     return Layer(graph(), Store(here.home / "features"), online(here), models(here.home))
 
 
 def online(here: Settings) -> "Online":
     """Where rows are looked up by key: Redis where the settings name one, or a file under home."""
-    from cluster.features.online import Online  # noqa: PLC0415 - as above
-    from cluster.features.redis_keeper import RedisKeeper  # noqa: PLC0415
+    from cluster.features.online.lookup import Online  # noqa: PLC0415 - as above
+    from cluster.features.online.redis_keeper import RedisKeeper  # noqa: PLC0415
 
     if here.redis_url is None:
         return Online(here.home / "features" / "online.db")

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from cluster import engine, signals
 from cluster.errors import Conflict, NotFound
-from cluster.features.ingest import ingest_rows
+from cluster.features.intake.ingest import ingest_rows
+from cluster.features.offline.store import Store
 from cluster.features.pictures import encode
-from cluster.features.store import Store
 from cluster.registry import Manifest
 from cluster.settings import Settings, export, settings
 from services import catalog, demo_features, rows, show, verbs

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from secrets import token_hex
 
 from cluster.batch import Batch
-from cluster.features.store import Store
+from cluster.features.offline.store import Store
 from cluster.settings import Settings
 from lepton import Client
 from services import catalog

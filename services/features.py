@@ -8,7 +8,7 @@ import numpy as np
 
 from cluster.errors import Conflict, LeptonError
 from cluster.features.layer import Layer
-from cluster.features.snapshot import Snapshot
+from cluster.features.offline.snapshot import Snapshot
 from cluster.features.view import View
 from cluster.settings import settings
 from services import catalog, lineage

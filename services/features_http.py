@@ -18,7 +18,7 @@ from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, LeptonError, TooLarge
 from cluster.features.layer import Layer
 from cluster.features.neighbours import vector_column
-from cluster.features.sqlite_keeper import SqliteKeeper
+from cluster.features.online.sqlite_keeper import SqliteKeeper
 from cluster.features.view import View, columns_of
 from lepton.wire import LookupRequest, NearestRequest, PushRequest, ViewInfo, ViewList
 from services.features import Listed, listed

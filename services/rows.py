@@ -5,9 +5,9 @@ from pathlib import Path
 
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput
-from cluster.features.ingest import Ingested
-from cluster.features.ingest import ingest as ingest_files
-from cluster.features.store import Store
+from cluster.features.intake.ingest import Ingested
+from cluster.features.intake.ingest import ingest as ingest_files
+from cluster.features.offline.store import Store
 from cluster.features.view import View
 from cluster.settings import settings
 from services import catalog

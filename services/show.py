@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from cluster.batch import Batch
 from cluster.config import Between
-from cluster.features.ingest import Ingested
+from cluster.features.intake.ingest import Ingested
 from cluster.model import AnyTask
 from cluster.registry import Manifest
 from cluster.run import Report

@@ -6,8 +6,8 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from cluster.features.check import Report
-from cluster.features.drift import LITTLE, MUCH
+from cluster.features.watch.check import Report
+from cluster.features.watch.drift import LITTLE, MUCH
 from services.features import Listed
 from services.show import print_table, say
 from services.watch import Drifted

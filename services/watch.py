@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import NotFound
-from cluster.features import requests
-from cluster.features.check import Report
-from cluster.features.check import check as check_lines
-from cluster.features.drift import Drift, compare, plot
+from cluster.features.watch import requests
+from cluster.features.watch.check import Report
+from cluster.features.watch.check import check as check_lines
+from cluster.features.watch.drift import Drift, compare, plot
 from cluster.model import AnyTask
 from cluster.registry import Registry
 from cluster.settings import settings

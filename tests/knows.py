@@ -16,10 +16,10 @@ from cluster.features.aggregates import Count, Last
 from cluster.features.column import Number, Text
 from cluster.features.graph import Graph
 from cluster.features.layer import Layer
-from cluster.features.online import Online
-from cluster.features.requests import RequestLog
-from cluster.features.store import Store
+from cluster.features.offline.store import Store
+from cluster.features.online.lookup import Online
 from cluster.features.view import View
+from cluster.features.watch.requests import RequestLog
 from cluster.features.windows import windows
 from cluster.model import Model
 from cluster.models import Models

@@ -12,9 +12,9 @@ from starlette.applications import Starlette
 
 from cluster.batch import Batch, take
 from cluster.data import Plan, plan
-from cluster.features.ingest import ingest_rows
+from cluster.features.intake.ingest import ingest_rows
 from cluster.features.modelview import ModelView
-from cluster.features.store import Store
+from cluster.features.offline.store import Store
 from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.registry import Manifest

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cluster.batch import Batch
 from cluster.features.modelview import ModelView
-from cluster.features.snapshot import DataFile, Snapshot
+from cluster.features.offline.snapshot import DataFile, Snapshot
 from cluster.features.view import View
 from cluster.models import Models
 

@@ -12,7 +12,7 @@ from cluster.errors import InvalidInput
 from cluster.features import shop
 from cluster.features.column import Column, Faults, Text
 from cluster.features.headers import measure
-from cluster.features.image_files import read_images, read_item_images
+from cluster.features.intake.image_files import read_images, read_item_images
 from cluster.features.pictures import MAX_PIXELS, decode, encode
 from cluster.features.view import View
 

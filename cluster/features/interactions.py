@@ -8,7 +8,7 @@ import numpy as np
 from cluster.batch import Batch, length, objects
 from cluster.features import shop
 from cluster.features.column import Number, Text, Texts
-from cluster.features.mapping import Wanted, read_tables
+from cluster.features.intake.mapping import Wanted, read_tables
 from cluster.features.view import Reject, View
 
 USER = ("userid", "user", "uid", "customerid", "customer")

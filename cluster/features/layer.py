@@ -13,13 +13,13 @@ from cluster.batch import Batch, length
 from cluster.errors import InvalidInput
 from cluster.features.backfill import Ask, Backfill, here
 from cluster.features.graph import Graph
-from cluster.features.history import Stored
-from cluster.features.ingest import admit
-from cluster.features.join import join
+from cluster.features.intake.ingest import admit
 from cluster.features.modelview import ModelView
 from cluster.features.neighbours import Found, Neighbours
-from cluster.features.online import Online
-from cluster.features.store import Store
+from cluster.features.offline.history import Stored
+from cluster.features.offline.join import join
+from cluster.features.offline.store import Store
+from cluster.features.online.lookup import Online
 from cluster.features.times import SAY_ZONE
 from cluster.features.view import Reject, View
 from cluster.models import Models

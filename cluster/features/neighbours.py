@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.errors import InvalidInput, NotFound
-from cluster.features.bring import has
 from cluster.features.column import Vector
 from cluster.features.nearest import Vectors
-from cluster.features.snapshot import DataFile, Snapshot
-from cluster.features.store import Store
+from cluster.features.offline.snapshot import DataFile, Snapshot
+from cluster.features.offline.store import Store
+from cluster.features.online.bring import has
 from cluster.features.view import View
 
 Key = tuple[str, ...]

@@ -9,10 +9,10 @@ import numpy as np
 from cluster.batch import Batch, objects
 from cluster.features import shop
 from cluster.features.column import SPLITS, Text
-from cluster.features.loading import load_folders
-from cluster.features.mapping import Wanted, by_position, is_table, read_table
-from cluster.features.tables import ROWS
-from cluster.features.tree import Tree, classes, lines, open_tree, split_in, stem, suffix
+from cluster.features.intake.loading import load_folders
+from cluster.features.intake.mapping import Wanted, by_position, is_table, read_table
+from cluster.features.intake.tables import ROWS
+from cluster.features.intake.tree import Tree, classes, lines, open_tree, split_in, stem, suffix
 from cluster.features.view import Reject, View
 
 WANTED = Wanted(

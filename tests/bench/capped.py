@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from cluster.features.history import Files
-from cluster.features.partitions import join_files
+from cluster.features.offline.history import Files
+from cluster.features.offline.partitions import join_files
 from tests.bench.join import COLUMNS, events
 
 CHECKED = 200

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cluster.data import Plan, plan
-from cluster.features.ingest import ingest
-from cluster.features.store import Store
+from cluster.features.intake.ingest import ingest
+from cluster.features.offline.store import Store
 from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.settings import environment

@@ -11,7 +11,7 @@ import numpy as np
 
 import lepton
 from cluster.batch import length
-from cluster.features.ingest import ingest_rows
+from cluster.features.intake.ingest import ingest_rows
 from cluster.settings import settings
 from services import catalog
 from tests.bench.engine import running

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from cluster.batch import Batch
 from cluster.features.column import Number
-from cluster.features.history import Files
-from cluster.features.join import join_frame
+from cluster.features.offline.history import Files
+from cluster.features.offline.join import join_frame
 from cluster.features.view import View
 from tests.bench.data import Absent
 from tests.bench.feast import RELEASE, environment_of_feast

@@ -12,10 +12,10 @@ import numpy as np
 
 from cluster.batch import Batch, objects
 from cluster.features.column import Number, times
-from cluster.features.ingest import ingest
+from cluster.features.intake.ingest import ingest
 from cluster.features.interactions import interactions
-from cluster.features.online import Online
-from cluster.features.store import Store
+from cluster.features.offline.store import Store
+from cluster.features.online.lookup import Online
 from cluster.features.view import View
 from cluster.settings import Settings
 from services import catalog

@@ -11,9 +11,9 @@ from cluster.batch import Batch, objects
 from cluster.data import Plan, Streamed, plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough
 from cluster.features.column import Number, Text
-from cluster.features.ingest import ingest_rows
+from cluster.features.intake.ingest import ingest_rows
 from cluster.features.modelview import model_view
-from cluster.features.store import Store
+from cluster.features.offline.store import Store
 from cluster.features.view import View
 from cluster.run import Run
 from cluster.split import ByKey, Given, Split

@@ -4,8 +4,8 @@ import pytest
 
 from cluster.durable import make_folder, names_in, publish
 from cluster.errors import Conflict
-from cluster.features.store import Store
-from tests.features.shelf import batch, shelf
+from cluster.features.offline.store import Store
+from tests.features.offline.shelf import batch, shelf
 
 
 def test_a_folder_is_made_with_those_above_it(tmp_path: Path) -> None:

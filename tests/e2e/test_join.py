@@ -9,11 +9,11 @@ import polars as pl
 from cluster import engine as engines
 from cluster.engine import Engine
 from cluster.features.aggregates import Count, Distinct
-from cluster.features.history import Stored
 from cluster.features.interactions import interactions
-from cluster.features.join import join_frame
-from cluster.features.partitions import join_files
-from cluster.features.store import Store
+from cluster.features.offline.history import Stored
+from cluster.features.offline.join import join_frame
+from cluster.features.offline.partitions import join_files
+from cluster.features.offline.store import Store
 from cluster.features.windows import windows
 from cluster.settings import settings
 from tests.e2e.steps import MARKS

@@ -10,8 +10,8 @@ import pytest
 
 from cluster.batch import objects
 from cluster.engine import Engine
-from cluster.features import requests
 from cluster.features.layer import Layer
+from cluster.features.watch import requests
 from cluster.registry import Manifest
 from cluster.settings import settings
 from lepton import Client

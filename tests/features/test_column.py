@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from cluster.batch import Batch, concat, objects, take
 from cluster.features.column import Column, Number, Split, Text, Texts, Time, Vector, Whole, times
-from cluster.features.digest import digest_rows
-from cluster.features.history import InMemory, Stored
-from cluster.features.ingest import ingest_rows
-from cluster.features.join import join
-from cluster.features.online import Online
-from cluster.features.store import Store
+from cluster.features.intake.ingest import ingest_rows
+from cluster.features.offline.digest import digest_rows
+from cluster.features.offline.history import InMemory, Stored
+from cluster.features.offline.join import join
+from cluster.features.offline.store import Store
+from cluster.features.online.lookup import Online
 from cluster.features.view import View
 
 

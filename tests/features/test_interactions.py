@@ -7,7 +7,7 @@ import pytest
 
 from cluster.batch import Arrays, concat
 from cluster.errors import InvalidInput
-from cluster.features.ingest import admit
+from cluster.features.intake.ingest import admit
 from cluster.features.interactions import interactions, items, users
 from cluster.features.view import Reject, View
 

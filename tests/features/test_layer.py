@@ -14,8 +14,8 @@ from cluster.features.graph import Graph
 from cluster.features.interactions import interactions
 from cluster.features.layer import Layer
 from cluster.features.modelview import model_view
-from cluster.features.online import Online
-from cluster.features.store import Store
+from cluster.features.offline.store import Store
+from cluster.features.online.lookup import Online
 from cluster.features.windows import windows
 from cluster.models import Models
 from cluster.registry import Registry

@@ -12,7 +12,7 @@ from cluster.batch import Arrays, Batch, objects
 from cluster.errors import InvalidInput, NotFound
 from cluster.features.column import Text, Vector
 from cluster.features.neighbours import Neighbours, vector_column
-from cluster.features.store import Store
+from cluster.features.offline.store import Store
 from cluster.features.view import View
 
 DAY = np.datetime64("2026-05-01", "us")

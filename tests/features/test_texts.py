@@ -9,7 +9,7 @@ import pytest
 
 from cluster.batch import Arrays, concat
 from cluster.errors import InvalidInput
-from cluster.features.ingest import admit
+from cluster.features.intake.ingest import admit
 from cluster.features.texts import labelled_texts, read_texts
 from cluster.features.view import Reject
 

@@ -48,7 +48,8 @@ class Layer:
         self.asked.append(request)
         if self.answers:
             return self.answers.pop(0)
-        return httpx.Response(200, json=self._answer(request.url.path))
+        sent = json.loads(request.content) if request.content else {}
+        return httpx.Response(200, json=self._answer(request.url.path, sent))
 
     def client(self) -> Client:
         """A client of this server."""
@@ -58,20 +59,21 @@ class Layer:
         """What was sent."""
         return [json.loads(request.content) for request in self.asked if request.content]
 
-    def _answer(self, path: str) -> dict[str, Any]:
+    def _answer(self, path: str, sent: dict[str, Any]) -> dict[str, Any]:
         match path.rpartition("/")[2]:
             case "features":
                 return {"views": [VIEW]}
             case "lookup":
-                return {"results": [self._held(key) for key in self.bodies()[-1]["keys"]]}
+                return {"results": [_held(sent["views"], key) for key in sent["keys"]]}
             case "push":
-                return {"rows": len(self.bodies()[-1]["rows"])}
+                return {"rows": len(sent["rows"])}
         score = {"key": {"item_id": "7"}, "score": 0.5}
-        return {"neighbours": [score] * self.bodies()[-1]["k"]}
+        return {"neighbours": [score] * sent["k"]}
 
-    def _held(self, key: dict[str, Any]) -> dict[str, Any]:
-        held = {"values": key, "status": "present", "event_time": "2026-01-02T03:04:05Z"}
-        return dict.fromkeys(self.bodies()[-1]["views"], held)
+
+def _held(views: list[str], key: dict[str, Any]) -> dict[str, Any]:
+    held = {"values": key, "status": "present", "event_time": "2026-01-02T03:04:05Z"}
+    return dict.fromkeys(views, held)
 
 
 def test_a_lookup_asks_for_all_views_of_all_keys_at_once() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import NotFound
-from cluster.features.redis_keeper import RedisKeeper
-from cluster.features.sqlite_keeper import SqliteKeeper
+from cluster.features.online.redis_keeper import RedisKeeper
+from cluster.features.online.sqlite_keeper import SqliteKeeper
 from cluster.settings import Settings
 from services import catalog
 

@@ -14,8 +14,8 @@ from cluster.batch import Batch
 from cluster.features.column import Number, Text, Texts, Vector
 from cluster.features.graph import Graph
 from cluster.features.layer import Layer
-from cluster.features.online import Online
-from cluster.features.store import Store
+from cluster.features.offline.store import Store
+from cluster.features.online.lookup import Online
 from cluster.features.view import View
 from cluster.models import Models
 from cluster.registry import Registry

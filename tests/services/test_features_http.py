@@ -18,12 +18,12 @@ from cluster.features.column import Number, Text, Texts, Time, Vector, Whole
 from cluster.features.computed import computed
 from cluster.features.graph import Graph
 from cluster.features.images import Image
-from cluster.features.keeper import Got, Want
 from cluster.features.layer import Layer
-from cluster.features.online import Online
+from cluster.features.offline.store import Store
+from cluster.features.online.keeper import Got, Want
+from cluster.features.online.lookup import Online
+from cluster.features.online.sqlite_keeper import SqliteKeeper
 from cluster.features.pictures import decode, encode
-from cluster.features.sqlite_keeper import SqliteKeeper
-from cluster.features.store import Store
 from cluster.features.view import View
 from cluster.models import Models
 from cluster.registry import Registry

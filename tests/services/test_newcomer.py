@@ -6,7 +6,7 @@ import numpy as np
 
 from cluster.answering import Answered, Answering, answered
 from cluster.batch import objects
-from cluster.features.requests import RequestLog
+from cluster.features.watch.requests import RequestLog
 from cluster.model import Model
 from cluster.settings import settings
 from services import catalog

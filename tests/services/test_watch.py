@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from cluster.answering import Answering
 from cluster.errors import NotFound
-from cluster.features.drift import statistics
-from cluster.features.requests import RequestLog, files
+from cluster.features.watch.drift import statistics
+from cluster.features.watch.requests import RequestLog, files
 from cluster.keys import keys_of
 from cluster.model import Model
 from cluster.registry import Manifest, Registry

@@ -1,0 +1,1 @@
+"""Bring raw files of many kinds into views."""

@@ -1,0 +1,231 @@
+"""Bring raw files into the feature layer: all of their good rows, or none."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from cluster.batch import Arrays, Batch, length, take
+from cluster.errors import InvalidInput
+from cluster.features.column import Time
+from cluster.features.intake.naming import Repeats, fingerprints
+from cluster.features.offline.stage import Stage
+from cluster.features.offline.store import Store
+from cluster.features.times import zone_named
+from cluster.features.view import Reject, View
+
+Progress = Callable[[int, int], None]
+"""Told after every batch how many rows were read so far, and how many of them rejected."""
+MAX_REJECT_SHARE = 0.01
+OPTIONAL = frozenset(("event_time", "split", "created"))
+"""What rows may leave out: they have held always, are in no part, were created when they came."""
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingest did.
+
+    Args:
+        view: the view's name.
+        rows: how many rows the source holds, bad ones included.
+        new: rows whose key and event time were not there.
+        same: rows that were there with the same values.
+        replaced: rows that were there with other values, or were created earlier.
+        doubled: rows that another row of the same source took the place of.
+        rejects: bad rows.
+        rejects_file: where each of them stands with its reason, if there are any.
+        commit: how many writes there were once all of it held.
+        older: rows of which one that was created later is there: they change nothing.
+    """
+
+    view: str
+    rows: int
+    new: int
+    same: int
+    replaced: int
+    doubled: int
+    rejects: int
+    rejects_file: Path | None
+    commit: int
+    older: int = 0
+
+
+def ingest(
+    view: View,
+    paths: Sequence[Path | str],
+    store: Store,
+    *,
+    columns: Mapping[str, str] | None = None,
+    max_reject_share: float = MAX_REJECT_SHARE,
+    progress: Progress | None = None,
+) -> Ingested:
+    """Reads raw files into a view; the same files again change nothing.
+
+    Args:
+        view: what the rows are.
+        paths: files, folders or zips, as the view's reader describes them; each is a source of its
+            own, so that several at once leave the same rows as one after the other.
+        store: where the rows go.
+        columns: which source column is which of ours, `-` for one that the source does not have;
+            `created` for when the source says that rows were, which decides between two that are
+            for one moment; and `timezone`, where times that name no zone were written:
+            `Europe/London`.
+        max_reject_share: the share of bad rows above which nothing is taken in.
+        progress: is told how far it is.
+
+    Raises:
+        NotFound: a path is missing.
+        InvalidInput: there are no rows, too many bad ones, or columns are not found.
+        Conflict: the stored columns are not the view's.
+        NotEnough: the disk is full; nothing was written.
+    """
+    if view.read is None:
+        raise InvalidInput(
+            f"View {view.name!r} has no reader.", hint="Rows that are made go in by ingest_rows."
+        )
+    mapping = dict(columns or {})
+    zone = mapping.pop("timezone", "")
+    zone_named(zone)  # a wrong name is one mistake, not one bad row after another
+    raw = (view.read(path, mapping) for path in _distinct(paths))
+    return _take_in(
+        view, raw, store, zone=zone, max_reject_share=max_reject_share, progress=progress
+    )
+
+
+def ingest_rows(
+    view: View, rows: Batch, store: Store, *, max_reject_share: float = MAX_REJECT_SHARE
+) -> Ingested:
+    """The same for rows that are at hand, such as those that a view's `sample` draws."""
+    return _take_in(view, [[rows]], store, max_reject_share=max_reject_share)
+
+
+def admit(view: View, raw: Batch, *, zone: str = "") -> tuple[Arrays, list[Reject]]:
+    """Raw rows to the good ones of them, and a Reject for each bad one.
+
+    Rows without a key get the one that their content gives them, alike for those that are alike.
+
+    Raises:
+        InvalidInput: a column is missing, or columns differ in length.
+    """
+    rows = length(raw)
+    if _nameless(view, raw):
+        raw = {**raw, view.key[0]: fingerprints(raw[view.named_by])}
+    schema = {**view.schema, "event_time": Time(zone), "created": Time(zone)}
+    good: Arrays = {}
+    faults: dict[int, str] = {}
+    for name, column in schema.items():
+        if name not in raw:
+            if name in OPTIONAL:
+                continue
+            raise InvalidInput(
+                f"Rows of {view.name!r} need a column {name!r}; these have {', '.join(raw)}."
+            )
+        if len(raw[name]) != rows:
+            raise InvalidInput(f"Column {name!r} has {len(raw[name])} values for {rows} rows.")
+        good[name], bad = column.admit(raw[name])
+        for row, reason in bad.items():
+            faults.setdefault(row, f"{name} {reason}")
+    where = raw.get("where")
+    rejects = [
+        Reject(f"row {row}" if where is None else where[row], faults[row]) for row in sorted(faults)
+    ]
+    if not faults:
+        return good, rejects
+    return take(good, np.setdiff1d(np.arange(rows), list(faults))), rejects
+
+
+def _distinct(paths: Sequence[Path | str]) -> list[Path]:
+    """The paths, each once."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not str(path):
+            raise InvalidInput(
+                "A path is empty.", hint="Name a file, a folder or a zip; `.` is this folder."
+            )
+        found.setdefault(Path(path).absolute(), Path(path))
+    return list(found.values())
+
+
+def _nameless(view: View, raw: Batch) -> bool:
+    """Whether the rows come without a key, and their content may be it."""
+    return view.named_by in raw and view.key[0] not in raw
+
+
+def _admitted(
+    view: View, sources: Iterable[Iterable[Batch | Reject]], zone: str
+) -> Iterator[tuple[int, Arrays, list[Reject]]]:
+    """Piece by piece how many rows it has, the good ones, and the bad ones."""
+    for source in sources:
+        repeats = Repeats()
+        for piece in source:
+            if isinstance(piece, Reject):
+                yield 1, {}, [piece]
+                continue
+            good, bad = admit(view, piece, zone=zone)
+            if _nameless(view, piece):
+                good[view.key[0]] = repeats.number(good[view.key[0]])
+            yield length(piece), good, bad
+
+
+def _take_in(
+    view: View,
+    sources: Iterable[Iterable[Batch | Reject]],
+    store: Store,
+    *,
+    zone: str = "",
+    max_reject_share: float,
+    progress: Progress | None = None,
+) -> Ingested:
+    rows = 0
+    rejects: list[Reject] = []
+    with store.stage(view) as stage:
+        for count, good, bad in _admitted(view, sources, zone):
+            if good:
+                stage.add(good)
+            rows += count
+            rejects += bad
+            if progress is not None:
+                progress(rows, len(rejects))
+        if not rows:
+            raise InvalidInput(
+                f"The source holds no rows for {view.name!r}.", hint="Name one with rows."
+            )
+        file = _write_rejects(store, stage, rejects)
+        if len(rejects) > max_reject_share * rows:
+            raise _too_many(rejects, rows, max_reject_share, file)
+        done = store.commit(stage)
+    return Ingested(
+        view.name, rows, done.new, done.same, done.replaced, done.doubled, len(rejects), file,
+        done.commit, done.older,
+    )  # fmt: skip
+
+
+def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject]) -> Path | None:
+    if not rejects:
+        return None
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("where", "reason"))
+    writer.writerows((reject.where, reject.reason) for reject in rejects)
+    stage.begin()  # else another's sweep might take the file before it has its name
+    name = f"{stage.view.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.csv"
+    # Half characters of broken text are written as question marks: the file itself is UTF-8.
+    return store.reject(name, text.getvalue().encode(errors="replace"))
+
+
+def _too_many(
+    rejects: Sequence[Reject], rows: int, max_reject_share: float, file: Path | None
+) -> InvalidInput:
+    first = "; ".join(f"{reject.where}: {reject.reason}" for reject in rejects[:3])
+    return InvalidInput(
+        f"{len(rejects):,} of {rows:,} rows are bad ({len(rejects) / rows:.1%}), more than the "
+        f"{max_reject_share:.1%} that may be left out: nothing was taken in. The first: {first}.",
+        hint=f"All stand in {file}; mend them, or allow a larger share.",
+        limit=max_reject_share,
+        actual=len(rejects) / rows,
+    )

@@ -1,0 +1,1 @@
+"""Keep the newest rows of views by key, and look them up."""

@@ -1,0 +1,207 @@
+"""Hold packed rows in Redis, never waiting for it longer than was said."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from cluster.errors import NotEnough, Unavailable
+from cluster.features.online.breaker import Breaker
+from cluster.features.online.keeper import Got, Merge, Put, Want, other_declaration
+
+PREFIX = "lepton:"
+SHELVES = f"{PREFIX}shelves"
+"""The hash of what each shelf was declared to hold."""
+MOST_TOGETHER = 2_000  # keys that one script is given: others wait while it runs
+TRIES = 20  # how often a merge is made again where other writers were quicker
+# Both scripts write nothing to a shelf that is declared otherwise. Lua compares the bytes one by
+# one, since its strings are compared as the locale says.
+NEWEST_WINS = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return -1 end
+for place = 3, #ARGV, 2 do
+    local held = redis.call('HGET', KEYS[2], ARGV[place])
+    local newer = true
+    if held then
+        for byte = 1, 16 do
+            local old, new = held:byte(byte), ARGV[place + 1]:byte(byte)
+            if old ~= new then newer = new > old break end
+        end
+    end
+    if newer then redis.call('HSET', KEYS[2], ARGV[place], ARGV[place + 1]) end
+end
+return 0
+"""
+SWAP = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return -1 end
+local lost = {}
+for place = 3, #ARGV, 3 do
+    local held = redis.call('HGET', KEYS[2], ARGV[place])
+    if redis.sha1hex(held or '') == ARGV[place + 1] then
+        redis.call('HSET', KEYS[2], ARGV[place], ARGV[place + 2])
+    else
+        lost[#lost + 1] = ARGV[place]
+    end
+end
+return lost
+"""
+
+
+class RedisKeeper:
+    """A hash for each shelf, in a Redis that keeps everything until it is told otherwise.
+
+    Readers give up after `wait_s`, and stop asking for a while after some failures. Whatever Redis
+    lost, the next `materialize` brings back: which files were brought is noted in Redis itself,
+    after their rows.
+
+    Args:
+        url: `redis://host:port/database`; `rediss` for TLS.
+        wait_s: how long a lookup waits, and each step of a push.
+        bring_wait_s: how long each step of bringing many rows waits.
+    """
+
+    def __init__(self, url: str, *, wait_s: float = 0.05, bring_wait_s: float = 10.0) -> None:
+        self.url = url
+        self.wait_s = wait_s
+        self.bring_wait_s = bring_wait_s
+        self._breaker = Breaker("Redis")
+        self._quick = _client(url, wait_s / 2)  # once to connect, once to answer
+        self._patient = _client(url, bring_wait_s)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Connections stay in their process."""
+        return (_keeper, (self.url, self.wait_s, self.bring_wait_s))
+
+    def read(self, wants: Sequence[Want]) -> list[Got]:
+        """What there is, all of it as of one moment and in one round trip."""
+        with self._breaker.call(), self._told():
+            pipe = self._quick.pipeline()
+            for want in wants:
+                pipe.hget(SHELVES, want.shelf)
+                if want.keys:
+                    pipe.hmget(_rows(want.shelf), want.keys)
+            found = iter(pipe.execute())
+        made = []
+        for want in wants:
+            declaration = next(found)
+            values = next(found) if want.keys else []
+            made.append(Got(declaration.decode() if declaration else None, values))
+        return made
+
+    def declared(self, shelves: Sequence[str]) -> list[str | None]:
+        """What each shelf was declared to hold, or None."""
+        with self._told():
+            found = self._patient.hmget(SHELVES, shelves)
+        return [declaration.decode() if declaration else None for declaration in found]
+
+    def declare(self, shelf: str, declaration: str) -> None:
+        """Forget what is on the shelf; from now on it holds this."""
+        with self._told():
+            pipe = self._patient.pipeline()
+            pipe.unlink(_rows(shelf), _files(shelf))
+            pipe.hset(SHELVES, shelf, declaration)
+            pipe.execute()
+
+    def files(self, shelf: str) -> set[str]:
+        """The names of the data files that were brought."""
+        with self._told():
+            found = self._patient.smembers(_files(shelf))
+        return {name.decode() for name in found}
+
+    def change(self, changes: Sequence[Put | Merge]) -> None:
+        """Write, some keys at a time; the files are noted once all rows are there."""
+        with self._told():
+            _write(self._patient, changes)
+
+    def change_now(self, changes: Sequence[Put | Merge]) -> None:
+        """The same for a few rows: it gives up as soon as a lookup does."""
+        with self._breaker.call(), self._told():
+            _write(self._quick, changes)
+
+    def close(self) -> None:
+        """End all connections."""
+        self._quick.close()
+        self._patient.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What Redis says, in a sentence."""
+        try:
+            yield
+        except redis.OutOfMemoryError as error:
+            raise NotEnough(
+                f"Redis is full: {error}.", hint="Give it more memory: its setting maxmemory."
+            ) from None
+        except redis.RedisError as error:
+            raise Unavailable(
+                f"Redis does not answer: {error}.",
+                hint="See that it runs at LEPTON_REDIS_URL. What it misses meanwhile is brought by "
+                "python -m services materialize",
+                retry_after_s=1,
+            ) from None
+
+
+def _client(url: str, wait_s: float) -> Any:
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=wait_s,
+        socket_connect_timeout=wait_s,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+
+
+def _keeper(url: str, wait_s: float, bring_wait_s: float) -> RedisKeeper:
+    return RedisKeeper(url, wait_s=wait_s, bring_wait_s=bring_wait_s)
+
+
+def _rows(shelf: str) -> str:
+    return f"{PREFIX}rows:{shelf}"
+
+
+def _files(shelf: str) -> str:
+    return f"{PREFIX}files:{shelf}"
+
+
+def _write(client: Any, changes: Sequence[Put | Merge]) -> None:
+    for change in changes:
+        for start in range(0, len(change.keys), MOST_TOGETHER):
+            part = slice(start, start + MOST_TOGETHER)
+            if isinstance(change, Merge):
+                _merge(client, change, list(change.keys[part]))
+            else:
+                pairs = zip(change.keys[part], change.values[part], strict=True)
+                _run(client, NEWEST_WINS, change, [word for pair in pairs for word in pair])
+        if change.files:
+            client.sadd(_files(change.shelf), *change.files)
+
+
+def _merge(client: Any, change: Merge, keys: list[str]) -> None:
+    """Merges the values of some keys, again where somebody else changed them meanwhile."""
+    lacking = keys
+    for _ in range(TRIES):
+        held: list[bytes | None] = client.hmget(_rows(change.shelf), lacking)
+        made = change.merge(lacking, held)
+        sums = [hashlib.sha1(old or b"").hexdigest() for old in held]  # noqa: S324 - no secret
+        triples = zip(lacking, sums, made, strict=True)
+        lost = _run(client, SWAP, change, [word for triple in triples for word in triple])
+        lacking = [key.decode() for key in lost]
+        if not lacking:
+            return
+    raise Unavailable(
+        f"Other writers were quicker {TRIES} times at {lacking[0]!r}.",
+        hint="Try again when fewer write at once.",
+    )
+
+
+def _run(client: Any, script: str, change: Put | Merge, arguments: list[Any]) -> Any:
+    result = client.register_script(script)(
+        keys=[SHELVES, _rows(change.shelf)],
+        args=[change.shelf, change.declaration, *arguments],
+    )
+    if result == -1:
+        raise other_declaration(change.shelf)
+    return result

@@ -1,0 +1,237 @@
+"""Hold packed rows in one SQLite file that many processes read while one writes."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cluster.durable import make_folder
+from cluster.errors import Corrupt, NotEnough, Unavailable
+from cluster.features.online.keeper import Got, Merge, Put, Want, other_declaration
+
+SCHEMA_VERSION = 2
+SCHEMA = """
+drop table if exists views;
+drop table if exists files;
+drop table if exists rows;
+drop table if exists shelves;
+create table shelves (id integer primary key, name text unique, declaration text);
+create table files (shelf integer, name text, primary key (shelf, name)) without rowid;
+create table rows (shelf integer, key text, value blob, primary key (shelf, key)) without rowid;
+"""
+# a packed row begins with its times, 16 bytes that sort like the moments
+NEWEST_WINS = """
+insert into rows values (?, ?, ?) on conflict do update set value = excluded.value
+where substr(excluded.value, 1, 16) >= substr(value, 1, 16)
+"""
+REPLACE = "insert or replace into rows values (?, ?, ?)"
+# in the order of the keys, since what stands left of a left join is the outer loop
+FIND = """
+select rows.value from json_each(?) as asked
+left join rows on rows.shelf = ? and rows.key = asked.value
+"""
+FIND_ONE = "select value from rows where shelf = ? and key = ?"
+NUL = "\\u0000"  # where SQLite's JSON ends a text
+CACHE_KIB = 16_384  # of every thread
+MOST_TOGETHER = 10_000  # keys that are asked for in one statement
+
+
+class _Unmade(Exception):
+    """There is no such file, or none of this shape: nothing was brought yet."""
+
+
+class SqliteKeeper:
+    """One file; every thread keeps a connection of its own open.
+
+    A power cut may cost the last rows, which the offline rows bring back, but never the file.
+
+    Args:
+        path: the file; the first write makes it.
+        wait_s: how long another process that is writing is waited for.
+    """
+
+    def __init__(self, path: Path, *, wait_s: float = 30.0) -> None:
+        self.path = path
+        self.wait_s = wait_s
+        self._open = threading.local()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Connections stay in their process."""
+        return (_keeper, (self.path, self.wait_s))
+
+    def read(self, wants: Sequence[Want]) -> list[Got]:
+        """What there is, all of it as of one moment."""
+        try:
+            with self._opened("ro") as online:
+                online.execute("begin")
+                return [_got(online, want) for want in wants]
+        except _Unmade:
+            return [Got(None, [None] * len(want.keys)) for want in wants]
+
+    def declared(self, shelves: Sequence[str]) -> list[str | None]:
+        """What each shelf was declared to hold, or None."""
+        return [got.declaration for got in self.read([Want(shelf, []) for shelf in shelves])]
+
+    def declare(self, shelf: str, declaration: str) -> None:
+        """Forget what is on the shelf; from now on it holds this."""
+        with self._opened("rwc") as online:
+            online.execute("begin immediate")
+            number = _number(online, shelf)
+            if number is not None:
+                for table in ("rows", "files"):
+                    online.execute(f"delete from {table} where shelf = ?", (number[0],))  # noqa: S608
+            online.execute(
+                "insert into shelves (name, declaration) values (?, ?) "
+                "on conflict do update set declaration = excluded.declaration",
+                (shelf, declaration),
+            )
+
+    def files(self, shelf: str) -> set[str]:
+        """The names of the data files that were brought."""
+        with self._opened("rwc") as online:
+            found = online.execute(
+                "select files.name from files join shelves on shelf = id where shelves.name = ?",
+                (shelf,),
+            )
+            return {name for (name,) in found}
+
+    def change(self, changes: Sequence[Put | Merge]) -> None:
+        """Write, all of it in one transaction."""
+        with self._opened("rwc") as online:
+            online.execute("begin immediate")
+            for change in changes:
+                _write(online, change)
+
+    def change_now(self, changes: Sequence[Put | Merge]) -> None:
+        """The same: what others write at once takes no time that counts."""
+        self.change(changes)
+
+    def close(self) -> None:
+        """End the connections of this thread."""
+        for connection, _ in self._open.__dict__.values():
+            connection.close()
+        self._open.__dict__.clear()
+
+    @contextmanager
+    def _opened(self, mode: str) -> Iterator[sqlite3.Connection]:
+        """This thread's connection; what was begun on it ends with the block."""
+        try:
+            online = self._connection(mode)
+            try:
+                yield online
+            except BaseException:
+                if online.in_transaction:
+                    online.execute("rollback")
+                raise
+            if online.in_transaction:
+                online.execute("commit")
+        except sqlite3.Error as error:
+            self.close()
+            raise self._told(error) from None
+
+    def _connection(self, mode: str) -> sqlite3.Connection:
+        place = self._place()
+        connection, opened = self._open.__dict__.get(mode, (None, None))
+        if connection is not None and place == opened:
+            return connection  # type: ignore[no-any-return]
+        if mode == "rwc":
+            make_folder(self.path.parent)
+        elif place is None:
+            raise _Unmade
+        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=self.wait_s, isolation_level=None)
+        connection.execute(f"pragma cache_size = -{CACHE_KIB}")
+        if mode == "rwc":
+            connection.execute("pragma journal_mode = wal")
+            connection.execute("pragma synchronous = normal")
+            _prepare(connection)
+        elif connection.execute("pragma user_version").fetchone()[0] != SCHEMA_VERSION:
+            connection.close()
+            raise _Unmade
+        self._open.__dict__[mode] = connection, self._place()
+        return connection
+
+    def _place(self) -> tuple[int, int, int] | None:
+        """Which file it is, and in which process: another one is opened anew."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - a path takes twice as long
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, os.getpid()
+
+    def _told(self, error: sqlite3.Error) -> Exception:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return NotEnough(
+                f"{self.path} cannot grow: {error}.", hint="Make room on its disk, then try again."
+            )
+        if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_CORRUPT:
+            return Unavailable(
+                f"{self.path} cannot be used now: {error}.",
+                hint="Another process may be writing, or the disk be at fault: try again.",
+            )
+        return Corrupt(
+            f"{self.path} is damaged: {error}.",
+            hint="Remove it, then bring the rows anew: python -m services materialize",
+        )
+
+
+def _keeper(path: Path, wait_s: float) -> SqliteKeeper:
+    return SqliteKeeper(path, wait_s=wait_s)
+
+
+def _prepare(online: sqlite3.Connection) -> None:
+    if online.execute("pragma user_version").fetchone()[0] == SCHEMA_VERSION:
+        return
+    online.execute("begin immediate")
+    if online.execute("pragma user_version").fetchone()[0] != SCHEMA_VERSION:
+        for statement in SCHEMA.split(";"):
+            online.execute(statement)
+        online.execute(f"pragma user_version = {SCHEMA_VERSION}")
+    online.execute("commit")
+
+
+def _number(online: sqlite3.Connection, shelf: str) -> tuple[int, str] | None:
+    found = online.execute("select id, declaration from shelves where name = ?", (shelf,))
+    row: tuple[int, str] | None = found.fetchone()
+    return row
+
+
+def _got(online: sqlite3.Connection, want: Want) -> Got:
+    row = _number(online, want.shelf)
+    if row is None:
+        return Got(None, [None] * len(want.keys))
+    return Got(row[1], _values(online, row[0], want.keys))
+
+
+def _values(online: sqlite3.Connection, number: int, keys: Sequence[str]) -> list[bytes | None]:
+    values: list[bytes | None] = []
+    for start in range(0, len(keys), MOST_TOGETHER):
+        asked = orjson.dumps(keys[start : start + MOST_TOGETHER]).decode()
+        if NUL in asked:
+            some = keys[start : start + MOST_TOGETHER]
+            found = [online.execute(FIND_ONE, (number, key)).fetchone() for key in some]
+            values += [row and row[0] for row in found]
+        else:
+            values += [value for (value,) in online.execute(FIND, (asked, number))]
+    return values
+
+
+def _write(online: sqlite3.Connection, change: Put | Merge) -> None:
+    row = _number(online, change.shelf)
+    if row is None or row[1] != change.declaration:
+        raise other_declaration(change.shelf)
+    number = [row[0]] * len(change.keys)
+    if isinstance(change, Merge):
+        values = change.merge(change.keys, _values(online, row[0], change.keys))
+        online.executemany(REPLACE, zip(number, change.keys, values, strict=True))
+    else:
+        online.executemany(NEWEST_WINS, zip(number, change.keys, change.values, strict=True))
+    online.executemany(
+        "insert or ignore into files values (?, ?)", [(row[0], name) for name in change.files]
+    )

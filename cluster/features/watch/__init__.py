@@ -1,0 +1,1 @@
+"""Hold what was served to what was stored and learnt from."""

@@ -1,0 +1,229 @@
+"""Hold what was looked up online to what an offline join says of the same moment."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cluster.features.layer import Layer
+from cluster.features.modelview import ModelView
+from cluster.features.offline.held import Asked, Held, held, history_of, leaves
+from cluster.features.offline.history import CREATED, Stored
+from cluster.features.offline.join import all_held
+from cluster.features.view import View
+from cluster.features.watch.spelling import spelled
+
+SETTLE_US = 1_000_000
+"""A row that came in so shortly before or after a look-up was on its way while it was looked up:
+that it was seen or not seen proves nothing."""
+STATUS = "(status)"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value that was not the same on both sides.
+
+    Attributes:
+        view: its name.
+        key: the key, by column.
+        at: the moment of the look-up, in microseconds since 1970, UTC.
+        column: of the view; `(status)` where one side knew something and the other did not.
+        online: what the replica was told.
+        offline: what the stored rows say that had come in by then.
+    """
+
+    view: str
+    key: Mapping[str, str]
+    at: int
+    column: str
+    online: Any
+    offline: Any
+
+
+@dataclass
+class Report:
+    """What came of holding logged look-ups to the offline join.
+
+    Attributes:
+        compared: how many look-ups of one view for one key.
+        differences: every value that differed.
+        in_flight: look-ups that differ by rows that came in within a second of them.
+        rewritten: look-ups of rows that were replaced since, so that nothing tells what they held.
+        left_out: look-ups that cannot be compared, by the reason.
+    """
+
+    compared: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    in_flight: int = 0
+    rewritten: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class State:
+    """What one side knows of a view for one key at one moment: values only where present."""
+
+    status: str
+    time: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One look-up as the log has it."""
+
+    key: Mapping[str, str]
+    at: int
+    state: State
+
+
+def check(layer: Layer, views: Sequence[View], lines: Iterable[Mapping[str, Any]]) -> Report:
+    """Compare every logged look-up with the join as of its moment.
+
+    The join sees the rows that had come in by that moment, and no others: `created` at or before
+    it. Values must be equal to the last bit, and so must event times and statuses.
+
+    Args:
+        layer: where the offline rows are.
+        views: those that the capability looks up, as it declares them.
+        lines: of its request log.
+    """
+    report = Report()
+    declared = {view.name: view for view in views}
+    grouped: dict[tuple[str, int], list[Logged]] = {}
+    for line in lines:
+        for name, seen in line.get("views", {}).items():
+            release = seen.get("release", 0)
+            if reason := _incomparable(declared.get(name), seen, line):
+                report.left_out[reason] = report.left_out.get(reason, 0) + 1
+                continue
+            key = {part: line["keys"][part] for part in declared[name].key}
+            state = State(seen["status"], seen.get("time", 0), seen.get("values", {}))
+            grouped.setdefault((name, release), []).append(Logged(key, line["at"], state))
+    for (name, release), asked in grouped.items():
+        _compare(_Offline(layer, declared[name], release, asked), asked, report)
+    return report
+
+
+def _incomparable(view: View | None, seen: Mapping[str, Any], line: Mapping[str, Any]) -> str:
+    """Why a logged look-up cannot be compared; nothing where it can."""
+    if line.get("degraded") and seen["status"] == "missing":
+        return "the store could not be asked"
+    if view is None:
+        return "the view is no longer looked up"
+    if isinstance(view, ModelView):
+        view = view.at(seen.get("release", 0))
+    return "" if view.version == seen["version"] else "the view is declared otherwise now"
+
+
+def _compare(offline: "_Offline", asked: Sequence[Logged], report: Report) -> None:
+    report.compared += len(asked)
+    by_then = offline.states(range(len(asked)), 0)
+    odd = [n for n, one in enumerate(asked) if one.state != by_then[n]]
+    before = dict(zip(odd, offline.states(odd, -SETTLE_US), strict=True))
+    after = dict(zip(odd, offline.states(odd, SETTLE_US), strict=True))
+    by_now = dict(zip(odd, offline.states(odd, None), strict=True))
+    for n in odd:
+        one, state = asked[n], by_then[n]
+        if one.state in (before[n], after[n]):
+            report.in_flight += 1
+        elif state.time != one.state.time == by_now[n].time:
+            report.rewritten += 1
+        else:
+            report.differences += _differences(offline.view, one, state)
+
+
+def _differences(view: View, one: Logged, offline: State) -> list[Difference]:
+    if one.state.status != offline.status:
+        words = (one.state.status, offline.status)
+        return [Difference(view.name, one.key, one.at, STATUS, *words)]
+    found = [
+        Difference(view.name, one.key, one.at, name, value, offline.values.get(name))
+        for name, value in one.state.values.items()
+        if value != offline.values.get(name)
+    ]
+    if one.state.time != offline.time:
+        times = (one.state.time, offline.time)
+        found.append(Difference(view.name, one.key, one.at, "event_time", *times))
+    return found
+
+
+class _Offline:
+    """The join of one view, at one release, for some logged look-ups.
+
+    Args:
+        layer: where the rows are.
+        view: as the capability declares it.
+        release: of its model, if it is a model view.
+        asked: the look-ups.
+    """
+
+    def __init__(self, layer: Layer, view: View, release: int, asked: Sequence[Logged]) -> None:
+        pinned = replace(layer, pins={**layer.pins, view.name: release} if release else layer.pins)
+        self.view = pinned.resolved(view)
+        self.inputs = pinned.inputs
+        self.keys = pl.DataFrame(
+            {name: [one.key[name] for one in asked] for name in view.key},
+            schema=dict.fromkeys(view.key, pl.String),
+        )
+        self.at = np.array([one.at for one in asked], dtype=np.int64)
+        history = Stored(layer.store.head)
+        self.rows = {
+            leaf.name: self._of_keys(history.frame(*history_of(leaf)), leaf)
+            for leaf in leaves([self.view], self.inputs)
+        }
+
+    def _of_keys(self, rows: pl.DataFrame, leaf: View) -> pl.DataFrame:
+        """The rows of keys that were asked about, in the order in which they came."""
+        numbered, on = rows.with_row_index("__row"), list(leaf.key)
+        mine = numbered.join(self.keys.select(on).unique(), on=on, how="semi")
+        return mine.sort("__row").drop("__row")
+
+    def states(self, numbers: Sequence[int], shift_us: int | None) -> list[State]:
+        """What held for some look-ups, seen through the rows that had come in by their moments.
+
+        Args:
+            numbers: which look-ups.
+            shift_us: how much later than its moment a row may have come in; None for any time.
+        """
+        made: dict[int, State] = {}
+        arrivals = [
+            _micros(rows[CREATED]) for rows in self.rows.values() if CREATED in rows.columns
+        ]
+        known = np.unique(np.concatenate(arrivals)) if arrivals else np.zeros(0, np.int64)
+        mine = np.asarray(numbers, dtype=np.int64)
+        if shift_us is None:
+            ranks = np.full(len(mine), len(known))
+        else:
+            ranks = np.searchsorted(known, self.at[mine] + shift_us, side="right")
+        for rank in np.unique(ranks).tolist():  # look-ups between the same arrivals see the same
+            group = mine[ranks == rank]
+            latest = int(known[rank - 1]) if rank else -1
+            made |= dict(zip(group.tolist(), self._held(group, latest), strict=True))
+        return [made[number] for number in numbers]
+
+    def _held(self, numbers: Any, latest: int) -> list[State]:
+        asked = Asked(self.keys[numbers], self.at[numbers])
+
+        def leaf(view: View) -> Held:
+            rows = self.rows[view.name]
+            if CREATED in rows.columns:
+                rows = rows.filter(pl.Series(_micros(rows[CREATED]) <= latest))
+            return held(view, asked, rows)
+
+        own = all_held([self.view], asked, leaf, self.inputs)[self.view.name]
+        rows = own.rows.select(pl.all().gather(pl.Series(own.found[own.known]))).to_arrow()
+        columns = {name: column.unpack(rows[name]) for name, column in self.view.columns.items()}
+        place = np.cumsum(own.known) - 1
+        return [
+            State("present", int(time), {n: spelled(of[place[row]]) for n, of in columns.items()})
+            if own.known[row]
+            else State("stale" if time else "missing", 0, {})
+            for row, time in enumerate(own.times.tolist())
+        ]
+
+
+def _micros(column: pl.Series) -> Any:
+    return column.dt.cast_time_unit("us").to_physical().to_numpy()

@@ -1,0 +1,172 @@
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cluster.batch import without
+from cluster.errors import InvalidInput, NotFound
+from cluster.features.images import labelled_images
+from cluster.features.intake.ingest import ingest, ingest_rows
+from cluster.features.interactions import interactions, items, users
+from cluster.features.offline.store import Store
+from cluster.features.texts import labelled_texts
+from cluster.features.view import View
+from cluster.writers import LOCK
+from tests.features.offline.shelf import batch, shelf
+
+
+def table(path: Path, good: int, bad: int) -> Path:
+    rows = [f"text {row},x" for row in range(good)] + [" ,x"] * bad
+    path.write_text("\n".join(["text,label", *rows]) + "\n")
+    return path
+
+
+def files(root: Path) -> list[Path]:
+    beside = {"rejects", LOCK}
+    return sorted(
+        path for path in root.rglob("*") if path.is_file() and not beside.intersection(path.parts)
+    )
+
+
+def test_the_same_source_again_changes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    source = table(tmp_path / "a.csv", 20, 0)
+    first = ingest(labelled_texts, [source], store)
+    assert (first.rows, first.new, first.same, first.rejects) == (20, 20, 0, 0)
+    before = files(store.root)
+    again = ingest(labelled_texts, [source], store)
+    assert (again.new, again.same, again.replaced, again.commit) == (0, 20, 0, first.commit)
+    assert files(store.root) == before
+
+
+def test_few_bad_rows_go_to_a_file_with_their_reasons(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    seen: list[tuple[int, int]] = []
+    done = ingest(
+        labelled_texts,
+        [table(tmp_path / "a.csv", 99, 1)],
+        store,
+        progress=lambda rows, rejects: seen.append((rows, rejects)),
+    )
+    assert (done.rows, done.new, done.rejects) == (100, 99, 1)
+    assert seen == [(100, 1)]
+    assert done.rejects_file is not None
+    with done.rejects_file.open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["where", "reason"],
+            ["a.csv line 101", "text is empty"],
+        ]
+
+
+def test_too_many_bad_rows_refuse_all_and_leave_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    source = table(tmp_path / "a.csv", 98, 2)
+    with pytest.raises(InvalidInput) as caught:
+        ingest(labelled_texts, [source], store)
+    sentence = str(caught.value)
+    assert "2 of 100 rows are bad (2.0%), more than the 1.0%" in sentence
+    assert "a.csv line 100: text is empty; a.csv line 101: text is empty" in sentence
+    (rejects,) = (store.root / "rejects").iterdir()
+    assert str(rejects) in sentence
+    assert files(store.root) == []
+    assert ingest(labelled_texts, [source], store, max_reject_share=0.02).new == 98
+
+
+def test_text_that_is_no_utf8_can_be_told_of(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text,label\n\xff,x\nok,x\n")
+    done = ingest(labelled_texts, [tmp_path / "a.csv"], Store(tmp_path / "s"), max_reject_share=1)
+    assert done.new == 1
+    assert done.rejects_file is not None
+    assert "is not valid UTF-8" in done.rejects_file.read_text()
+
+
+def test_a_source_without_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n")
+    with pytest.raises(InvalidInput, match="holds no rows for 'texts'"):
+        ingest(labelled_texts, [tmp_path / "a.csv"], Store(tmp_path / "s"))
+    with pytest.raises(NotFound, match="There is no file or folder"):
+        ingest(labelled_texts, [tmp_path / "b.csv"], Store(tmp_path / "s"))
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_empty_path_is_not_this_folder(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"A path is empty\. Name a file"):
+        ingest(labelled_texts, [""], Store(tmp_path))
+
+
+def test_a_view_without_a_reader_takes_rows_that_are_made(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(InvalidInput, match="has no reader"):
+        ingest(shelf, [tmp_path], store)
+    assert ingest_rows(shelf, batch({("a", 0): ("x", 1.0)}), store).new == 1
+    rows = without(batch({("a", 0): ("x", 1.0)}), ["number"])
+    with pytest.raises(InvalidInput, match="need a column 'number'; these have id, word"):
+        ingest_rows(shelf, rows, store)
+
+
+def test_a_zone_is_named_beside_the_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("user_id,item_id,timestamp\na,b,2024-05-01 14:00:00\n")
+    store = Store(tmp_path / "s")
+    with pytest.raises(InvalidInput, match="say which one it is in, as in --map timezone="):
+        ingest(interactions, [tmp_path / "a.csv"], store)
+    with pytest.raises(InvalidInput, match="There is no time zone 'Berlin'"):
+        ingest(interactions, [tmp_path / "a.csv"], store, columns={"timezone": "Berlin"})
+    ingest(interactions, [tmp_path / "a.csv"], store, columns={"timezone": "Europe/Berlin"})
+    assert store.snapshot(interactions).newest == np.datetime64("2024-05-01T12:00:00", "us")
+
+
+def test_a_source_says_when_its_rows_were_created(tmp_path: Path) -> None:
+    head, store = "user_id,item_id,value,time,made\n", Store(tmp_path / "s")
+    columns = {"created": "made", "timezone": "UTC"}
+    for name, value, made in (("new", 2, "2024-05-03"), ("old", 1, "2024-05-02")):
+        row = f"a,b,{value},2024-05-01T00:00:00Z,{made} 12:00:00\n"
+        (tmp_path / f"{name}.csv").write_text(head + row)
+    done = ingest(interactions, [tmp_path / "new.csv"], store, columns=columns)
+    assert (done.new, done.older) == (1, 0)
+    done = ingest(interactions, [tmp_path / "old.csv"], store, columns=columns)
+    assert (done.new, done.replaced, done.older) == (0, 0, 1)
+    read = store.snapshot(interactions).read(interactions, ["value", "created"])
+    assert read["value"].tolist() == [2.0]
+    assert read["created"].tolist() == [np.datetime64("2024-05-03T12:00", "us").item()]
+    with pytest.raises(InvalidInput, match=r"created '2024.*has no time zone"):
+        ingest(interactions, [tmp_path / "new.csv"], store, columns={"created": "made"})
+
+
+@pytest.mark.parametrize("view", [labelled_images, labelled_texts, interactions, items, users])
+def test_made_up_rows_go_the_same_way(tmp_path: Path, view: View) -> None:
+    rows = view.sample(40, np.random.default_rng(3))
+    done = ingest_rows(view, rows, Store(tmp_path))
+    assert (done.rows, done.new, done.rejects) == (40, 40, 0)
+    read = Store(tmp_path).snapshot(view).read(view)
+    for name in (*view.key, *view.columns):
+        same = zip(read[name].tolist(), rows[name].tolist(), strict=True)
+        assert all(np.array_equal(left, right) for left, right in same)
+
+
+@pytest.mark.slow
+def test_the_test_part_of_fashion_mnist_goes_in_whole(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for file in (data / "fashion-mnist").glob("t10k-*"):
+        (tmp_path / "raw" / file.name).symlink_to(file)
+    store = Store(tmp_path / "store")
+    done = ingest(labelled_images, [tmp_path / "raw"], store)
+    assert (done.rows, done.new, done.rejects) == (10_000, 10_000, 0)
+    rows = store.snapshot(labelled_images).read(labelled_images)
+    assert set(rows["split"]) == {"test"}
+    assert set(Counter(rows["label"]).values()) == {1000}
+    mean = np.mean([pixels.mean() for pixels in rows["image"]]) / 255
+    assert round(float(mean), 3) == 0.287
+
+
+@pytest.mark.slow
+def test_online_retail_says_how_many_customers_are_missing(data: Path, tmp_path: Path) -> None:
+    source = data / "online-retail" / "online_retail.parquet"
+    store = Store(tmp_path)
+    columns = {"timezone": "Europe/London"}
+    done = ingest(interactions, [source], store, columns=columns, max_reject_share=0.25)
+    assert (done.rows, done.rejects) == (541_909, 135_080)
+    assert done.new + done.doubled + done.rejects == done.rows
+    assert store.snapshot(interactions).rows == done.new
+    assert store.snapshot(interactions).newest == np.datetime64("2011-12-09T12:50", "us")
