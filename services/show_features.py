@@ -6,6 +6,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from cluster.features.column import ALWAYS
 from cluster.features.watch.check import Report
 from cluster.features.watch.drift import LITTLE, MUCH
 from services.features import Listed
@@ -18,12 +19,19 @@ def views(found: Sequence[Listed]) -> None:
     table = Table("view", "kind", "key", "columns", "rows", "newest", "read by", "version", "owner")
     for one in found:
         rows = "" if one.rows is None else f"{one.rows:,}"
-        newest = "" if one.newest is None else f"{one.newest.astype('datetime64[s]')}Z"
+        newest = _moment(one.newest)
         names = (one.view.key, one.view.columns, one.readers)
         key, columns, readers = (", ".join(words) for words in names)
         words = (one.view.name, one.kind, key, columns, rows, newest, readers, one.view.version)
         table.add_row(*words, " ".join([one.view.owner, *one.view.tags]).strip())
     print_table(table)
+
+
+def _moment(newest: np.datetime64 | None) -> str:
+    """When the newest row became true, to the second."""
+    if newest is None:
+        return ""
+    return "always" if newest == ALWAYS else f"{newest.astype('datetime64[s]')}Z"
 
 
 def skew(found: Mapping[str, Report]) -> None:

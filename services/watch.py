@@ -63,8 +63,8 @@ def drift(task: str) -> Drifted:
     Draws `<home>/requests/<task>/drift-v<version>.png`.
 
     Raises:
-        NotFound: there is no such capability, nothing of it was logged, or the version was trained
-            before statistics were kept.
+        NotFound: there is no such capability, nothing of it was logged, or the version learnt from
+            nothing that could drift.
     """
     catalog.find(task)
     lines = list(_logged(task))
@@ -72,8 +72,8 @@ def drift(task: str) -> Drifted:
     trained = Registry(settings().home).manifest(task, version).statistics
     if not trained:
         raise NotFound(
-            f"Version {version} of {task} has no statistics of its training rows.",
-            hint=f"Train it anew: python -m services train {task}",
+            f"Version {version} of {task} learnt from no column that could drift.",
+            hint="Drift is of what callers send and of features that are joined in training.",
         )
     rows = [line["measures"] for line in lines if line["version"] == version and "measures" in line]
     found = compare(trained, rows)

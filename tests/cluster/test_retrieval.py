@@ -25,6 +25,7 @@ def test_vectors_that_part_the_labels_are_perfect_and_others_are_no_better_than_
     assert retrieval(drawn, labels)["recall_at_1"] == pytest.approx(0.1, abs=0.03)
 
 
+@pytest.mark.slow
 def test_many_rows_are_measured_on_some_of_them_always_the_same() -> None:
     rng = np.random.default_rng(0)
     labels = [str(number % 3) for number in range(COMPARED + 500)]

@@ -27,6 +27,7 @@ Online(Path(sys.argv[1]) / "online.db").materialize(visit, store.head(visit), gr
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_brought_is_whole_and_the_rest_follows(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     for day in range(60):
