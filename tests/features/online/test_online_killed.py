@@ -8,6 +8,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from cluster.batch import objects
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
