@@ -106,14 +106,40 @@ def draw(graph: Graph, tasks: Mapping[str, type[AnyTask]]) -> str:
         TIP,
         *_legend(),
         *_arrows(known.values(), places),
-        *(_box(known[name], *place) for name, place in places.items()),
+        *(_box(known[name], *place) for name, place in places.items() if name in known),
         "</svg>\n",
     ]
     return "\n".join(parts)
 
 
 def _columns(known: Mapping[str, Box]) -> list[list[str]]:
-    """The boxes by their steps from what is ingested, each near to what it is made from."""
+    """The boxes by their steps from what is ingested, each near to what it is made from.
+
+    Where an arrow passes a column, a place in it is kept free: see `_passing`.
+    """
+    depth = _depths(known)
+    columns: list[list[str]] = []
+    row: dict[str, float] = {}
+    for number in range(max(depth.values(), default=-1) + 1):
+        passing = {
+            _passing(other, number): _passing(other, number - 1)
+            for name, box in known.items()
+            for other in _before(box)
+            if other in known and depth[other] < number < depth[name]
+        }
+        mine = [name for name in known if depth[name] == number]
+        near = {name: [_passing(o, number - 1) for o in _before(known[name])] for name in mine}
+        near |= {name: [before] for name, before in passing.items()}
+        order = {name: _middle(others, row) for name, others in near.items()}
+        column = sorted(near, key=order.__getitem__)
+        columns.append(column)
+        row = {name: place for place, name in enumerate(column)}
+        row |= {_passing(name, number): place for name, place in row.items() if name in known}
+    return columns
+
+
+def _depths(known: Mapping[str, Box]) -> dict[str, int]:
+    """How many steps each box is from what is ingested."""
     depth: dict[str, int] = {}
 
     def deep(name: str, path: frozenset[str]) -> int:
@@ -126,22 +152,20 @@ def _columns(known: Mapping[str, Box]) -> list[list[str]]:
 
     for name in known:
         deep(name, frozenset())
-    columns: list[list[str]] = []
-    row: dict[str, float] = {}
-    for number in range(max(depth.values(), default=-1) + 1):
-        mine = [name for name in known if depth[name] == number]
-        mine.sort(key=lambda name: _middle(known[name], row))
-        columns.append(mine)
-        row |= {name: place for place, name in enumerate(mine)}
-    return columns
+    return depth
 
 
 def _before(box: Box) -> list[str]:
     return [*box.reads, *filter(None, [box.made_by])]
 
 
-def _middle(box: Box, row: Mapping[str, float]) -> float:
-    rows = [row[name] for name in _before(box) if name in row]
+def _passing(name: str, column: int) -> str:
+    """What stands for a box in a column that arrows from it pass."""
+    return f"{name} {column}"
+
+
+def _middle(near: Sequence[str], row: Mapping[str, float]) -> float:
+    rows = [row[name] for name in near if name in row]
     return sum(rows) / len(rows) if rows else 0.0
 
 
@@ -163,10 +187,20 @@ def _box(box: Box, x: int, y: int) -> str:
 def _arrows(known: Iterable[Box], places: Mapping[str, Sequence[int]]) -> Iterable[str]:
     for box in known:
         for other, style in (*((name, "reads") for name in box.reads), (box.made_by, "makes")):
-            if other not in places:
-                continue
-            (x, y), (to_x, to_y) = places[other], places[box.name]
-            x, y, to_y = x + WIDTH, y + HEIGHT // 2, to_y + HEIGHT // 2
-            bend = max(ACROSS // 2, (to_x - x) // 2)
-            curve = f"M{x} {y}C{x + bend} {y} {to_x - bend} {to_y} {to_x} {to_y}"
-            yield f'<path class="{style}" marker-end="url(#tip)" d="{curve}"/>'
+            if other in places:
+                curve = _curve(other, box.name, places)
+                yield f'<path class="{style}" marker-end="url(#tip)" d="{curve}"/>'
+
+
+def _curve(begin: str, end: str, places: Mapping[str, Sequence[int]]) -> str:
+    """From the right of a box to the left of another, through the places kept free between."""
+    x, y = places[begin]
+    stops = [place for name, place in places.items() if name.startswith(f"{begin} ")]
+    path = f"M{x + WIDTH} {y + HEIGHT // 2}"
+    at, to_x = x + WIDTH, places[end][0]
+    for stop_x, stop_y in [*sorted(tuple(s) for s in stops if x < s[0] < to_x), places[end]]:
+        middle, down = (at + stop_x) // 2, stop_y + HEIGHT // 2
+        path += f"C{middle} {y + HEIGHT // 2} {middle} {down} {stop_x} {down}"
+        path += f"H{stop_x + WIDTH}" * (stop_x < to_x)
+        at, y = stop_x + WIDTH, stop_y
+    return path
