@@ -66,20 +66,26 @@ class Plan:
         """What the manifest keeps of the data, by the name of each view that was read.
 
         Its rows and commit where rows of it are stored, the version of its definition, and of a
-        model view the release of its model.
+        model view the release of its model. So are the views that functions among them are made
+        from: a replica goes on reading those, too.
         """
         tables = {view.name: snapshot for view, snapshot in self.tables}
         held = {self.view.name: self.snapshot, **self.histories, **tables}
         told: dict[str, dict[str, Any]] = {
             name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
         }
-        whole = (view for view, _ in self.tables)
-        for view in (self.view, *self.features, *whole, *self.live):
+        read = [self.view, *self.features, *(view for view, _ in self.tables), *self.live]
+        for view in {v.name: v for v in [*leaves(read, self._inputs), *read]}.values():
             if isinstance(view, ModelView):
                 stored = told.pop(view.rows_of.name, {})
                 told[view.name] = {**stored, **told.get(view.name, {}), "release": view.release}
             told.setdefault(view.name, {})["version"] = view.version
         return told
+
+    @property
+    def _inputs(self) -> Inputs:
+        """What computed views are made from."""
+        return self.inputs or among([*self.features, *self.live])
 
     @cached_property
     def keys(self) -> Batch:

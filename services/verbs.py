@@ -13,7 +13,9 @@ import httpx
 from cluster import engine
 from cluster.data import Plan, plan
 from cluster.errors import Conflict, NotFound, Unavailable
+from cluster.features.graph import Graph
 from cluster.features.modelview import ModelView
+from cluster.features.offline.held import leaves
 from cluster.features.view import View
 from cluster.model import AnyTask, Model
 from cluster.registry import Manifest, Registry
@@ -51,14 +53,13 @@ class Training:
 def plan_of(task: type[AnyTask]) -> Plan:
     """Which stored rows the task learns from and is measured on.
 
-    A model view whose model was never trained has no rows, and so is left out.
+    A view that depends on a model which was never trained has no rows, and so is left out.
     """
     layer = catalog.layer(settings())
 
     def resolve(view: View) -> View | None:
-        if isinstance(view, ModelView) and not layer.models.trained(view):
-            return None
-        return layer.resolved(view)
+        made = models_behind([view], layer.graph)
+        return layer.resolved(view) if all(map(layer.models.trained, made)) else None
 
     return plan(
         task,
@@ -116,14 +117,19 @@ def _backfilled(task: type[AnyTask], on_progress: Progress) -> bool:
     from cluster.backfill import spread  # noqa: PLC0415 - imports ray
 
     layer, made = catalog.layer(settings()), 0
-    for view in dict.fromkeys(view.name for view in (*task.features, *task.tables)):
-        found = layer.graph[view]
-        if isinstance(found, ModelView) and layer.models.trained(found):
-            fresh = layer.backfill(found, spread)
+    for view in models_behind([*task.features, *task.tables, *task.live], layer.graph):
+        if layer.models.trained(view):
+            fresh = layer.backfill(view, spread)
             made += fresh
             if fresh:
-                on_progress(f"{view}: {fresh:,} rows made by {found.model}.")
+                on_progress(f"{view.name}: {fresh:,} rows made by {view.model}.")
     return bool(made)
+
+
+def models_behind(views: Sequence[View], graph: Graph) -> list[ModelView]:
+    """The model views among some views and among those that they are functions of."""
+    found = leaves(views, graph.inputs)
+    return [view for view in found if isinstance(view, ModelView)]
 
 
 def _stopped(recipe: "training.Recipe") -> str:

@@ -49,6 +49,20 @@ class Aggregate(ABC):
     column: str = ""
     within: timedelta | None = field(default=None, kw_only=True)
 
+    def __post_init__(self) -> None:
+        """Refuse a window that holds nothing.
+
+        Raises:
+            InvalidInput: it is not longer than nothing.
+        """
+        if self.within is not None and (
+            not isinstance(self.within, timedelta) or self.within <= timedelta()
+        ):
+            raise InvalidInput(
+                f"{self.within!r} is no length of a window.",
+                hint="Write within=timedelta(days=7), or leave it out for all events.",
+            )
+
     @abstractmethod
     def kind(self, over: View) -> Column:
         """The type of the column that it gives, over events of that view.
@@ -122,6 +136,16 @@ class Last(Aggregate):
     """The values of the last `n` events, newest first; fewer where there were fewer."""
 
     n: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a list of nothing.
+
+        Raises:
+            InvalidInput: `n` is below 1.
+        """
+        super().__post_init__()
+        if self.n < 1:
+            raise InvalidInput(f"The last {self.n} events are none.", hint="Write n=1 or more.")
 
     def kind(self, over: View) -> Column:
         """A list, of words or of numbers."""

@@ -95,15 +95,20 @@ class Computed(View):
                 f"View {self.name!r} declares a column {name!r}; its function returns none.",
                 hint=nearest(name, made.columns),
             )
-        column = made[name].to_arrow()
+        known = made[name].fill_nan(None) if made[name].dtype.is_float() else made[name]
+        column = known.to_arrow()
+        wrong = InvalidInput(
+            f"Column {name!r} of view {self.name!r} is declared as {kind.arrow}; its function "
+            f"returns {column.type}.",
+            hint="Declare what it returns, or cast it.",
+        )
+        # a cast would read words as numbers, and write numbers as words
+        if _words(column.type) != _words(kind.arrow) and not pa.types.is_null(column.type):
+            raise wrong
         try:
             typed = column.cast(kind.arrow)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise InvalidInput(
-                f"Column {name!r} of view {self.name!r} is declared as {kind.arrow}; its function "
-                f"returns {column.type}.",
-                hint="Declare what it returns, or cast it.",
-            ) from None
+            raise wrong from None
         if typed.null_count:
             typed = typed.fill_null(pa.scalar(_plain(self.empty(name)), type=kind.arrow))
         return typed
@@ -155,3 +160,8 @@ def _unmade(name: str) -> Sample:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _words(kind: pa.DataType) -> bool:
+    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_text(kind) for is_text in text)

@@ -1,6 +1,7 @@
 """Name some typed columns about one key: what data looks like before a model sees it."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -36,6 +37,11 @@ A batch holds every column of the view, and of the key unless the view is `named
 columns; `event_time` and `split` where the source gives them; and, where it can, `where`: text that
 says where each row stood. Values are as the source has them: each column's `admit` makes them what
 they should be, or says why it cannot."""
+
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+RESERVED = frozenset(("event_time", "split", "created", "digest", "arrived", "row", "where"))
+"""What columns may not be called: rows carry these beside the columns, at rest or on the way."""
 
 
 class About(TypedDict, total=False):
@@ -95,6 +101,34 @@ class View:
     description: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be stored or read.
+
+        Raises:
+            InvalidInput: a name, the key or the time-to-live is none.
+        """
+        if not NAME.fullmatch(self.name):
+            raise InvalidInput(
+                f"{self.name!r} is no name of a view.", hint="Names are small letters, digits, _."
+            )
+        if isinstance(self.key, str) or not self.key:
+            raise InvalidInput(
+                f"View {self.name!r} has the key {self.key!r}, which is no tuple of columns.",
+                hint=f'Write key=("{self.key or "item_id"}",).',
+            )
+        for column in self.columns:
+            if column in RESERVED or column in self.key:
+                what = "part of its key" if column in self.key else "kept for what every row has"
+                raise InvalidInput(
+                    f"View {self.name!r} has a column {column!r}, a name that is {what}.",
+                    hint="Give the column another name.",
+                )
+        if self.ttl is not None and self.ttl <= timedelta():
+            raise InvalidInput(
+                f"View {self.name!r} has a time-to-live of {self.ttl}, so that nothing ever holds.",
+                hint="Write one that is longer than nothing, or leave it out.",
+            )
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -91,7 +91,11 @@ def windows(
     Raises:
         InvalidInput: a column or key is not among those of the events, or of the wrong type.
     """
-    for part in key:
+    if not isinstance(over, View):
+        raise InvalidInput(
+            f"View {name!r} is over {over!r}, which is no view.", hint="Give the view itself."
+        )
+    for part in [key] if isinstance(key, str) else key:
         if part not in over.key:
             raise InvalidInput(
                 f"View {name!r} has the key {part!r}, which {over.name!r} lacks.",

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from cluster.errors import Conflict, InvalidInput, LeptonError, NotFound
-from cluster.features.aggregates import Count
+from cluster.features.aggregates import Count, Last
 from cluster.features.column import Number, Text, Vector, Whole
 from cluster.features.computed import Computed, computed
 from cluster.features.graph import Graph
@@ -141,6 +143,10 @@ def wrong_operation(items: pl.DataFrame) -> pl.DataFrame:
     return items.select(words=pl.col("title") * pl.col("categories"))
 
 
+def words_for_numbers(items: pl.DataFrame) -> pl.DataFrame:
+    return items.select(words=pl.col("title").str.len_chars().cast(pl.String))
+
+
 def nothing() -> pl.DataFrame:
     return pl.DataFrame()
 
@@ -151,10 +157,15 @@ def nothing() -> pl.DataFrame:
         ([named(loop_a), named(loop_b)], InvalidInput, "circle: loop_a from loop_b from loop_a"),
         ([named(lost), items], NotFound, r"'lost' is made from 'itmes'.*Did you mean 'items'"),
         ([named(renamed), items], InvalidInput, r"asks for a column 'titel'.*mean 'title'"),
-        ([named(wrong_type), items], InvalidInput, "declared as int64; its function returns"),
+        ([named(wrong_type), items], InvalidInput, "declared as int64; its function"),
         ([named(wrong_name), items], InvalidInput, r"declares a column 'words'.*mean 'word'"),
         ([named(wrong_rows), items], InvalidInput, "given 3 rows and returned 1 rows"),
         ([named(no_frame), items], InvalidInput, "given 3 rows and returned Series"),
+        (
+            [named(words_for_numbers), items],
+            InvalidInput,
+            "declared as int64; its function returns",
+        ),
         ([named(wrong_operation), items], InvalidInput, "function of view 'wrong_operation' fails"),
         ([named(nothing)], InvalidInput, "is a function of nothing"),
         (
@@ -181,6 +192,46 @@ def test_what_does_not_fit_is_told_when_views_are_loaded(
 ) -> None:
     with pytest.raises(kind, match=words):
         Graph(views)
+
+
+def test_a_number_that_is_none_has_the_default() -> None:
+    def shares(items: pl.DataFrame) -> pl.DataFrame:
+        return items.select(share=pl.Series([0.5, float("nan"), None]))
+
+    view = computed(key=("item_id",), columns={"share": Number()}, defaults={"share": -1.0})(shares)
+    made = view.compute({"items": pl.DataFrame({"title": ["a", "b", "c"]})})
+    assert made["share"].to_pylist() == [0.5, -1.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "mine view/.."}, "'mine view/..' is no name of a view"),
+        ({"key": "item_id"}, r"has the key 'item_id', which is no tuple.*\('item_id',\)|key=\("),
+        ({"key": ()}, "which is no tuple of columns"),
+        ({"ttl": timedelta(days=-1)}, "so that nothing ever holds"),
+        ({"columns": {"item_id": Text()}}, "a name that is part of its key"),
+        ({"columns": {"created": Text()}}, "a name that is kept for what every row has"),
+    ],
+)
+def test_a_view_that_could_not_be_stored_or_read_is_refused(
+    changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        replace(items, **changes)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Count(within=timedelta()), "is no length of a window"),
+        (lambda: Count(within=7), "7 is no length of a window"),  # type: ignore[arg-type]
+        (lambda: Last("item_id", n=0), "The last 0 events are none"),
+    ],
+)
+def test_a_window_that_holds_nothing_is_refused(make: Callable[[], Any], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        make()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -92,7 +93,8 @@ def history_of(view: View) -> tuple[View, list[str]]:
 
 def among(views: Sequence[View]) -> Inputs:
     """What computed views are made from, where all of it is among some views."""
-    return lambda view: Graph(views).inputs(view)
+    graph = cache(lambda: Graph(views))  # made only where a view is a function
+    return lambda view: graph().inputs(view)
 
 
 def leaves(views: Sequence[View], inputs: Inputs) -> list[View]:
