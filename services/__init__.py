@@ -1,11 +1,21 @@
 """What users touch: the catalog, the HTTP applications, the command line of the cluster."""
 
+from typing import TYPE_CHECKING
+
 from cluster.model import Model
 from cluster.registry import Registry
 from cluster.settings import settings
 from services import catalog
 
-__all__ = ["load"]
+if TYPE_CHECKING:
+    from cluster.features.layer import Layer
+
+__all__ = ["layer", "load"]
+
+
+def layer() -> "Layer":
+    """The feature layer that the environment names: `layer().join(examples, views)`."""
+    return catalog.layer(settings())
 
 
 def load(name: str, reference: str | int = "production") -> Model:
