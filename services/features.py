@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.errors import Conflict, LeptonError
+from cluster.errors import Conflict, InvalidInput, LeptonError
 from cluster.features.layer import Layer
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.view import View
@@ -43,11 +43,14 @@ def draw(path: Path) -> Path:
     """The lineage as a picture.
 
     Args:
-        path: where to; a file that is there is replaced.
+        path: where to, ending in .svg; a file that is there is replaced.
 
     Raises:
+        InvalidInput: it names another kind of picture.
         Conflict: it cannot be written.
     """
+    if path.suffix.lower() != ".svg":
+        raise InvalidInput(f"{path} is not named as an SVG picture.", hint="End its name in .svg.")
     picture = lineage.draw(catalog.graph(), catalog.capabilities())
     try:
         path.write_text(picture)

@@ -1,14 +1,18 @@
 """The picture of lineage names everything once, and goes from what is ingested to who reads it."""
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
+from cluster.errors import InvalidInput
 from cluster.features.activity import item_activity, item_trend
 from cluster.features.graph import Graph
 from cluster.features.images import item_images, labelled_images
 from cluster.features.interactions import interactions, items, users
 from cluster.features.modelview import model_view
-from services import catalog
+from services import catalog, features
 from services.lineage import draw, kind_of
 
 TASKS = {"vision.classify": catalog.find("vision.classify")}
@@ -41,3 +45,9 @@ def test_nothing_at_all_is_an_empty_picture() -> None:
 def test_views_are_of_four_sorts() -> None:
     kinds = [kind_of(view) for view in (items, users, item_activity, item_trend, shown)]
     assert kinds == ["source", "source", "windows", "computed", "model"]
+
+
+def test_a_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="not named as an SVG picture. End its name in .svg."):
+        features.draw(tmp_path / "lineage.png")
+    assert features.draw(tmp_path / "lineage.svg").read_text().startswith("<svg")
