@@ -68,14 +68,17 @@ class Stage:
 
         A column `created` `[n]`, if there is one, says when each was.
         """
-        self.told = self.told or "created" in batch
-        table = packed(self.view, batch, self.created)
-        if not table.num_rows:
-            return
-        self._held.append(table)
+        self.hold(batch)
         rows = sum(held.num_rows for held in self._held)
         if rows >= FILE_ROWS or sum(held.nbytes for held in self._held) >= FILE_BYTES:
             self.flush()
+
+    def hold(self, batch: Batch) -> None:
+        """Takes rows as `add` does and leaves them in memory, however large they are."""
+        self.told = self.told or "created" in batch
+        table = packed(self.view, batch, self.created)
+        if table.num_rows:
+            self._held.append(table)
 
     def flush(self) -> None:
         """Puts all rows on the disk that are not there yet."""

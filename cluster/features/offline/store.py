@@ -25,7 +25,7 @@ from cluster.errors import Conflict, Corrupt, NotFound
 from cluster.features.offline.bucket import open_bucket
 from cluster.features.offline.commits import State
 from cluster.features.offline.compact import Choice, Compacted, compact, recent, worthwhile
-from cluster.features.offline.datafile import DataFile, in_order, pieces
+from cluster.features.offline.datafile import FILE_BYTES, DataFile, in_order, pieces
 from cluster.features.offline.ledger import Ledger
 from cluster.features.offline.merge import Written, compare
 from cluster.features.offline.retire import SMALL_ROWS, expire, retired
@@ -153,7 +153,7 @@ class Store:
         self._tidy(view)
         stage = self._begun(view, created, _nothing)
         try:
-            stage.add(rows)
+            stage.hold(rows)  # `add` may put them on the disk, where `held` does not see them
             table = stage.held()
             if table is None:
                 return Appended((), np.array([], dtype="M8[us]"))
@@ -161,7 +161,7 @@ class Store:
             if table.num_rows > 1:  # a file holds no row twice
                 live = winners(index(table, view.key), view.key)["row"].sort()
                 table = in_order(table.take(live.to_arrow()))
-            few = table.num_rows < SMALL_ROWS
+            few = table.num_rows < SMALL_ROWS and table.nbytes < FILE_BYTES
             made = [stage.write(part) for part in ([table] if few else pieces(table))]
             stage.files += made
             return Appended(self._make(stage, made), came)

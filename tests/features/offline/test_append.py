@@ -71,6 +71,15 @@ def test_a_file_holds_no_row_twice(tmp_path: Path) -> None:
     assert store.append(shelf, {name: column[:0] for name, column in rows.items()}).files == ()
 
 
+def test_an_append_of_more_than_a_file_holds_loses_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    rows = batch({("a", 0): ("x" * 35_000_000, 1.0), ("b", 0): ("y" * 35_000_000, 2.0)})
+    done = store.append(shelf, rows)
+    assert len(done.created) == 2
+    assert sum(file.rows for file in done.files) == 2
+    assert store.snapshot(shelf).read(shelf, ["id", "number"])["number"].tolist() == [1.0, 2.0]
+
+
 def test_many_appends_leave_few_objects_and_every_row(tmp_path: Path) -> None:
     store = Store(tmp_path, keep_s=0)
     model: Rows = {}
