@@ -48,6 +48,6 @@ def test_views_are_of_four_sorts() -> None:
 
 
 def test_a_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="not named as an SVG picture. End its name in .svg."):
+    with pytest.raises(InvalidInput, match=r"not named as an SVG picture\. End its name in \.svg"):
         features.draw(tmp_path / "lineage.png")
     assert features.draw(tmp_path / "lineage.svg").read_text().startswith("<svg")

@@ -30,7 +30,7 @@ from cluster.features.offline.join import all_held, asked_of, finish
 from cluster.features.view import View
 
 ROW, TIME, KNOWN = "__row", "__time", "__known"
-MOST_PARTS = 256  # each is an open file while the examples are split
+MOST_FILES = 256  # open at once: of each part one for every view, while they are put together
 TIMES_SIZE = 6  # how much more than its rows take a part needs: sorting, gathering, what is kept
 PLAIN = pl.CompatLevel.oldest()  # else a slice of strings carries the strings of all rows
 WORKING_BYTES = 150_000_000  # what reading, writing and the libraries take, however small a part is
@@ -108,7 +108,7 @@ def _parts(sources: Sequence[View], history: History, memory_bytes: int) -> int:
     """How many parts each of the tables is split in, so that one fits in what is still free."""
     room = memory_bytes - psutil.Process().memory_info().rss - WORKING_BYTES
     size = max((history.size_bytes(*history_of(view)) for view in sources), default=0)
-    if room <= 0 or TIMES_SIZE * size > MOST_PARTS * room:
+    if room <= 0 or TIMES_SIZE * size > MOST_FILES // max(1, len(sources)) * room:
         raise NotEnough(
             f"{memory_bytes:,} bytes of memory are too few to join {size:,} bytes of rows.",
             hint=f"Allow more: what this process has, {WORKING_BYTES:,} to work with, and a part.",
