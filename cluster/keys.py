@@ -2,13 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from cluster.model import AnyTask
 
 KEY_CHARACTERS = 256
+
+
+def _written(value: object) -> object:
+    """A key that came as a number, as the text that stored rows have."""
+    numbers = (int, np.integer)
+    return str(value) if isinstance(value, numbers) and not isinstance(value, bool) else value
+
+
+Key = Annotated[str, BeforeValidator(_written)]
+"""A key or an id: text, or a whole number, which is its digits."""
 
 
 def sent_columns(task: type[AnyTask]) -> tuple[str, ...]:
@@ -29,7 +40,7 @@ def keys_of(task: type[AnyTask]) -> type[BaseModel] | None:
         return None
     about = f"Names a row of {view.name}, in place of {', '.join(columns)}."
     fields: dict[str, Any] = {
-        name: (str, Field(min_length=1, max_length=KEY_CHARACTERS, description=about))
+        name: (Key, Field(min_length=1, max_length=KEY_CHARACTERS, description=about))
         for name in view.key
     }
     for name, field in task.Input.model_fields.items():

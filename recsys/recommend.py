@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 from scipy import sparse
 
 from cluster.batch import Batch, length, load_arrays, objects, save_arrays
@@ -17,6 +17,7 @@ from cluster.config import Config as BaseConfig
 from cluster.features.activity import user_history
 from cluster.features.interactions import interactions, items, users
 from cluster.features.item_vectors import item_image_vector, item_text_vector
+from cluster.keys import Key
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import PerUser
@@ -27,15 +28,7 @@ from recsys._ials import Ials, Knobs, OnEpoch
 from recsys._interactions import Log, held_out, read
 from recsys._ranking import by_blocks, ndcg, ndcg_of_scores, recall, top_k
 
-
-def _written(value: object) -> object:
-    """An id that came as a number, as the text that the training data has."""
-    numbers = (int, np.integer)
-    return str(value) if isinstance(value, numbers) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str, BeforeValidator(_written)]
-Ids = Annotated[list[Annotated[Text, Field(min_length=1, max_length=256)]], FailFast()]
+Ids = Annotated[list[Annotated[Key, Field(min_length=1, max_length=256)]], FailFast()]
 
 
 class Config(BaseConfig):
@@ -68,12 +61,12 @@ class Input(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: Text = Field("", max_length=256, description="A user of the training data, if known.")
+    user_id: Key = Field("", max_length=256, description="A user of the training data, if known.")
     items: Ids = Field([], max_length=10_000, description="What a newcomer took so far.")
     k: int = Field(10, ge=1, le=1_000, description="How many items to show.")
     exclude_seen: bool = Field(default=False, description="Leave out what the user took before.")
     exclude: Ids = Field([], max_length=10_000, description="Items never to show.")
-    categories: Annotated[list[Text], FailFast()] = Field(
+    categories: Annotated[list[Key], FailFast()] = Field(
         [], max_length=100, description="Show only items of any of these."
     )
 

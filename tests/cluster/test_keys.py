@@ -46,3 +46,11 @@ def test_the_schema_offers_both_shapes_and_one_schema_where_there_is_one() -> No
     assert keys["additionalProperties"] is False
     assert keys["properties"]["top_k"] == columns["properties"]["top_k"]
     assert input_schema(recommend) == recommend.Input.model_json_schema()
+
+
+def test_a_key_that_is_a_whole_number_is_its_digits() -> None:
+    shape = keys_of(Side)
+    assert shape is not None
+    assert shape.model_validate_json('{"point_id": 42}', strict=True).point_id == "42"  # type: ignore[attr-defined]
+    with pytest.raises(ValidationError):
+        shape.model_validate_json('{"point_id": true}', strict=True)
