@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.batch import Batch, length
-from cluster.errors import InvalidInput
+from cluster.errors import InvalidInput, nearest
+from cluster.faults import together
 from cluster.features.backfill import Ask, Backfill, here
 from cluster.features.graph import Graph
 from cluster.features.intake.ingest import admit
@@ -106,14 +107,18 @@ class Layer:
 
         Args:
             name: a source view.
-            raw: its key and columns; `event_time` with a zone, or none for now.
+            raw: its key and columns; `event_time` with a zone, or none for now: then each row is
+                a microsecond after the one before it, so that all of one key are kept.
 
         Returns:
             How many rows were written.
 
         Raises:
             NotFound: there is no such view.
-            InvalidInput: a row is bad, and so none was written; or the view is made from others.
+            InvalidInput: a row is bad or a column is unknown, and so nothing was written; or the
+                view is made from others.
+            Conflict: a model that is asked about the rows does not give what its view declares;
+                nothing was written.
         """
         view = self.pushable(name)
         if not 0 < length(raw) <= MOST_PUSHED:
@@ -123,14 +128,16 @@ class Layer:
                 limit=MOST_PUSHED,
                 actual=length(raw),
             )
+        if faults := _strangers(view, raw):
+            raise together(faults)
         rows, rejects = admit(view, raw)
         if rejects:
             raise _refused(name, rejects)
-        now = np.full(length(rows), datetime.now(UTC).replace(tzinfo=None), "datetime64[us]")
-        rows = {"event_time": now, **rows}
+        rows = {"event_time": _moments(length(rows)), **rows}
+        made = list(self._made_from(view, rows))  # a model that fails must leave nothing written
         self._write(view, rows)
-        for made, columns in self._made_from(view, rows):
-            self._write(made, {**_keys(view, rows), **columns})
+        for other, columns in made:
+            self._write(other, {**_keys(view, rows), **columns})
         return length(rows)
 
     def backfill(self, view: ModelView, ask: Ask = here) -> int:
@@ -199,15 +206,22 @@ class Layer:
 
         Raises:
             NotFound: there is no such view.
-            InvalidInput: it is made from others; the hint names one to push to.
+            InvalidInput: it is made from others; the hint names the source views.
         """
         view = self.graph[name]
         if view.needs:
             raise InvalidInput(
                 f"{name!r} is made from {', '.join(view.needs)}, so nothing is pushed to it.",
-                hint=f"Push to {view.needs[0]!r}.",
+                hint=f"Push to {' or '.join(map(repr, self._sources(view)))}.",
             )
         return view
+
+    def _sources(self, view: View) -> list[str]:
+        """The source views that a view goes back to."""
+        if not view.needs:
+            return [view.name]
+        found = (name for other in self.graph.inputs(view) for name in self._sources(other))
+        return list(dict.fromkeys(found))
 
     def _write(self, view: View, rows: Batch) -> None:
         created = self.store.append(view, rows).created
@@ -235,6 +249,21 @@ def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
             for reject, reason in zip(rejects, reasons, strict=True)
         ],
     )
+
+
+def _strangers(view: View, raw: Batch) -> list[InvalidInput]:
+    """Each column that the view does not have, nor any row may have."""
+    return [
+        InvalidInput(f"There is no column {name!r}.", hint=nearest(name, view.schema), pointer=name)
+        for name in raw
+        if name not in {*view.schema, "created", "where"}
+    ]
+
+
+def _moments(rows: int) -> NDArray[np.datetime64]:
+    """Now, `[rows]`, and a microsecond later each: rows of one key and moment would be one row."""
+    now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+    return now + np.arange(rows).astype("timedelta64[us]")
 
 
 def _keys(view: View, rows: Batch) -> Batch:

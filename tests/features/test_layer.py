@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from cluster.batch import Arrays, Batch, objects
-from cluster.errors import InvalidInput, NotFound
+from cluster.errors import InvalidInput, LeptonError, NotFound
 from cluster.features.aggregates import Count, Last
-from cluster.features.column import Number, Text, times
+from cluster.features.column import Number, Text, Whole, times
+from cluster.features.computed import computed
 from cluster.features.graph import Graph
 from cluster.features.interactions import interactions
 from cluster.features.layer import Layer
@@ -26,6 +28,14 @@ points = labelled_points.only("x", "y")
 history = windows(
     "history", over=interactions, key=("user_id",), columns={"last": Last("item_id", n=3)}
 )
+
+
+@computed(key=("user_id",), columns={"count": Whole()})
+def echo(history: pl.DataFrame) -> pl.DataFrame:
+    """How many of a user's last things are known."""
+    return history.select(count=pl.col("last").list.len())
+
+
 activity = windows(
     "activity",
     over=interactions,
@@ -54,7 +64,7 @@ def registry(side: Side, tmp_path: Path) -> Registry:
 
 @pytest.fixture
 def layer(registry: Registry, tmp_path: Path) -> Layer:
-    graph = Graph([labelled_points, side, interactions, history, activity])
+    graph = Graph([labelled_points, side, interactions, history, activity, echo])
     online = Online(tmp_path / "features" / "online.db")
     return Layer(graph, Store(tmp_path / "features"), online, Models(registry, lambda _: Side))
 
@@ -114,6 +124,22 @@ def test_what_a_model_says_of_a_pushed_row_is_pushed_with_it(layer: Layer) -> No
     assert layer.store.snapshot("side_v1").rows == 2
 
 
+def test_rows_of_one_key_without_a_time_are_all_kept_in_their_order(layer: Layer) -> None:
+    twice = {name: np.repeat(column, 2) for name, column in event("u1", "p1").items()}
+    assert layer.push("interactions", {**twice, "value": np.array([1.0, 2.0])}) == 2
+    kept = layer.store.snapshot("interactions").read(interactions)
+    assert kept["value"].tolist() == [1.0, 2.0]
+    assert np.diff(kept["event_time"]).tolist() == [timedelta(microseconds=1)]
+    assert found(layer, "history", user_id="u1")["last"].tolist() == [["p1", "p1"]]
+
+
+def test_where_a_model_fails_nothing_of_a_push_is_written(layer: Layer, registry: Registry) -> None:
+    (registry.folder("tests.toy", 1) / "weights.safetensors").unlink()
+    with pytest.raises(LeptonError):
+        layer.push("points", point("a", 0.9, -0.9))
+    assert layer.store.views() == []
+
+
 def test_a_backfill_asks_about_what_is_new_alone(layer: Layer) -> None:
     layer.store.write(labelled_points, labelled_points.sample(50, np.random.default_rng(0)))
     assert layer.backfill(side) == 50
@@ -141,6 +167,12 @@ def test_a_view_is_read_at_the_version_that_is_pinned(layer: Layer, registry: Re
         ("points", {**point("a", float("nan"), 0.0)}, "Nothing was written to 'points': row 0: x"),
         ("points", {"point_id": objects(["a"])}, "need a column 'x'"),
         ("points", {}, "a push takes 1 to 10,000"),
+        (
+            "interactions",
+            event("u1", "p1", valu=3),
+            r"There is no column 'valu'\. Did you mean 'value'\?",
+        ),
+        ("echo", {}, r"'echo' is made from history, so .* Push to 'interactions'\."),
         ("side", {}, "'side' is made from points, so nothing is pushed to it. Push to 'points'."),
         (
             "interactions",
