@@ -49,7 +49,7 @@ def test_the_schema_offers_both_shapes_and_one_schema_where_there_is_one() -> No
 
 
 def test_a_key_that_is_a_whole_number_is_its_digits() -> None:
-    shape = keys_of(Side)
+    shape = keys_of(Knows)
     assert shape is not None
     assert shape.model_validate_json('{"point_id": 42}', strict=True).point_id == "42"  # type: ignore[attr-defined]
     with pytest.raises(ValidationError):
