@@ -82,7 +82,10 @@ class Keeper(Protocol):
         """What each shelf was declared to hold, or None."""
 
     def declare(self, shelf: str, declaration: str) -> None:
-        """Forget what is on the shelf, and which files were brought; from now on it holds this."""
+        """Forget what is on the shelf, and which files were brought; from now on it holds this.
+
+        A shelf that is declared so already keeps all it has: who came second wipes nothing.
+        """
 
     def files(self, shelf: str) -> set[str]:
         """The names of the data files that were brought."""

@@ -163,11 +163,13 @@ class Online:
             except (NotFound, Conflict):  # not online, or not as it is declared now
                 written = False
             if not written:
-                self.materialize(view, head(), graph)
+                self.materialize(view, head, graph)
         except Unavailable:
             self.behind.add(view.name)
 
-    def materialize(self, view: View, head: Snapshot, graph: Graph | None = None) -> int:
+    def materialize(
+        self, view: View, head: Snapshot | Callable[[], Snapshot], graph: Graph | None = None
+    ) -> int:
         """Bring over the rows that came since the last time; the same again changes nothing.
 
         Data files never change, so only new ones are read, some at a time: what is killed goes on
@@ -176,7 +178,8 @@ class Online:
 
         Args:
             view: whose rows.
-            head: the newest of them.
+            head: the newest of them, or what gives it: that is called once the shelves are
+                declared, so that no row falls between what was wiped and what is brought.
             graph: knows the windows over the view.
 
         Returns:
@@ -191,6 +194,7 @@ class Online:
         view = view if graph is None else graph.stored(view)
         streams = _streams(view, graph)
         declared = self._declare(view, streams)
+        head = head() if callable(head) else head
         brought = {shelf: self.keeper.files(shelf) for shelf in declared}
         self._note_merged(head, declared, brought)
         count = 0

@@ -18,7 +18,13 @@ SHELVES = f"{PREFIX}shelves"
 """The hash of what each shelf was declared to hold."""
 MOST_TOGETHER = 2_000  # keys that one script is given: others wait while it runs
 TRIES = 20  # how often a merge is made again where other writers were quicker
-# Both scripts write nothing to a shelf that is declared otherwise. Lua compares the bytes one by
+DECLARE = """
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return 0 end
+redis.call('UNLINK', KEYS[2], KEYS[3])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 0
+"""
+# The others write nothing to a shelf that is declared otherwise. Lua compares the bytes one by
 # one, since its strings are compared as the locale says.
 NEWEST_WINS = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return -1 end
@@ -47,6 +53,11 @@ for place = 3, #ARGV, 3 do
     end
 end
 return lost
+"""
+NOTE = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return -1 end
+for place = 3, #ARGV do redis.call('SADD', KEYS[3], ARGV[place]) end
+return 0
 """
 
 
@@ -98,12 +109,9 @@ class RedisKeeper:
         return [declaration.decode() if declaration else None for declaration in found]
 
     def declare(self, shelf: str, declaration: str) -> None:
-        """Forget what is on the shelf; from now on it holds this."""
+        """Forget what is on the shelf, if that is declared otherwise; from now on it holds this."""
         with self._told():
-            pipe = self._patient.pipeline()
-            pipe.unlink(_rows(shelf), _files(shelf))
-            pipe.hset(SHELVES, shelf, declaration)
-            pipe.execute()
+            _run(self._patient, DECLARE, shelf, [declaration])
 
     def files(self, shelf: str) -> set[str]:
         """The names of the data files that were brought."""
@@ -174,9 +182,9 @@ def _write(client: Any, changes: Sequence[Put | Merge]) -> None:
                 _merge(client, change, list(change.keys[part]))
             else:
                 pairs = zip(change.keys[part], change.values[part], strict=True)
-                _run(client, NEWEST_WINS, change, [word for pair in pairs for word in pair])
-        if change.files:
-            client.sadd(_files(change.shelf), *change.files)
+                _write_by(client, NEWEST_WINS, change, [word for pair in pairs for word in pair])
+        for start in range(0, len(change.files), MOST_TOGETHER):
+            _write_by(client, NOTE, change, change.files[start : start + MOST_TOGETHER])
 
 
 def _merge(client: Any, change: Merge, keys: list[str]) -> None:
@@ -187,7 +195,7 @@ def _merge(client: Any, change: Merge, keys: list[str]) -> None:
         made = change.merge(lacking, held)
         sums = [hashlib.sha1(old or b"").hexdigest() for old in held]  # noqa: S324 - no secret
         triples = zip(lacking, sums, made, strict=True)
-        lost = _run(client, SWAP, change, [word for triple in triples for word in triple])
+        lost = _write_by(client, SWAP, change, [word for triple in triples for word in triple])
         lacking = [key.decode() for key in lost]
         if not lacking:
             return
@@ -197,11 +205,13 @@ def _merge(client: Any, change: Merge, keys: list[str]) -> None:
     )
 
 
-def _run(client: Any, script: str, change: Put | Merge, arguments: list[Any]) -> Any:
-    result = client.register_script(script)(
-        keys=[SHELVES, _rows(change.shelf)],
-        args=[change.shelf, change.declaration, *arguments],
-    )
+def _write_by(client: Any, script: str, change: Put | Merge, arguments: Sequence[Any]) -> Any:
+    result = _run(client, script, change.shelf, [change.declaration, *arguments])
     if result == -1:
         raise other_declaration(change.shelf)
     return result
+
+
+def _run(client: Any, script: str, shelf: str, arguments: Sequence[Any]) -> Any:
+    keys = [SHELVES, _rows(shelf), _files(shelf)]
+    return client.register_script(script)(keys=keys, args=[shelf, *arguments])

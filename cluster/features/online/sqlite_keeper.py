@@ -78,13 +78,15 @@ class SqliteKeeper:
         return [got.declaration for got in self.read([Want(shelf, []) for shelf in shelves])]
 
     def declare(self, shelf: str, declaration: str) -> None:
-        """Forget what is on the shelf; from now on it holds this."""
+        """Forget what is on the shelf, if that is declared otherwise; from now on it holds this."""
         with self._opened("rwc") as online:
             online.execute("begin immediate")
-            number = _number(online, shelf)
-            if number is not None:
+            row = _number(online, shelf)
+            if row is not None:
+                if row[1] == declaration:  # another was quicker, and has maybe written rows
+                    return
                 for table in ("rows", "files"):
-                    online.execute(f"delete from {table} where shelf = ?", (number[0],))  # noqa: S608
+                    online.execute(f"delete from {table} where shelf = ?", (row[0],))  # noqa: S608
             online.execute(
                 "insert into shelves (name, declaration) values (?, ?) "
                 "on conflict do update set declaration = excluded.declaration",

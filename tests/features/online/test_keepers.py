@@ -1,0 +1,82 @@
+"""Whatever keeps the rows: who declares a shelf second, or was overtaken, spoils nothing of it."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import redis
+
+from cluster.batch import objects
+from cluster.errors import Conflict
+from cluster.features.offline.snapshot import Snapshot
+from cluster.features.offline.store import Store
+from cluster.features.online.keeper import Keeper, Put, Want
+from cluster.features.online.lookup import Online
+from cluster.features.online.redis_keeper import RedisKeeper
+from cluster.features.online.sqlite_keeper import SqliteKeeper
+from tests.features.offline.shelf import batch, shelf
+from tests.features.online.redis_server import Server, redis_server
+
+ROW = b"\0" * 16 + b"row"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Keeper]:
+    if request.param == "sqlite":
+        with closing(SqliteKeeper(tmp_path / "online.db")) as kept:
+            yield kept
+        return
+    url = request.getfixturevalue("server").url
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    with closing(RedisKeeper(url, wait_s=2.0)) as held:
+        yield held
+
+
+def test_the_same_declaration_again_wipes_nothing(keeper: Keeper) -> None:
+    keeper.declare("s", "one")
+    keeper.change([Put("s", "one", ["k"], [ROW], ["file"])])
+    keeper.declare("s", "one")
+    assert keeper.read([Want("s", ["k"])])[0].values == [ROW]
+    assert keeper.files("s") == {"file"}
+    keeper.declare("s", "two")
+    assert keeper.declared(["s"]) == ["two"]
+    assert keeper.read([Want("s", ["k"])])[0].values == [None]
+    assert keeper.files("s") == set()
+
+
+def test_who_was_overtaken_notes_no_file(keeper: Keeper) -> None:
+    keeper.declare("s", "two")
+    with pytest.raises(Conflict, match="declared anew"):
+        keeper.change([Put("s", "one", [], [], ["file"])])
+    assert keeper.files("s") == set()
+
+
+def test_more_files_than_a_script_takes_are_noted(keeper: Keeper) -> None:
+    names = {f"file {number}" for number in range(9_000)}
+    keeper.declare("s", "one")
+    keeper.change([Put("s", "one", [], [], sorted(names))])
+    assert keeper.files("s") == names
+
+
+def test_a_row_that_comes_while_a_view_is_first_brought_is_not_lost(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    store, online = Store(tmp_path / "store"), Online(keeper)
+    store.append(shelf, batch({("a", 1): ("x", 1.0)}))
+
+    def head() -> Snapshot:
+        store.append(shelf, batch({("b", 2): ("late", 2.0)}))  # stored, and not yet brought
+        online.write(shelf, batch({("c", 3): ("pushed", 3.0)}))  # the view is declared by now
+        return store.head(shelf)
+
+    online.materialize(shelf, head)
+    found = online.lookup([shelf], {"id": objects(["a", "b", "c"])})
+    assert found["word"].tolist() == ["x", "late", "pushed"]
