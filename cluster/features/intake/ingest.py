@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cluster.batch import Arrays, Batch, length, take
 from cluster.errors import InvalidInput
-from cluster.features.column import Time
+from cluster.features.column import Column, Time
 from cluster.features.intake.naming import Repeats, fingerprints
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
@@ -22,6 +24,8 @@ from cluster.features.view import Reject, View
 Progress = Callable[[int, int], None]
 """Told after every batch how many rows were read so far, and how many of them rejected."""
 MAX_REJECT_SHARE = 0.01
+AHEAD = np.timedelta64(5, "m")
+"""How far the clock of a source may be ahead of ours."""
 OPTIONAL = frozenset(("event_time", "split", "created"))
 """What rows may leave out: they have held always, are in no part, were created when they came."""
 
@@ -107,6 +111,7 @@ def ingest_rows(
 def admit(view: View, raw: Batch, *, zone: str = "") -> tuple[Arrays, list[Reject]]:
     """Raw rows to the good ones of them, and a Reject for each bad one.
 
+    A row of the future is bad: clocks may differ by `AHEAD`, and no more.
     Rows without a key get the one that their content gives them, alike for those that are alike.
 
     Raises:
@@ -127,7 +132,7 @@ def admit(view: View, raw: Batch, *, zone: str = "") -> tuple[Arrays, list[Rejec
             )
         if len(raw[name]) != rows:
             raise InvalidInput(f"Column {name!r} has {len(raw[name])} values for {rows} rows.")
-        good[name], bad = column.admit(raw[name])
+        good[name], bad = _judged(name, column, raw[name])
         for row, reason in bad.items():
             faults.setdefault(row, f"{name} {reason}")
     where = raw.get("where")
@@ -137,6 +142,25 @@ def admit(view: View, raw: Batch, *, zone: str = "") -> tuple[Arrays, list[Rejec
     if not faults:
         return good, rejects
     return take(good, np.setdiff1d(np.arange(rows), list(faults))), rejects
+
+
+def _judged(name: str, column: Column, raw: NDArray[Any]) -> tuple[NDArray[Any], dict[int, str]]:
+    """What a column makes of raw values, and of each that is bad why.
+
+    Online a row of the future would be the newest of its key at once, offline only when its moment
+    comes; and one created there could never be replaced.
+    """
+    values, bad = column.admit(raw)
+    return values, {**_ahead(values), **bad} if name in ("event_time", "created") else bad
+
+
+def _ahead(moments: NDArray[np.datetime64]) -> dict[int, str]:
+    """Why a moment that has not come yet is none, by row."""
+    latest = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us") + AHEAD
+    return {
+        row: f"lies in the future: {np.datetime_as_string(moments[row], unit='s')}Z"
+        for row in np.flatnonzero(moments > latest).tolist()
+    }
 
 
 def _distinct(paths: Sequence[Path | str]) -> list[Path]:

@@ -1,14 +1,15 @@
 import csv
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cluster.batch import without
+from cluster.batch import objects, without
 from cluster.errors import InvalidInput, NotFound
 from cluster.features.images import labelled_images
-from cluster.features.intake.ingest import ingest, ingest_rows
+from cluster.features.intake.ingest import admit, ingest, ingest_rows
 from cluster.features.interactions import interactions, items, users
 from cluster.features.offline.store import Store
 from cluster.features.texts import labelled_texts
@@ -132,6 +133,22 @@ def test_a_source_says_when_its_rows_were_created(tmp_path: Path) -> None:
     assert read["created"].tolist() == [np.datetime64("2024-05-03T12:00", "us").item()]
     with pytest.raises(InvalidInput, match=r"created '2024.*has no time zone"):
         ingest(interactions, [tmp_path / "new.csv"], store, columns={"created": "made"})
+
+
+def test_what_lies_in_the_future_is_not_taken_in(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "user_id,item_id,timestamp\na,b,2099-01-01T00:00:00Z\na,b,2024-05-01T00:00:00Z\n"
+    )
+    store = Store(tmp_path / "s")
+    with pytest.raises(InvalidInput, match="event_time lies in the future: 2099-01-01T00:00:00Z"):
+        ingest(interactions, [tmp_path / "a.csv"], store)
+    done = ingest(interactions, [tmp_path / "a.csv"], store, max_reject_share=0.5)
+    assert (done.new, done.rejects) == (1, 1)
+    soon = datetime.now(UTC) + timedelta(minutes=4)
+    rows = {"user_id": objects(["a"]), "item_id": objects(["b"]), "value": np.ones(1)}
+    assert admit(interactions, {**rows, "event_time": objects([soon])})[1] == []
+    (late,) = admit(interactions, {**rows, "created": objects([soon + timedelta(minutes=2)])})[1]
+    assert late.reason.startswith("created lies in the future: ")
 
 
 @pytest.mark.parametrize("view", [labelled_images, labelled_texts, interactions, items, users])
