@@ -50,12 +50,17 @@ class Backfill:
     done: Snapshot | None
 
     def pieces(self) -> Iterator[Piece]:
-        """The rows that are there in `source` and not in `done`; reads their keys alone."""
+        """The rows that are not in `done`, or were replaced since; reads keys and times alone."""
         key = [*self.over.key, "event_time"]
-        known = _frame(self.done.table(key)) if self.done else None
+        names = [*key, "created"]
+        known = _frame(self.done.table(names)) if self.done else None
         for file in self.source.files:
-            rows = _frame(self.source.rows_of(file, key)).with_row_index("row")
-            wanted = rows if known is None else rows.join(known, on=key, how="anti")
+            rows = _frame(self.source.rows_of(file, names)).with_row_index("row")
+            wanted = rows
+            if known is not None:
+                both = rows.join(known, on=key, how="left", suffix="_made")
+                made = pl.col("created_made")
+                wanted = both.filter(made.is_null() | (pl.col("created") > made))
             numbers = wanted["row"].sort().cast(pl.Int64).to_numpy()
             for start in range(0, len(numbers), PIECE_ROWS):
                 yield Piece(file, numbers[start : start + PIECE_ROWS])

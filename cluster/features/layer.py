@@ -141,7 +141,9 @@ class Layer:
         return length(rows)
 
     def backfill(self, view: ModelView, ask: Ask = here) -> int:
-        """Ask the model about every row that its view lacks; the same again asks nothing.
+        """Ask the model about every row that its view lacks, or that was replaced since.
+
+        The same again asks nothing.
 
         Args:
             view: which view.
@@ -159,10 +161,11 @@ class Layer:
             self.graph.stored(self.resolved(self.graph[view.over.name])),
             resolved.rows_of,
         )
-        done = self.store.head(target)
-        work = Backfill(resolved, over, self.store.head(over), done if done.files else None)
         made = 0
+        # Begun first: what is replaced from now on was created later, and is asked about next time.
         with self.store.stage(target) as stage:
+            done = self.store.head(target)
+            work = Backfill(resolved, over, self.store.head(over), done if done.files else None)
             for rows in ask(work, self.models):
                 stage.add(rows)
                 made += length(rows)

@@ -150,6 +150,14 @@ def test_a_backfill_asks_about_what_is_new_alone(layer: Layer) -> None:
     assert found(layer, "side", point_id="new")["label"].tolist() == ["above"]
 
 
+def test_a_row_that_was_replaced_is_asked_about_again(layer: Layer) -> None:
+    for x, label in ((0.9, "above"), (-0.9, "below")):
+        layer.store.write(labelled_points, point("a", x, 0.0))
+        assert [layer.backfill(side), layer.backfill(side)] == [1, 0]
+        layer.materialize(["side"])
+        assert found(layer, "side", point_id="a")["label"].tolist() == [label]
+
+
 def test_a_view_is_read_at_the_version_that_is_pinned(layer: Layer, registry: Registry) -> None:
     folder = registry.folder("tests.toy", 1)
     files = {p.name: p.read_bytes() for p in folder.iterdir() if "manifest" not in p.name}
@@ -178,6 +186,11 @@ def test_a_view_is_read_at_the_version_that_is_pinned(layer: Layer, registry: Re
             "interactions",
             event("u1", "p1", event_time="2026-01-01 10:00"),
             "event_time .* zone",
+        ),
+        (
+            "interactions",
+            event("u1", "p1", event_time="2099-01-01T00:00:00Z"),
+            "row 0: event_time lies in the future: 2099-01-01T00:00:00Z",
         ),
         ("interactions", event("u1", "p1", event_time=datetime(2026, 1, 1)), "event_time .* zone"),
     ],
