@@ -21,6 +21,7 @@ Make = Callable[[], Sequence[Line]]
 
 FILE_BYTES = 4 * 2**20
 ROWS_PER_S = 200
+WAIT_S = 0.1  # how often it is seen whether the thread is alive still
 WAITING = 64  # batches; more at once are not worth their memory
 
 
@@ -69,23 +70,30 @@ class RequestLog:
     def close(self) -> None:
         """Wait until all that was noted is on its way to the disk."""
         if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
+            while self._thread.is_alive():  # a full queue that nobody reads would block for good
+                with suppress(queue.Full):
+                    self._queue.put(None, timeout=WAIT_S)
+                    self._thread.join()
             self._thread = None
 
     def _write(self) -> None:
         file: BinaryIO | None = None
-        while make := self._queue.get():
-            try:
-                if file is None or file.tell() >= FILE_BYTES:
-                    file = self._next(file)
-                file.writelines(orjson.dumps(line) + b"\n" for line in make())
-                file.flush()
-            except OSError as error:
-                log.warning("Requests are not logged in %s: %s", self.folder, error)
-                time.sleep(1)  # what comes meanwhile is left out
-        if file is not None:
-            file.close()
+        try:
+            while make := self._queue.get():
+                try:
+                    if file is None or file.tell() >= FILE_BYTES:
+                        file = self._next(file)
+                    file.writelines(orjson.dumps(line) + b"\n" for line in make())
+                    file.flush()
+                except orjson.JSONEncodeError as error:
+                    log.warning("A request is not logged in %s: %s", self.folder, error)
+                except OSError as error:
+                    log.warning("Requests are not logged in %s: %s", self.folder, error)
+                    _end(file)  # it may be closed, or end in half a line: the next gets a new one
+                    file = None
+                    time.sleep(1)  # what comes meanwhile is left out
+        finally:
+            _end(file)
 
     def _next(self, file: BinaryIO | None) -> BinaryIO:
         """A new file, once the oldest that are too many are gone."""
@@ -99,6 +107,18 @@ class RequestLog:
                 if kept > self.limit_bytes - FILE_BYTES:
                     path.unlink()
         return (self.folder / f"{time.time_ns():020d}-{os.getpid()}.jsonl").open("ab")
+
+
+def _end(file: BinaryIO | None) -> None:
+    """Close a file, whatever its disk says; one that is empty goes."""
+    if file is None:
+        return
+    with suppress(OSError):
+        file.close()
+    with suppress(OSError):
+        path = Path(file.name)
+        if not path.stat().st_size:
+            path.unlink()
 
 
 def files(folder: Path) -> list[Path]:

@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from cluster.features.watch import requests
 from cluster.features.watch.requests import RequestLog, files, read
 
@@ -64,4 +66,47 @@ def test_a_folder_that_cannot_be_written_to_costs_lines_only(tmp_path: Path) -> 
     (tmp_path / "file").write_text("in the way")
     kept = log(tmp_path / "file" / "requests")
     kept.keep(lambda: [{"n": 1}], 1)
+    kept.close()
+
+
+def test_after_an_error_of_the_disk_the_log_goes_on(tmp_path: Path) -> None:
+    folder, away = tmp_path / "requests", tmp_path / "away"
+    kept = log(folder)
+
+    def keep(number: int, text: str = "") -> None:
+        kept.keep(lambda: [{"n": number, "text": text}], 1)
+        while kept._queue.qsize():
+            time.sleep(0.001)
+
+    keep(1, "x" * requests.FILE_BYTES)  # the next needs a new file
+    while not (files(folder) and files(folder)[0].stat().st_size):
+        time.sleep(0.001)
+    folder.rename(away)
+    folder.write_text("in the way")
+    keep(2)
+    time.sleep(0.2)
+    folder.unlink()
+    keep(3)
+    kept.close()
+    assert [line["n"] for line in read(away)] == [1]
+    assert [line["n"] for line in read(folder)] == [3]
+
+
+def test_what_is_no_json_is_left_out(tmp_path: Path) -> None:
+    kept = log(tmp_path)
+    kept.keep(lambda: [{"n": object()}], 1)
+    kept.keep(lambda: [{"n": 1}], 1)
+    kept.close()
+    assert [line["n"] for line in read(tmp_path)] == [1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_log_whose_thread_is_gone_is_closed_all_the_same(tmp_path: Path) -> None:
+    kept = log(tmp_path)
+    for _ in range(2 * requests.WAITING):
+        kept.keep(lambda: [{"n": 1 // 0}], 1)
+    assert kept._thread is not None
+    kept._thread.join()
+    for _ in range(requests.WAITING):
+        kept.keep(lambda: [{"n": 1}], 1)
     kept.close()
