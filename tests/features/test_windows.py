@@ -107,6 +107,7 @@ def test_a_view_of_windows_has_typed_columns_and_draws_rows() -> None:
     assert view.pack(drawn).num_rows == len(set(drawn["user_id"]))
     assert drawn["all"].sum() == 120
     assert list(view.event_columns) == ["item_id", "value"]
+    assert list(view.only("sum", "since").event_columns) == ["value"]
     assert view.horizon is None
 
 
