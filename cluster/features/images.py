@@ -39,7 +39,7 @@ class Image(Column):
             try:
                 files.append(self._file(value))
             except InvalidInput as error:
-                faults[row] = f"is not usable: {error.message}"
+                faults[row] = f"is not usable: {error.message.rstrip('.')}"
                 files.append(b"")
         return objects(files), faults
 

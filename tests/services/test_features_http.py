@@ -285,6 +285,7 @@ def test_a_broken_picture_is_told_where(post: Post) -> None:
         found = problem(post("/v1/features/shots/push", {"rows": [row]}), 422)
         assert found.errors[0].pointer.startswith("/rows/0")
         assert said in found.errors[0].message
+        assert ".." not in found.detail + found.errors[0].message
 
 
 @pytest.mark.parametrize(
