@@ -1,9 +1,10 @@
 """Answer HTTP for the feature layer: which views there are, look up, push, find the nearest."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, LeptonError, TooLarge
 from cluster.features.layer import Layer
 from cluster.features.neighbours import vector_column
+from cluster.features.online.lookup import DEGRADED
 from cluster.features.online.sqlite_keeper import SqliteKeeper
 from cluster.features.view import View, columns_of
 from lepton.wire import LookupRequest, NearestRequest, PushRequest, ViewInfo, ViewList
@@ -29,7 +31,6 @@ MOST_KEYS = 10_000  # in one request
 MOST_VIEWS = 100  # in one request
 BODY_BYTES = 16 * 2**20
 FEW = 32  # keys times views
-DEGRADED_STATUS = b'"status":"degraded"'
 
 Names = Mapping[str, Mapping[str, str]]
 """By view and column the name that it has beside those of other views."""
@@ -44,11 +45,17 @@ class Features:
 
     def __init__(self, make: Callable[[], Layer]) -> None:
         self._make = make
+        self._made: Layer | None = None
+        self._making = threading.Lock()
 
-    @cached_property
+    @property
     def layer(self) -> Layer:
-        """The layer that is asked."""
-        return self._make()
+        """The layer that is asked: made once, by the thread that comes first."""
+        if self._made is None:
+            with self._making:  # who comes meanwhile waits for it
+                if self._made is None:
+                    self._made = self._make()
+        return self._made
 
     def routes(self) -> list[Route]:
         """Every path, and what answers there."""
@@ -77,10 +84,10 @@ class Features:
                 limit(len(sent), field, most)
         asked = shaped(content, LookupRequest)
         work = partial(self._looked_up, asked)
-        results = work() if self._is_quick(asked) else await asyncio.to_thread(work)
+        results, degraded = work() if self._is_quick(asked) else await asyncio.to_thread(work)
         body = b'{"results":%b,"request_id":%b}'
         answer = json_response(body % (results, orjson.dumps(request_id(request.scope))), request)
-        if DEGRADED_STATUS in results:
+        if degraded:
             answer.headers["X-Lepton-Degraded"] = "features"
         return answer
 
@@ -106,20 +113,23 @@ class Features:
 
     def _is_quick(self, asked: LookupRequest) -> bool:
         """Whether a look-up takes less than a thread takes to begin: few rows of a local file."""
-        local = isinstance(self.layer.online.keeper, SqliteKeeper)
+        made = self._made  # making it takes long
+        local = made is not None and isinstance(made.online.keeper, SqliteKeeper)
         return local and len(asked.keys) * len(asked.views) <= FEW
 
     def _described(self) -> list[ViewInfo]:
         return [described(self.layer, one) for one in listed(self.layer)]
 
-    def _looked_up(self, asked: LookupRequest) -> bytes:
+    def _looked_up(self, asked: LookupRequest) -> tuple[bytes, bool]:
+        """What was found as JSON, and whether some of it could not be read now."""
         views = [self.layer.view(name) for name in dict.fromkeys(asked.views)]
         keys = key_columns(asked.keys, key_of(views), "/keys")
         found, named = self.look(views, keys)
         columns = [json_rows(view, found, named[view.name]) for view in views]
         names = [view.name for view in views]
         rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-        return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
+        degraded = any(DEGRADED in found[f"{view.name}_status"] for view in views)
+        return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY), degraded
 
     def _pushed(self, name: str, asked: PushRequest) -> int:
         return self.layer.push(name, raw_rows(self.layer.pushable(name), asked.rows))
@@ -127,12 +137,14 @@ class Features:
     def _nearest(self, name: str, asked: NearestRequest) -> list[dict[str, Any]]:
         view = self.layer.view(name)
         vector, own = self._query(view, asked)
-        # one more, in the place of the row itself
-        keys, scores = self.layer.nearest(name, vector[None], asked.k + bool(own))
-        found = [pair for pair in zip(keys[0], scores[0], strict=True) if pair[0] != own]
+        if own:
+            stored = self.layer.graph.stored(view)
+            (keys,), (scores,) = self.layer.neighbours.beside(stored, own, vector, asked.k)
+        else:
+            (keys,), (scores,) = self.layer.nearest(name, vector[None], asked.k)
         return [
             {"key": dict(zip(view.key, key, strict=True)), "score": score}
-            for key, score in found[: asked.k]
+            for key, score in zip(keys, scores, strict=True)
         ]
 
     def _query(self, view: View, asked: NearestRequest) -> tuple[NDArray[Any], tuple[str, ...]]:

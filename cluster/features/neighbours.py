@@ -1,6 +1,7 @@
 """Keep the vectors of views in memory, as new as their stored rows, and search them."""
 
 import json
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,21 @@ Found = tuple[list[list[Key]], list[list[float]]]
 """For each query the keys, nearest first, and how alike they are."""
 
 
+EARLIEST = np.iinfo(np.int64).min
+
+
+class Others(Vectors):
+    """Vectors of which the nearest to one of their own are found."""
+
+    def beside(self, own: str, vector: NDArray[Any], k: int) -> tuple[list[str], list[float]]:
+        """The `k` nearest keys to a vector `[size]` of ours but its own, and how alike they are."""
+        with self._state:
+            asked = np.asarray(vector, dtype=np.float32)[None]
+            ((query, slots),) = self._candidates(asked, k + 1)  # one in the place of its own
+            best = [pair for pair in self._best(query, slots, k + 1) if pair[1] != own][:k]
+        return [key for _, key in best], [-score for score, _ in best]
+
+
 @dataclass
 class Shelf:
     """What is in memory of one view.
@@ -35,7 +51,7 @@ class Shelf:
         lock: held while they are.
     """
 
-    vectors: Vectors
+    vectors: Others
     moments: dict[str, int] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     commit: int = 0
@@ -57,6 +73,10 @@ class Neighbours:
         self.store = store
         self._shelves: dict[str, Shelf] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is in memory stays in its process."""
+        return (Neighbours, (self.store,))
+
     def nearest(self, view: View, queries: NDArray[Any], k: int) -> Found:
         """For each query `[m, size]` the keys of the `k` nearest rows, and how alike they are.
 
@@ -72,25 +92,31 @@ class Neighbours:
             NotFound: the view has no rows.
         """
         shelf = self._current(view)
-        keys, scores = shelf.vectors.nearest(queries, k)
-        oldest = _oldest(view)
-        found: Found = ([], [])
-        for names, alike in zip(keys, scores, strict=True):
-            fresh = [row for row, key in enumerate(names) if _holds(shelf.moments[key], oldest)]
-            found[0].append([_parts(view, names[row]) for row in fresh])
-            found[1].append([alike[row] for row in fresh])
-        return found
+        return _fresh(view, shelf, *shelf.vectors.nearest(queries, k))
+
+    def beside(self, view: View, key: Key, vector: NDArray[Any], k: int) -> Found:
+        """The same for one row and its vector `[size]`: the `k` nearest other rows.
+
+        Raises:
+            InvalidInput: the view has no vectors.
+            NotFound: the view has no rows.
+        """
+        shelf = self._current(view)
+        keys, scores = shelf.vectors.beside(_text(key), vector, k)
+        return _fresh(view, shelf, [keys], [scores])
 
     def _current(self, view: View) -> Shelf:
         column = vector_column(view)
         shelf = self._shelves.get(view.name)
         if shelf is None:
-            made = Shelf(Vectors(view.columns[column].empty().size))
+            made = Shelf(Others(view.columns[column].empty().size))
             shelf = self._shelves.setdefault(view.name, made)
         head = self.store.head(view)
         if not head.files:
             raise NotFound(
-                f"View {view.name!r} holds no vectors yet.", hint="Ingest or push what makes them."
+                f"View {view.name!r} holds no vectors yet.",
+                hint="Ingest or push what makes them; those of ingested rows are made by: "
+                f"python -m services materialize {_named(view)}",
             )
         if head.commit != shelf.commit:
             with shelf.lock:  # who comes while it is read waits for it
@@ -125,9 +151,22 @@ def _take_in(view: View, column: str, head: Snapshot, file: DataFile, shelf: She
     moments = rows["event_time"][order].astype("M8[us]").astype(np.int64).tolist()
     parts = zip(*(rows[name][order].tolist() for name in view.key), strict=True)
     last = {_text(key): row for row, key in enumerate(parts)}
-    newer = {key: row for key, row in last.items() if moments[row] >= shelf.moments.get(key, 0)}
+    newer = {
+        key: row for key, row in last.items() if moments[row] >= shelf.moments.get(key, EARLIEST)
+    }
     shelf.moments.update((key, moments[row]) for key, row in newer.items())
     shelf.vectors.put(list(newer), rows[column][order[list(newer.values())]])
+
+
+def _fresh(view: View, shelf: Shelf, keys: list[list[str]], scores: list[list[float]]) -> Found:
+    """What was found, less what is older than the time-to-live."""
+    oldest = _oldest(view)
+    found: Found = ([], [])
+    for names, alike in zip(keys, scores, strict=True):
+        fresh = [row for row, key in enumerate(names) if _holds(shelf.moments[key], oldest)]
+        found[0].append([_parts(view, names[row]) for row in fresh])
+        found[1].append([alike[row] for row in fresh])
+    return found
 
 
 def _text(key: Sequence[str]) -> str:
@@ -144,6 +183,11 @@ def _oldest(view: View) -> int | None:
     if view.ttl is None:
         return None
     return int((datetime.now(UTC) - view.ttl).timestamp() * 1e6)
+
+
+def _named(view: View) -> str:
+    """What people call a view of which these are the stored rows of one version."""
+    return re.sub(r"_v\d+$", "", view.name)
 
 
 def _holds(moment: int, oldest: int | None) -> bool:

@@ -1,5 +1,6 @@
 """Vectors in memory: as new as the stored rows, whoever wrote them."""
 
+import pickle  # noqa: TID251 - how Ray sends it to a worker
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -103,7 +104,8 @@ def test_what_is_older_than_its_time_to_live_is_left_out(tmp_path: Path) -> None
 
 def test_a_view_without_vectors_or_rows_is_refused(tmp_path: Path) -> None:
     found = Neighbours(Store(tmp_path))
-    with pytest.raises(NotFound, match="'places' holds no vectors yet"):
+    said = r"'places' holds no vectors yet\. Ingest or push .* services materialize places"
+    with pytest.raises(NotFound, match=said):
         nearest(found, 1, 0)
     words = View("words", ("item_id",), {"text": Text()}, none)
     with pytest.raises(InvalidInput, match="'words' has no column of vectors"):
@@ -111,3 +113,26 @@ def test_a_view_without_vectors_or_rows_is_refused(tmp_path: Path) -> None:
     two = View("two", ("item_id",), {"a": Vector(2), "b": Vector(2)}, none)
     with pytest.raises(InvalidInput, match="'two' has 2 columns of vectors"):
         vector_column(two)
+
+
+def test_what_was_true_before_1970_is_found(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(places, rows({"a": (1, 0)}, np.datetime64("1956-03-01", "us")))
+    assert nearest(Neighbours(store), 1, 0) == ["a"]
+
+
+def test_it_can_be_sent_to_a_worker_once_it_was_asked(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(places, rows({"a": (1, 0)}))
+    found = Neighbours(store)
+    assert nearest(found, 1, 0) == ["a"]
+    assert nearest(pickle.loads(pickle.dumps(found)), 1, 0) == ["a"]  # noqa: S301 - made just now
+
+
+def test_beside_a_row_there_are_as_many_others_as_are_wanted(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(places, rows({f"{number:04}": (1, number / 1e4) for number in range(1_100)}))
+    vector = np.array([1, 0.05])  # that of row 500
+    (keys,), (scores,) = Neighbours(store).beside(places, ("0500",), vector, 1_000)
+    assert len(keys) == len(scores) == 1_000
+    assert [key for (key,) in keys] == [f"{n:04}" for n in range(1_099, 98, -1) if n != 500]

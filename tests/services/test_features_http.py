@@ -1,7 +1,10 @@
 """The feature layer over HTTP: look up, push, find the nearest, and sentences for the rest."""
 
+import asyncio
 import base64
 import json
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from starlette.applications import Starlette
 
 from cluster.batch import Batch, objects
 from cluster.errors import Unavailable
@@ -30,8 +34,10 @@ from cluster.registry import Registry
 from lepton.wire import Lookup, Neighbours, ViewList
 from services import catalog
 from services.door import build
+from services.features_http import Features
 from tests.support import ask, problem
 
+JSON = "application/json"
 Post = Callable[..., httpx.Response]
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
@@ -182,6 +188,48 @@ def test_a_vector_travels_as_a_list_and_the_nearest_are_found(post: Post) -> Non
     moved = {"item_id": "a", "vector": [0.0, -1.0]}
     post("/v1/features/places/push", {"rows": [moved]})
     assert nearest(vector=[1, 0], k=2) == ["b", "a"]  # c and a are alike, and a comes first
+
+
+def test_the_thousand_nearest_to_a_row_are_found(layer: Layer, post: Post) -> None:
+    vectors = np.column_stack([np.ones(1_100), np.arange(1_100) / 1e4])
+    ids = objects(f"{number:04}" for number in range(1_100))
+    layer.push("places", {"item_id": ids, "vector": vectors})
+    answer = post("/v1/features/places/nearest", {"key": {"item_id": "0500"}, "k": 1_000})
+    assert answer.status_code == 200, answer.text
+    found = [one["key"]["item_id"] for one in answer.json()["neighbours"]]
+    assert found == [f"{number:04}" for number in range(1_099, 98, -1) if number != 500]
+
+
+def test_a_value_that_reads_like_a_status_is_none(post: Post) -> None:
+    row = good(title='"status":"degraded"', event_time="2026-05-01T12:00:00Z")
+    post("/v1/features/goods/push", {"rows": [row]})
+    asked = {"views": ["goods"], "keys": [{"item_id": "42"}]}
+    assert "X-Lepton-Degraded" not in post("/v1/features/lookup", asked).headers
+
+
+def test_the_layer_is_made_once_and_never_by_the_event_loop(layer: Layer) -> None:
+    threads: list[threading.Thread] = []
+
+    def make() -> Layer:
+        threads.append(threading.current_thread())
+        time.sleep(0.05)
+        return layer
+
+    app = Starlette(routes=Features(make).routes())
+    body = json.dumps({"views": ["goods"], "keys": [{"item_id": "42"}]})
+
+    async def ask_at_once() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://here", headers={"Content-Type": JSON}
+        ) as client:
+            asked = (client.post("/v1/features/lookup", content=body) for _ in range(4))
+            return await asyncio.gather(*asked)
+
+    answers = asyncio.run(ask_at_once())
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
 
 
 def test_every_view_is_listed_with_what_it_holds(layer: Layer, tmp_path: Path, post: Post) -> None:
