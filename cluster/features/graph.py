@@ -128,6 +128,13 @@ class Graph:
                     "stored: they are made when they are read.",
                     hint=f"Make it from what {other.name!r} is made from.",
                 )
+            if isinstance(other, ModelView):
+                raise InvalidInput(
+                    f"View {view.name!r} is made from the rows of {other.name!r}, which a model "
+                    f"makes: {type(view).__name__} must be over a source view.",
+                    hint=f"Make it from {other.over.name!r}, or be it a function of "
+                    f"{other.name!r}.",
+                )
 
     def _check_function(self, view: Computed) -> None:
         if not view.needs:

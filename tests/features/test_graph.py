@@ -183,6 +183,16 @@ def nothing() -> pl.DataFrame:
             InvalidInput,
             r"'wrong' is made from the rows of 'activity', which are not stored",
         ),
+        (
+            [items, title_vector, replace(activity, over=title_vector)],
+            InvalidInput,
+            r"'activity' is made from the rows of 'title_vector', .*: Windows must be over",
+        ),
+        (
+            [items, title_vector, model_view("wrong", "a.b@1", over=title_vector, columns={})],
+            InvalidInput,
+            r"'wrong' is made from the rows of 'title_vector', .*: ModelView must be over a source",
+        ),
         ([items, replace(users, name="items")], Conflict, "Two views are named 'items'"),
         ([items, replace(items, columns={"title": Whole()})], Conflict, "declared as Whole"),
     ],
