@@ -81,12 +81,20 @@ def push(name: str, values: Sequence[str]) -> int:
         How many rows were written.
 
     Raises:
-        InvalidInput: a value is bad, or a column is missing.
+        InvalidInput: a value is bad, or a column is missing, unknown or given twice.
     """
     pairs = [value.partition("=") for value in values]
     for value, (column, equals, _) in zip(values, pairs, strict=True):
         if not (column and equals):
             raise InvalidInput(f"{value!r} is no value of a column.", hint="Write column=value.")
+    given = [column for column, _, _ in pairs]
+    for column in given:
+        if given.count(column) > 1:
+            values_of = " and ".join(repr(v) for c, _, v in pairs if c == column)
+            raise InvalidInput(
+                f"{column!r} is given {given.count(column)} times: {values_of}.",
+                hint="Give each column once.",
+            )
     return catalog.layer(settings()).push(name, {c: objects([v]) for c, _, v in pairs})
 
 

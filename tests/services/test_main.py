@@ -89,6 +89,20 @@ def test_rows_are_taken_in_once_however_often_they_are_brought(
     assert services(*ingest) == (0, said, "")
 
 
+def test_a_push_with_a_column_that_is_not_meant_writes_nothing(
+    services: Command, home: Path
+) -> None:
+    push = ("push", "interactions", "user_id=8", "item_id=42", "value=1")
+    for more, words in (
+        ("valu=3", "There is no column 'valu'. Did you mean 'value'?"),
+        ("user_id=9", "'user_id' is given 2 times: '8' and '9'. Give each column once."),
+    ):
+        status, out, said = services(*push, more)
+        assert (status, out, words in said) == (1, "", True), said
+    assert not (home / "features" / "interactions").exists()
+    assert services(*push)[0] == 0
+
+
 def test_columns_are_mapped_by_name(services: Command, tmp_path: Path) -> None:
     path = tmp_path / "odd.csv"
     path.write_text("wer,was\n1,10\n")
