@@ -48,6 +48,15 @@ class Layer:
     models: Models
     pins: Mapping[str, int] = field(default_factory=dict)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels to workers without what it has looked up or resolved."""
+        return type(self), (self.graph, self.store, self.online, self.models, self.pins)
+
+    @cached_property
+    def _resolved(self) -> dict[tuple[object, ...], tuple[ModelView, ModelView]]:
+        """Model views as they were given, and at a version: one object however often it is read."""
+        return {}
+
     @cached_property
     def neighbours(self) -> Neighbours:
         """The vectors of views, once they were asked about."""
@@ -69,20 +78,37 @@ class Layer:
         """
         if not isinstance(view, ModelView):
             return view
-        return view.at(self.pins.get(view.name) or self.models.release(view))
+        release = self.pins.get(view.name) or self.models.release(view)
+        place = (view.name, tuple(view.columns), release)
+        declared, made = self._resolved.get(place, (None, None))
+        if made is None or declared is not view:
+            made = view.at(release)
+            self._resolved[place] = view, made
+        return made
 
-    def join(self, examples: Batch, views: Sequence[View]) -> Batch:
+    def join(self, examples: Batch, views: Sequence[View | str]) -> Batch:
         """Examples with the columns of views beside them, each as of its row's own moment.
 
-        As `cluster.features.join.join` does it, over all rows that are stored now.
-        """
-        wanted = [self.resolved(view) for view in views]
-        return join(examples, wanted, Stored(self.store.head), inputs=self.inputs)
+        As `cluster.features.offline.join.join` does it, over all rows that are stored now.
 
-    def lookup(self, views: Sequence[View], keys: Batch, *, at: datetime | None = None) -> Batch:
-        """The newest values of some views, as `Online.lookup` gives them."""
-        resolved = [self.resolved(view) for view in views]
-        return self.online.lookup(resolved, keys, at=at, inputs=self.inputs)
+        Args:
+            examples: the keys of the views, and `event_time`.
+            views: the views, or their names.
+
+        Raises:
+            NotFound: there is no such view, or no such version of its model.
+        """
+        return join(examples, self._named(views), Stored(self.store.head), inputs=self.inputs)
+
+    def lookup(
+        self, views: Sequence[View | str], keys: Batch, *, at: datetime | None = None
+    ) -> Batch:
+        """The newest values of some views or names of views, as `Online.lookup` gives them.
+
+        Raises:
+            NotFound: there is no such view, or no such version of its model.
+        """
+        return self.online.lookup(self._named(views), keys, at=at, inputs=self.inputs)
 
     def inputs(self, view: View) -> list[View]:
         """The views that a computed view is made from, model views at the version that counts."""
@@ -194,6 +220,9 @@ class Layer:
             rows = self.graph.stored(view)
             counts[view.name] = self.online.materialize(rows, self.store.head(rows), self.graph)
         return counts
+
+    def _named(self, views: Sequence[View | str]) -> list[View]:
+        return [self.view(one) if isinstance(one, str) else self.resolved(one) for one in views]
 
     def _all(self) -> Iterator[View]:
         have = {head.view for head in self.store.views()}

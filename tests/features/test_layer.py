@@ -1,5 +1,7 @@
 """What is pushed is there at once on both sides, and so is what is made from it."""
 
+from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -106,6 +108,30 @@ def test_a_join_as_of_now_is_what_a_look_up_gives(layer: Layer) -> None:
     joined = layer.join({**keys, "event_time": objects([now, now])}, views)
     for name in joined.keys() - {"event_time"}:
         assert joined[name].tolist() == looked_up[name].tolist(), name
+
+
+def test_views_are_asked_for_by_name_too(layer: Layer) -> None:
+    layer.push("interactions", event("u1", "p1"))
+    layer.push("points", point("a", 0.9, -0.9))
+    keys = {"user_id": objects(["u1"]), "point_id": objects(["a"])}
+    assert layer.lookup(["history", side], keys)["label"].tolist() == ["above"]
+    moment = objects([datetime.now(UTC)])
+    joined = layer.join({**keys, "event_time": moment}, [layer.view("history"), "side"])
+    assert (joined["last"].tolist(), joined["label"].tolist()) == ([["p1"]], ["above"])
+    with pytest.raises(NotFound, match="Did you mean 'history'"):
+        layer.lookup(["histroy"], keys)
+
+
+def test_a_model_view_of_one_version_is_one_object(layer: Layer) -> None:
+    assert layer.view("side") is layer.view("side")
+    narrow = side.only("label")
+    assert layer.resolved(narrow).columns.keys() == {"label"}
+    assert layer.resolved(narrow) is not layer.view("side")
+    pinned = replace(layer, pins={"side": 1})
+    assert pinned.view("side") is not layer.view("side")
+    sent = copy(layer)  # by way of what a worker gets
+    assert not vars(sent).keys() & {"_resolved", "neighbours"}
+    assert sent.view("side").version == layer.view("side").version
 
 
 def test_an_old_event_counts_where_it_belongs(layer: Layer) -> None:
