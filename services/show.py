@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
+from numpy.typing import NDArray
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +19,7 @@ from cluster.model import AnyTask
 from cluster.registry import Manifest
 from cluster.run import Report
 from cluster.task import Evaluation
+from services.catalog import find_view
 from services.verbs import Overview
 
 out = Console(highlight=False, emoji=False, soft_wrap=True)
@@ -140,12 +142,30 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def rows(batch: Batch) -> None:
-    """Columns of a view, a row each; a picture is shown by its shape."""
+    """What was looked up of a view, a row each: a picture by its shape, nothing by nothing."""
     table = Table(*batch)
-    for row in zip(*batch.values(), strict=True):
+    unknown = _unknown(batch)
+    for place, row in enumerate(zip(*batch.values(), strict=True)):
         shown = (getattr(value, "shape", None) or value for value in row)
-        table.add_row(*(escape(str(value)) for value in shown))
+        known = (name not in unknown or not unknown[name][place] for name in batch)
+        cells = zip(shown, known, strict=True)
+        table.add_row(*(escape(str(value)) if there else "" for value, there in cells))
     print_table(table)
+
+
+def _unknown(batch: Batch) -> dict[str, NDArray[Any]]:
+    """Of the columns that hold a default where nothing is known, where that is."""
+    ends = [name.removesuffix("_missing") for name in batch if name.endswith("_missing")]
+    views = [view for view in ends if {f"{view}_status", f"{view}_time"} <= set(batch)]
+    found: dict[str, NDArray[Any]] = {}
+    for view in views:
+        said = {f"{view}_missing", f"{view}_status", f"{view}_time", *find_view(view).key}
+        found |= dict.fromkeys(
+            [name for name in batch if name not in said], batch[f"{view}_missing"]
+        )
+        stale = batch[f"{view}_status"] == "stale"  # of that it is known how old it is
+        found[f"{view}_time"] = batch[f"{view}_missing"] & ~stale
+    return found
 
 
 def manifest(made: Manifest) -> None:

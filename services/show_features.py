@@ -13,6 +13,9 @@ from services.features import Listed
 from services.show import print_table, say
 from services.watch import Drifted
 
+EVENT_TIME = "event_time"
+"""What a difference calls the moment at which a row became true."""
+
 
 def views(found: Sequence[Listed]) -> None:
     """The feature layer, a view a line."""
@@ -34,6 +37,12 @@ def _moment(newest: np.datetime64 | None) -> str:
     return "always" if newest == ALWAYS else f"{newest.astype('datetime64[s]')}Z"
 
 
+def _instant(moment: int) -> str:
+    """When a row became true, from microseconds since 1970, to the last of them."""
+    found = np.datetime64(moment, "us")
+    return "always" if found == ALWAYS else f"{found}Z"
+
+
 def skew(found: Mapping[str, Report]) -> None:
     """What came of holding look-ups to the offline join: a row for every difference."""
     table = Table(*("capability", "view", "key", "as of", "column", "online", "offline"))
@@ -41,7 +50,10 @@ def skew(found: Mapping[str, Report]) -> None:
         for one in report.differences:
             moment = np.datetime64(one.at, "us").item().isoformat(timespec="milliseconds")
             key = ",".join(f"{name}={value}" for name, value in one.key.items())
-            told = [task, one.view, key, f"{moment}Z", one.column, one.online, one.offline]
+            sides = [one.online, one.offline]
+            if one.column == EVENT_TIME:
+                sides = [_instant(side) for side in sides]
+            told = [task, one.view, key, f"{moment}Z", one.column, *sides]
             table.add_row(*(escape(str(cell)[:80]) for cell in told))
     if table.row_count:
         print_table(table)
