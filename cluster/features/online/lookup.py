@@ -178,8 +178,7 @@ class Online:
 
         Args:
             view: whose rows.
-            head: the newest of them, or what gives it: that is called once the shelves are
-                declared, so that no row falls between what was wiped and what is brought.
+            head: the newest of them, or what gives it: called after the shelves are declared.
             graph: knows the windows over the view.
 
         Returns:
@@ -194,7 +193,7 @@ class Online:
         view = view if graph is None else graph.stored(view)
         streams = _streams(view, graph)
         declared = self._declare(view, streams)
-        head = head() if callable(head) else head
+        head = head() if callable(head) else head  # no row falls between what is wiped and brought
         brought = {shelf: self.keeper.files(shelf) for shelf in declared}
         self._note_merged(head, declared, brought)
         count = 0
@@ -204,8 +203,7 @@ class Online:
                 for shelf, declaration in declared.items()
                 if not all(has(brought[shelf], file) for file in files)
             }
-            names = [file.name for file in files]
-            self.keeper.change(changes(view, table, wanted, streams, names))
+            self.keeper.change(changes(view, table, wanted, streams, [f.name for f in files]))
             count += table.num_rows
         self.behind.discard(view.name)
         return count
