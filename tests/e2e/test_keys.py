@@ -107,11 +107,11 @@ def test_a_pushed_event_changes_what_a_newcomer_is_recommended(
         layer.push("interactions", {name: objects([value]) for name, value in row.items()})
 
     push("somebody else", taken[0])
-    before = post(engine, RECSYS, {"user_id": "newcomer"}).json()
+    before = post(engine, RECSYS, {"user_id": "first timer"}).json()
     assert before["features"] == [{"user_history": "missing"}]
     for item in taken:
-        push("newcomer", item)
-    after = post(engine, RECSYS, {"user_id": "newcomer"}).json()
+        push("first timer", item)
+    after = post(engine, RECSYS, {"user_id": "first timer"}).json()
     assert after["features"] == [{"user_history": "present"}]
     assert before["outputs"][0]["basis"] == "popular"
     assert after["outputs"][0]["basis"] != "popular"

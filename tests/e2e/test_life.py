@@ -17,6 +17,8 @@ import lepton
 import services
 from cluster.engine import Engine
 from cluster.features.pictures import encode
+from cluster.keys import input_schema
+from cluster.live import Live
 from cluster.registry import Manifest, Registry
 from cluster.settings import settings
 from cluster.tracking import Tracker
@@ -59,8 +61,11 @@ def on_wire(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def answers(name: str) -> list[dict[str, Any]]:
-    """What the version in production says in this process."""
-    return dumped(services.load(name).predict(rows(name)))
+    """What the version in production says in this process, with what is known live beside it."""
+    model = services.load(name)
+    live = Live(model.task, services.layer, model.manifest)
+    joined = live.join([model.task.Input.model_validate(row) for row in rows(name)])
+    return dumped(model.task.predict(joined.batch))
 
 
 def dumped(outputs: list[Any]) -> list[dict[str, Any]]:
@@ -207,7 +212,7 @@ def test_the_door_says_what_is_served_and_how_to_ask(
         metric = found[name].metric
         assert metric
         assert metric.value == pytest.approx(made.score)
-        assert found[name].input == task.Input.model_json_schema()
+        assert found[name].input == input_schema(task)
         assert http.get(f"/v1/tasks/{name}").json() == found[name].model_dump(mode="json")
     document = http.get("/openapi.json").json()
     assert {path_of(name) for name in NAMES} <= document["paths"].keys()
