@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -218,7 +218,9 @@ class Layer:
             if isinstance(view, ModelView):
                 self.backfill(view, ask)
             rows = self.graph.stored(view)
-            counts[view.name] = self.online.materialize(rows, self.store.head(rows), self.graph)
+            counts[view.name] = self.online.materialize(
+                rows, partial(self.store.head, rows), self.graph
+            )
         return counts
 
     def _named(self, views: Sequence[View | str]) -> list[View]:

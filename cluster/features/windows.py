@@ -92,6 +92,13 @@ def windows(
     Raises:
         InvalidInput: a column or key is not among those of the events, or of the wrong type.
     """
+    _check(name, over, key)
+    kinds = {column: aggregate.kind(over) for column, aggregate in columns.items()}
+    sample = _of_events(over, key, columns)
+    return Windows(name, key, kinds, sample, over=over, aggregates=columns, **about)
+
+
+def _check(name: str, over: View, key: tuple[str, ...]) -> None:
     if not isinstance(over, View):
         raise InvalidInput(
             f"View {name!r} is over {over!r}, which is no view.", hint="Give the view itself."
@@ -102,9 +109,6 @@ def windows(
                 f"View {name!r} has the key {part!r}, which {over.name!r} lacks.",
                 hint=nearest(part, over.key),
             )
-    kinds = {column: aggregate.kind(over) for column, aggregate in columns.items()}
-    sample = _of_events(over, key, columns)
-    return Windows(name, key, kinds, sample, over=over, aggregates=columns, **about)
 
 
 def _of_events(over: View, key: tuple[str, ...], columns: Mapping[str, Aggregate]) -> Sample:

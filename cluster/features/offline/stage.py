@@ -10,7 +10,6 @@ import polars as pl
 import pyarrow as pa
 
 from cluster.batch import Batch
-from cluster.errors import InvalidInput
 from cluster.features.column import Time
 from cluster.features.offline.bucket import Bucket
 from cluster.features.offline.datafile import (
@@ -24,7 +23,7 @@ from cluster.features.offline.datafile import (
     write_file,
 )
 from cluster.features.offline.digest import digest_rows
-from cluster.features.offline.shape import ARRIVED, EXTRA, Shape
+from cluster.features.offline.shape import ARRIVED, Shape
 from cluster.features.view import View
 
 
@@ -154,17 +153,7 @@ class Stage:
 
 
 def packed(view: View, batch: Batch, created: np.datetime64) -> pa.Table:
-    """Rows as they are stored, with when they came in and a digest of what they hold.
-
-    Raises:
-        InvalidInput: the view has a column of a name that the store needs.
-    """
-    for name in (*EXTRA, ARRIVED):
-        if name in view.schema:
-            raise InvalidInput(
-                f"View {view.name!r} has a column {name!r}, which the store keeps itself.",
-                hint="Give the column another name.",
-            )
+    """Rows as they are stored, with when they came in and a digest of what they hold."""
     if not batch:
         batch = {name: np.array([], dtype=column.dtype) for name, column in view.schema.items()}
         batch = {n: c.astype("M8[us]") if c.dtype.kind == "M" else c for n, c in batch.items()}

@@ -152,9 +152,6 @@ def test_a_column_that_is_gone_or_changed_is_refused_by_name(tmp_path: Path) -> 
             write(replace(shelf, key=("id", "word"), columns={"number": Number()}), rows)
     with pytest.raises(Conflict, match=r"without it: column 'more' .* or a default for it"):
         store.write(replace(shelf, columns={**shelf.columns, "more": Number()}), rows)
-    own = View("own", ("id",), {"digest": Number()}, sample=shelf.sample)
-    with pytest.raises(InvalidInput, match="has a column 'digest', which the store keeps itself"):
-        store.write(own, {"id": objects(["a"]), "digest": np.array([1.0])})
 
 
 def test_two_writers_that_add_columns_at_once_both_have_them(tmp_path: Path) -> None:
