@@ -29,7 +29,7 @@ def lines(here: Settings) -> Iterator[str]:
     best = client.recsys.recommend(user_id=user, k=min(MOST, len(titles))).items
     yield (
         f"{len(untouched)} items were taken by nobody yet. Those that {user} would like best, by "
-        f"what they look like and what is written on them:"
+        "what is known of their looks and words:"
     )
     yield f"  {_named([item for item in best if item in untouched], titles)}"
     newcomer, taken = f"newcomer-{token_hex(3)}", str(events["item_id"][0])
