@@ -1,22 +1,22 @@
 """Turn a text into a vector: texts that are alike have vectors that are near."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.batch import Arrays, Batch, concat
+from cluster.batch import Arrays, Batch
 from cluster.config import Between
+from cluster.embedding import EmbeddingConfig, EmbeddingTask
 from cluster.features.texts import labelled_texts, texts
-from cluster.labels import as_numbers, labels_of
-from cluster.neural import NeuralTask, State
-from cluster.retrieval import retrieval
+from cluster.labels import labels_of
+from cluster.neural import State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
-from cluster.task import Objective, Serving
+from cluster.task import Serving
 from nlp._reading import (
     MOST_CHARACTERS,
     ROWS,
@@ -27,21 +27,18 @@ from nlp._reading import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 ONE_LABEL = "Where labels say nothing, learn without them: method=selfsupervised"
 
 
-class Config(ReadingConfig):
+class Config(ReadingConfig, EmbeddingConfig):
     """How it learns (`supervised` by labels, `selfsupervised` without), and the encoder.
 
     The encoder is `bag`, `rnn`, `transformer`, or a transformers text model by name.
     """
 
-    method: Literal["supervised", "selfsupervised"] = "supervised"
-    dim: Annotated[int, Between(2, 4_096)] = 64
-    temperature: Annotated[float, Between(0.01, 2.0, log=True)] = 0.1
     vocabulary: Annotated[int, Between(300, 1_000_000)] = 50_000
     epochs: Annotated[int, Between(1, 1_000)] = 10
     batch_size: Annotated[int, Between(1, 8_192)] = 256
@@ -69,14 +66,12 @@ class Output(BaseModel):
     vector: list[float]
 
 
-class Embed(NeuralTask[Config, Input, Output]):
+class Embed(EmbeddingTask[Config, Input, Output]):
     """Turn a text into a vector: texts that are alike have vectors that are near."""
 
     inputs = texts
     examples = labelled_texts
-    truth: ClassVar[tuple[str, ...]] = ("label",)
     split = ByKey(valid=0.05, test=0.15)
-    objective = Objective("max", "recall_at_1")
     serving = Serving(max_batch=64)
     varying: ClassVar[Mapping[str, tuple[int, ...]]] = {"ids": (1,)}
 
@@ -116,10 +111,6 @@ class Embed(NeuralTask[Config, Input, Output]):
         """Ids `[n, length]` int32, zeros after them."""
         return {"ids": self._reader.encode(batch["text"].tolist())}
 
-    def encode_truth(self, batch: Batch) -> Arrays:
-        """Labels as numbers `[n]`."""
-        return {"label": as_numbers(batch["label"], self.state["labels"])}
-
     def augment(
         self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
     ) -> tuple[Arrays, Arrays]:
@@ -129,27 +120,7 @@ class Embed(NeuralTask[Config, Input, Output]):
         together.
         """
         del rng
-        alone = {"label": np.arange(len(arrays["ids"]))}
-        groups = truth if self.config.method == "supervised" else alone
-        return concat([arrays, arrays]), concat([groups, groups])
-
-    def loss(
-        self, network: "nn.Module", tensors: "dict[str, Tensor]", truth: "dict[str, Tensor]"
-    ) -> "Tensor":
-        """How far what belongs together is from each other, next to all else of the batch."""
-        from cluster.contrast import contrast  # noqa: PLC0415 - torch
-
-        return contrast(network(**tensors), truth["label"], self.config.temperature)
-
-    def decode(self, outputs: Arrays, batch: Batch) -> list[Output]:
-        """Vectors as lists."""
-        del batch
-        return [Output(vector=vector) for vector in outputs["output"].tolist()]
-
-    def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
-        """Whether the nearest other texts have the same label."""
-        vectors = np.array([output.vector for output in outputs], np.float32)
-        return retrieval(vectors, batch["label"].tolist())
+        return self.twice(arrays, arrays, truth)
 
     @cached_property
     def _reader(self) -> Reader:

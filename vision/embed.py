@@ -1,26 +1,26 @@
 """Turn a picture into a vector: pictures that are alike have vectors that are near."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from cluster.batch import Arrays, Batch, concat
+from cluster.batch import Arrays, Batch
 from cluster.config import Between
+from cluster.embedding import EmbeddingConfig, EmbeddingTask
 from cluster.features.images import images, labelled_images
-from cluster.labels import as_numbers, labels_of
-from cluster.neural import NeuralConfig, NeuralTask, State
-from cluster.retrieval import retrieval
+from cluster.labels import labels_of
+from cluster.neural import State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
-from cluster.task import Objective, Serving
+from cluster.task import Serving
 from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, zoom
 from vision._study import ROWS, look, measure, say_weights
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 ONE_LABEL = "Where labels say nothing, learn without them: method=selfsupervised"
 OWN: Mapping[str, Mapping[str, Any]] = {
@@ -30,15 +30,12 @@ OWN: Mapping[str, Mapping[str, Any]] = {
 """What knobs are for a method where they are not given."""
 
 
-class Config(NeuralConfig):
+class Config(EmbeddingConfig):
     """How it learns (`supervised` by labels, `selfsupervised` without), and the network.
 
     The network is `resnet`, `lenet`, or a transformers image model by name.
     """
 
-    method: Literal["supervised", "selfsupervised"] = "supervised"
-    dim: Annotated[int, Between(2, 4_096)] = 64
-    temperature: Annotated[float, Between(0.01, 2.0, log=True)] = 0.1
     network: str = "resnet"
     widths: tuple[int, ...] = (32, 64, 128)
     max_side: Annotated[int, Between(8, 1_024)] = 64
@@ -74,14 +71,12 @@ class Output(BaseModel):
     vector: list[float]
 
 
-class Embed(NeuralTask[Config, Input, Output]):
+class Embed(EmbeddingTask[Config, Input, Output]):
     """Turn a picture into a vector: pictures that are alike have vectors that are near."""
 
     inputs = images
     examples = labelled_images
-    truth: ClassVar[tuple[str, ...]] = ("label",)
     split = ByKey(valid=0.02, test=0.15)
-    objective = Objective("max", "recall_at_1")
     serving = Serving(max_batch=32)
 
     def study(self, train: Rows, run: Run) -> State:
@@ -114,36 +109,12 @@ class Embed(NeuralTask[Config, Input, Output]):
         size = (self.state["height"], self.state["width"], self.state["channels"])
         return {"image": same_size(batch["image"], *size)}
 
-    def encode_truth(self, batch: Batch) -> Arrays:
-        """Labels as numbers `[n]`."""
-        return {"label": as_numbers(batch["label"], self.state["labels"])}
-
     def augment(
         self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
     ) -> tuple[Arrays, Arrays]:
         """Two views of each picture `[2n, ...]`; without labels, these two belong together."""
-        views = [{"image": self._varied(arrays["image"], rng)} for _ in range(2)]
-        alone = {"label": np.arange(len(arrays["image"]))}
-        groups = truth if self.config.method == "supervised" else alone
-        return concat(views), concat([groups, groups])
-
-    def loss(
-        self, network: "nn.Module", tensors: "dict[str, Tensor]", truth: "dict[str, Tensor]"
-    ) -> "Tensor":
-        """How far what belongs together is from each other, next to all else of the batch."""
-        from cluster.contrast import contrast  # noqa: PLC0415 - torch
-
-        return contrast(network(**tensors), truth["label"], self.config.temperature)
-
-    def decode(self, outputs: Arrays, batch: Batch) -> list[Output]:
-        """Vectors as lists."""
-        del batch
-        return [Output(vector=vector) for vector in outputs["output"].tolist()]
-
-    def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
-        """Whether the nearest other pictures have the same label."""
-        vectors = np.array([output.vector for output in outputs], np.float32)
-        return retrieval(vectors, batch["label"].tolist())
+        one, other = ({"image": self._varied(arrays["image"], rng)} for _ in range(2))
+        return self.twice(one, other, truth)
 
     def _varied(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
         if self.config.zoom < 1:
