@@ -194,7 +194,7 @@ def plan(
     )
     stored = [history_of(leaf)[0] for leaf in leaves(features, inputs or among(features))]
     histories = {source.name: store.head(source) for source in stored}
-    tables = tuple((table, store.head(_rows_of(table))) for table in read)
+    tables = tuple((table, store.head(table.rows_of)) for table in read)
     made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables, live)
     _check(made)
     return made
@@ -220,11 +220,6 @@ def _examples(task: type[AnyTask], store: Store) -> Snapshot:
             hint=f"Ingest some: python -m services ingest {name} PATH",
         )
     return snapshot
-
-
-def _rows_of(view: View) -> View:
-    """The view whose rows are stored: of a model view those of its version."""
-    return view.rows_of if isinstance(view, ModelView) else view
 
 
 def _newest(view: View, snapshot: Snapshot) -> Batch:

@@ -141,6 +141,11 @@ class View:
         return True
 
     @property
+    def rows_of(self) -> "View":
+        """The view whose rows are on the disk: itself; of a model view, those of its version."""
+        return self
+
+    @property
     def definition(self) -> tuple[object, ...]:
         """What its values depend on beside its inputs."""
         types = {name: repr(column) for name, column in sorted(self.columns.items())}

@@ -13,7 +13,6 @@ from cluster.errors import InvalidInput
 from cluster.features.column import ALWAYS
 from cluster.features.computed import Computed, frame
 from cluster.features.graph import Graph
-from cluster.features.modelview import ModelView
 from cluster.features.offline.asof import Ints, newest, numbers_of
 from cluster.features.offline.history import CREATED
 from cluster.features.view import View
@@ -72,11 +71,6 @@ class Held:
         return self.rows.select(pl.all().gather(places.replace(-1, None)))
 
 
-def stored_rows(view: View) -> View:
-    """The view whose rows are on the disk: of a model view, those of its version."""
-    return view.rows_of if isinstance(view, ModelView) else view
-
-
 def history_of(view: View) -> tuple[View, list[str]]:
     """What must be read to know what a view held that is not a function of others.
 
@@ -84,10 +78,10 @@ def history_of(view: View) -> tuple[View, list[str]]:
         The stored view that it comes from, and which of its columns, key and event time first.
     """
     if isinstance(view, Windows):
-        events = stored_rows(view.over)
+        events = view.over.rows_of
         names = [*view.key, "event_time", *view.event_columns]
     else:
-        events, names = stored_rows(view), [*view.key, "event_time", *view.columns]
+        events, names = view.rows_of, [*view.key, "event_time", *view.columns]
     return events, list(dict.fromkeys(names))
 
 

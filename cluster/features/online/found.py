@@ -15,7 +15,6 @@ from cluster.batch import Arrays, Batch, length, objects
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.features.column import ALWAYS
 from cluster.features.computed import Computed, frame
-from cluster.features.modelview import ModelView
 from cluster.features.online.events import Kept, read_events, shelf_of
 from cluster.features.online.keeper import Got, Want
 from cluster.features.online.packing import Layout, Reader, key_texts, types_of
@@ -230,7 +229,7 @@ def shelf_name(view: View) -> str:
     """Where the values of a view are kept that is no function of others."""
     if isinstance(view, Windows):
         return shelf_of(view.over, view.key)
-    return view.rows_of.name if isinstance(view, ModelView) else view.name
+    return view.rows_of.name
 
 
 def nothing(views: Sequence[View], keys: Batch) -> dict[str, Found]:
