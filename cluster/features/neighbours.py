@@ -160,10 +160,11 @@ def _take_in(view: View, column: str, head: Snapshot, file: DataFile, shelf: She
 
 def _fresh(view: View, shelf: Shelf, keys: list[list[str]], scores: list[list[float]]) -> Found:
     """What was found, less what is older than the time-to-live."""
-    oldest = _oldest(view)
+    now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us").astype(np.int64)
     found: Found = ([], [])
     for names, alike in zip(keys, scores, strict=True):
-        fresh = [row for row, key in enumerate(names) if _holds(shelf.moments[key], oldest)]
+        times = np.array([shelf.moments[key] for key in names], dtype=np.int64)
+        fresh = np.flatnonzero(~view.too_old(times, now)).tolist()
         found[0].append([_parts(view, names[row]) for row in fresh])
         found[1].append([alike[row] for row in fresh])
     return found
@@ -178,17 +179,6 @@ def _parts(view: View, text: str) -> Key:
     return (text,) if len(view.key) == 1 else tuple(json.loads(text))
 
 
-def _oldest(view: View) -> int | None:
-    """The earliest event time that holds still, in microseconds since 1970; None for any."""
-    if view.ttl is None:
-        return None
-    return int((datetime.now(UTC) - view.ttl).timestamp() * 1e6)
-
-
 def _named(view: View) -> str:
     """What people call a view of which these are the stored rows of one version."""
     return re.sub(r"_v\d+$", "", view.name)
-
-
-def _holds(moment: int, oldest: int | None) -> bool:
-    return oldest is None or moment == 0 or moment >= oldest  # at 0: it has held always

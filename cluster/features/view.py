@@ -11,6 +11,7 @@ from typing import Any, Self, TypedDict
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from cluster.batch import Arrays, Batch, length
 from cluster.errors import InvalidInput, nearest
@@ -155,6 +156,18 @@ class View:
     def version(self) -> str:
         """Eight digits that change with the definition: key, columns, time-to-live, defaults."""
         return hashlib.sha256(repr(self.definition).encode()).hexdigest()[:8]
+
+    def too_old(self, times: NDArray[Any], moments: Any) -> NDArray[np.bool_]:
+        """Whether what became true at some times `[n]` has outlived the view's time-to-live.
+
+        Args:
+            times: in microseconds since 1970, UTC; what has held always is never too old.
+            moments: as of when, one or `[n]`, in the same.
+        """
+        if self.ttl is None:
+            return np.zeros(len(times), dtype=bool)
+        old = moments - times > self.ttl // timedelta(microseconds=1)
+        return np.asarray(old & (times != ALWAYS.astype(np.int64)))
 
     def empty(self, name: str) -> Any:
         """What stands in a column where nothing is known; the mask says that it means nothing."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
 
 import numpy as np
@@ -10,7 +9,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cluster.errors import InvalidInput
-from cluster.features.column import ALWAYS
 from cluster.features.computed import Computed, frame
 from cluster.features.graph import Graph
 from cluster.features.offline.asof import Ints, newest, numbers_of
@@ -20,7 +18,6 @@ from cluster.features.windows import KNOWN, NEWEST, Windows, aggregate
 
 Inputs = Callable[[View], Sequence[View]]
 """The views that a computed view is made from, in the order of its parameters: `Graph.inputs`."""
-MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -160,10 +157,7 @@ def _windows(view: Windows, asked: Asked, keys: Ints, events: pl.DataFrame, grou
 
 def _fresh(view: View, asked: Asked, rows: pl.DataFrame, found: Ints, times: Ints) -> Held:
     """What is not older than the view's time-to-live; what has held always never is."""
-    if view.ttl is not None:
-        old = asked.moments - times > view.ttl // MICROSECOND
-        found = np.where(old & (times != ALWAYS.astype(np.int64)), -1, found)
-    return Held(rows, found, times)
+    return Held(rows, np.where(view.too_old(times, asked.moments), -1, found), times)
 
 
 def micros(column: pl.Series) -> Ints:

@@ -207,9 +207,8 @@ class Lookup:
 
     def _age(self, view: View, times: NDArray[np.datetime64], status: NDArray[np.int8]) -> None:
         """Marks what is older than the view's time-to-live; what has held always never is."""
-        if view.ttl is not None:
-            old = self.moment - times.view(np.int64) > view.ttl // MICROSECOND
-            status[old & (times != ALWAYS) & (status == PRESENT)] = STALE
+        if view.ttl is not None:  # a look-up of views without one need not ask
+            status[view.too_old(times.view(np.int64), self.moment) & (status == PRESENT)] = STALE
 
     def _made_from(self, view: View) -> Sequence[View]:
         if self.inputs is None:
