@@ -176,6 +176,7 @@ def test_its_outputs_survive_json(name: str, artefact: Artefact) -> None:
         assert find(name).Output.model_validate_json(output.model_dump_json()) == output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_answers(
     name: str, artefact: Artefact, tmp_path: Path

@@ -49,6 +49,7 @@ def weights(task: Side) -> list[np.ndarray]:
 FP32 = Config(precision="fp32", ema=0.9, clip_norm=1.0, l1=1e-5)
 
 
+@pytest.mark.slow
 def test_the_toy_learns_and_its_export_answers(tmp_path: Path) -> None:
     task = fitted(FP32, Run())
     task.save(tmp_path)
@@ -89,6 +90,7 @@ def test_auto_precision_is_decided_once_and_remembered(tmp_path: Path) -> None:
     assert again.precision in {"fp32", "bf16"}
 
 
+@pytest.mark.slow
 def test_a_batch_of_five_answers_as_five_batches_of_one(tmp_path: Path) -> None:
     task = fitted(FP32, Run())
     task.save(tmp_path)

@@ -87,6 +87,7 @@ def recall(vectors: Vectors, held: dict[str, Floats], asked: Floats) -> float:
     )
 
 
+@pytest.mark.slow
 def test_an_index_finds_nearly_all_and_is_kept_current() -> None:
     rows, asked = unit(6_000), unit(40, seed=5)
     held = {f"k{number}": row for number, row in enumerate(rows)}

@@ -19,6 +19,8 @@ from services import catalog, watch
 from services.__main__ import app
 from tests.support import filler, manifest, plan_in, stored, trained
 
+pytestmark = pytest.mark.slow  # it trains
+
 TASK = "nlp.classify"
 ROWS = 240
 

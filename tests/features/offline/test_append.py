@@ -80,6 +80,7 @@ def test_an_append_of_more_than_a_file_holds_loses_nothing(tmp_path: Path) -> No
     assert store.snapshot(shelf).read(shelf, ["id", "number"])["number"].tolist() == [1.0, 2.0]
 
 
+@pytest.mark.slow
 def test_many_appends_leave_few_objects_and_every_row(tmp_path: Path) -> None:
     store = Store(tmp_path, keep_s=0)
     model: Rows = {}

@@ -32,6 +32,7 @@ def order(snapshot: Snapshot) -> list[tuple[object, ...]]:
     return list(zip(*(read[name].tolist() for name in read), strict=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(steps=st.lists(st.tuples(STEP, st.booleans()), max_size=8))
 def test_whatever_is_merged_when_the_rows_are_a_dictionary(

@@ -40,6 +40,7 @@ from tests.features.offline.test_join import (
 BYTES = 2**40
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(rows_of, rows_of, questions, st.integers(1, 4))
 def test_parts_give_the_same_rows_in_the_same_order(

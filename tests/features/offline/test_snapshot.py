@@ -39,6 +39,7 @@ def wider(**defaults: object) -> View:
     return View("shelf", ("id",), columns, sample=shelf.sample, defaults=defaults)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     writes=st.lists(ROWS, min_size=1, max_size=4), since=st.integers(0, 41), days=st.integers(0, 9)

@@ -153,6 +153,7 @@ class Laws:
         days = got["shelf_time"].astype(np.int64) // DAY
         assert days.tolist() == [newest.get(key, unknown)[0] for key in asked]
 
+    @pytest.mark.slow
     @settings(quick, max_examples=25)
     @given(st.lists(events, min_size=1, max_size=4), st.data())
     def test_windows_agree_with_the_offline_rows_to_the_last_bit(

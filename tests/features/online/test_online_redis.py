@@ -63,6 +63,7 @@ def stored(folder: Path) -> Store:
     return store
 
 
+@pytest.mark.slow
 def test_a_frozen_redis_is_not_waited_for(own: Server, found: Online, tmp_path: Path) -> None:
     store = stored(tmp_path)
     found.materialize(shelf, store.head(shelf))

@@ -62,6 +62,7 @@ def test_the_oldest_files_go_when_all_are_too_large(tmp_path: Path) -> None:
     assert numbers[0] > 0
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_to_costs_lines_only(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     kept = log(tmp_path / "file" / "requests")
