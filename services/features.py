@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.errors import Conflict, InvalidInput, LeptonError
+from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.features.layer import Layer
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.view import View
@@ -76,7 +76,7 @@ def _head(layer: Layer, view: View) -> Snapshot | None:
     """The stored rows of a view, if it has any."""
     try:
         return layer.store.snapshot(layer.graph.stored(layer.resolved(view)).name)
-    except LeptonError:  # made when read, never ingested, or its model has no version
+    except (NotFound, InvalidInput):  # never ingested, no version of its model; made when read
         return None
 
 

@@ -4,14 +4,17 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
-from cluster.errors import InvalidInput
+from cluster.errors import Corrupt, InvalidInput
 from cluster.features.activity import item_activity, item_trend
 from cluster.features.graph import Graph
 from cluster.features.images import item_images, labelled_images
 from cluster.features.interactions import interactions, items, users
 from cluster.features.modelview import model_view
+from cluster.features.offline.store import Store
+from cluster.settings import Settings
 from services import catalog, features
 from services.lineage import draw, kind_of
 
@@ -51,3 +54,12 @@ def test_a_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"not named as an SVG picture\. End its name in \.svg"):
         features.draw(tmp_path / "lineage.png")
     assert features.draw(tmp_path / "lineage.svg").read_text().startswith("<svg")
+
+
+def test_a_damaged_commit_is_told_and_not_taken_for_no_rows(tmp_path: Path) -> None:
+    store = Store(tmp_path / "features")
+    store.write(items, items.sample(3, np.random.default_rng(0)))
+    (commit,) = (tmp_path / "features" / "items" / "commits").glob("*.json")
+    commit.write_bytes(commit.read_bytes()[:-20])
+    with pytest.raises(Corrupt, match="items"):
+        features.listed(catalog.layer(Settings(home=tmp_path)))
