@@ -1,8 +1,7 @@
 """Know an item by what is written of it, so that one which nobody has touched can be ranked."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +11,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cluster.batch import Batch
+from recsys._said import said
 
-WORD = re.compile(r"[^\W_]+")
-YEAR = re.compile(r"\d{4}")
 MOST_LEARNT = 10_000  # the solve of a 10,000 square matrix in float32 takes 0.8 GB
 STANDS_FOR = 10
 BLOCK = 1_024
-BINS = 10
 MEAN = 0.1
 """What is added to the kernel, so that an item of which nothing is known is the mean item."""
+AMOUNT = 0.3
+"""How much it matters that two items have much said of them, or little: the known are liked."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,12 @@ class Content:
 
     Attributes:
         features: `[items, features]`, rows of length one, or zero where nothing is known.
+        amounts: how much each column says of each item `[items, columns]`.
         known: whether any table says something of the item `[items]`.
     """
 
     features: sparse.csr_matrix
+    amounts: NDArray[np.float32]
     known: NDArray[np.bool_]
 
     @classmethod
@@ -46,19 +47,10 @@ class Content:
             tables: columns `[rows]` of text, lists of text or numbers, or `[rows, dim]` vectors.
             names: the items, in the order of the rows that come back.
         """
-        place = {name: row for row, name in enumerate(names)}
-        bags: list[set[str]] = [set() for _ in names]
-        blocks = []
-        for table in tables:
-            at = np.array([place.get(str(name), -1) for name in table["item_id"]], dtype=np.int64)
-            for column, values in _columns(table):
-                vectors = _vectors(values)
-                if vectors is None:
-                    _fill(bags, at, column, values)
-                else:
-                    blocks.append(sparse.csr_matrix(_placed(vectors, at, len(names))))
-        features = _of_length_one(sparse.csr_matrix(sparse.hstack([_tfidf(bags), *blocks])))
-        return cls(features.astype(np.float32), np.diff(features.indptr) > 0)
+        told = said(tables, "item_id", names)
+        blocks = [_tfidf(told.bags), *map(sparse.csr_matrix, told.vectors)]
+        features = _of_length_one(sparse.csr_matrix(sparse.hstack(blocks)))
+        return cls(features.astype(np.float32), told.amounts, np.diff(features.indptr) > 0)
 
     def vectors(
         self, learnt: NDArray[Any], weight: NDArray[Any], *, ridge: float, width: float
@@ -68,8 +60,10 @@ class Content:
         The mapping from attributes to factors of Gantner et al. 2010
         (doi:10.1109/ICDM.2010.129), by kernel ridge regression in closed form. The kernel is a
         Gaussian of how far two items' features are apart, since what an old comedy is to a user
-        is not the sum of what is old and what is a comedy; a constant in it is the mean item. A
-        model whose scores are linear in an item's vector ranks the new ones by the same product.
+        is not the sum of what is old and what is a comedy. It is multiplied by a line in how much
+        is said of either, since an item of many tags is one that many know; a constant in it is
+        the mean item. A model whose scores are linear in an item's vector ranks the new ones by
+        the same product.
 
         Args:
             learnt: `[touched, dim]`, of the first items.
@@ -86,15 +80,27 @@ class Content:
         found = np.zeros((len(self.known) - len(learnt), learnt.shape[1]), dtype=np.float32)
         if not len(rows):
             return found
-        x = self.features[rows]
-        kernel = _kernel(x, x, width)
+        kernel = self._kernel(rows, rows, width)
         kernel[np.diag_indices(len(kernel))] += ridge
         factor = scipy.linalg.cho_factor(kernel, lower=True, overwrite_a=True)
         solved = scipy.linalg.cho_solve(factor, np.asarray(learnt[rows], dtype=np.float32))
         for start in range(0, len(found), BLOCK):
-            others = self.features[len(learnt) :][start : start + BLOCK]
-            found[start : start + BLOCK] = _kernel(others, x, width) @ solved
+            others = np.arange(start, min(start + BLOCK, len(found)))
+            found[others] = self._kernel(len(learnt) + others, rows, width) @ solved
         return found
+
+    def _kernel(
+        self, some: NDArray[np.int64], others: NDArray[np.int64], width: float
+    ) -> NDArray[np.float32]:
+        """exp(-|x - y|² / 2 width²) (1 + AMOUNT a.b) + MEAN, for features of length one."""
+        product = (self.features[some] @ self.features[others].T).todense()
+        kernel = np.asarray(product, dtype=np.float32)
+        kernel -= 1
+        kernel /= np.float32(width * width)
+        np.exp(kernel, out=kernel)
+        kernel *= 1 + np.float32(AMOUNT) * (self.amounts[some] @ self.amounts[others].T)
+        kernel += np.float32(MEAN)
+        return kernel
 
     def alike(self, touched: int) -> sparse.csr_matrix:
         """The touched items that stand for each other item in a history `[others, touched]`.
@@ -132,59 +138,6 @@ def csr_of(arrays: Mapping[str, NDArray[Any]], width: int) -> sparse.csr_matrix:
     """The sparse matrix of that many columns out of what `csr_arrays` gave."""
     parts = (arrays["data"], arrays["indices"], arrays["indptr"])
     return sparse.csr_matrix(parts, shape=(len(parts[2]) - 1, width))
-
-
-def _kernel(one: sparse.csr_matrix, other: sparse.csr_matrix, width: float) -> NDArray[np.float32]:
-    """exp(-|x - y|² / 2 width²) for rows of length one, and a constant."""
-    cosine = np.asarray((one @ other.T).todense(), dtype=np.float32)
-    cosine -= 1
-    cosine /= np.float32(width * width)
-    return np.exp(cosine, out=cosine) + np.float32(MEAN)
-
-
-def _columns(table: Batch) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The columns that say something of the item."""
-    for name, values in table.items():
-        if name not in ("item_id", "event_time", "split") and values.dtype.kind != "M":
-            yield name, values
-
-
-def _vectors(values: NDArray[Any]) -> NDArray[np.float64] | None:
-    """A column of vectors as one array `[rows, dim]`; None where it holds something else."""
-    if values.ndim == 2:
-        return np.asarray(values, dtype=np.float64)
-    if not len(values) or not all(isinstance(value, np.ndarray) for value in values):
-        return None
-    dim = max(len(value) for value in values)
-    blank = np.zeros(dim)
-    return np.array([value if len(value) == dim else blank for value in values], np.float64)
-
-
-def _placed(vectors: NDArray[Any], at: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Vectors of length one in the rows of their items."""
-    size = np.linalg.norm(vectors, axis=1, keepdims=True)
-    placed = np.zeros((count, vectors.shape[1]))
-    placed[at[at >= 0]] = (vectors / np.maximum(size, 1e-12))[at >= 0]
-    return placed
-
-
-def _fill(bags: list[set[str]], at: NDArray[np.int64], column: str, values: NDArray[Any]) -> None:
-    """Add what a column says to the bag of each item."""
-    if values.dtype != object:
-        inner = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]) if len(values) else []
-        values = np.searchsorted(inner, values).astype(str).astype(object)
-    for row, value in zip(at.tolist(), values, strict=True):
-        if row >= 0:
-            words = _words(value) if isinstance(value, str) else map(str, value)
-            bags[row].update(f"{column}:{word}" for word in words)
-
-
-def _words(text: str) -> Iterator[str]:
-    """Words in small letters; a year is also its decade."""
-    for word in WORD.findall(text.lower()):
-        yield word
-        if YEAR.fullmatch(word):
-            yield f"{word[:3]}*"
 
 
 def _tfidf(bags: Sequence[set[str]]) -> sparse.csr_matrix:

@@ -21,8 +21,8 @@ from cluster.batch import Batch, concat, length, objects, take
 from cluster.features import shop
 from cluster.rows import Resident
 from cluster.run import Run
-from recsys._content import WORD
 from recsys._ranking import ndcg, top_k
+from recsys._said import WORD
 from recsys.recommend import Config, Recommend
 from tests.bench.data import folder, stored
 from tests.bench.report import Result, at_least, say, spread, told
