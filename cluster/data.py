@@ -1,16 +1,17 @@
 """Bring the rows of a part to a worker: into memory where they fit, as a stream where not."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, take, without
+from cluster.batch import Batch, take
 from cluster.errors import InvalidInput, NotEnough
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import Inputs, among, history_of, leaves
@@ -22,6 +23,7 @@ from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.rows import Resident, Rows
 from cluster.split import TEST, TRAIN, VALID, Split, draw
+from cluster.tables import made, newest
 
 if TYPE_CHECKING:
     import ray.data
@@ -40,9 +42,10 @@ class Plan:
         split: decides the parts where the source does not.
         resident: whether each worker holds its rows in memory.
         features: views whose columns are joined to every row.
-        histories: the stored rows that features are made from, by the name of the stored view.
-        inputs: what computed features are made from.
-        tables: views that are read whole beside them, and their rows.
+        histories: the stored rows that features and tables are made from, by the name of the
+            stored view.
+        inputs: what computed views among them are made from.
+        tables: views that are read whole beside the rows.
         live: views that are looked up when the model is asked; no row of them is read here.
     """
 
@@ -53,7 +56,7 @@ class Plan:
     features: tuple[View, ...] = ()
     histories: Mapping[str, Snapshot] = field(default_factory=dict)
     inputs: Inputs | None = None
-    tables: tuple[tuple[View, Snapshot], ...] = ()
+    tables: tuple[View, ...] = ()
     live: tuple[View, ...] = ()
 
     @property
@@ -69,12 +72,11 @@ class Plan:
         model view the release of its model. So are the views that functions among them are made
         from: a replica goes on reading those, too.
         """
-        tables = {view.name: snapshot for view, snapshot in self.tables}
-        held = {self.view.name: self.snapshot, **self.histories, **tables}
+        held = {self.view.name: self.snapshot, **self.histories}
         told: dict[str, dict[str, Any]] = {
             name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
         }
-        read = [self.view, *self.features, *(view for view, _ in self.tables), *self.live]
+        read = [self.view, *self.features, *self.tables, *self.live]
         for view in {v.name: v for v in [*leaves(read, self._inputs), *read]}.values():
             if isinstance(view, ModelView):
                 stored = told.pop(view.rows_of.name, {})
@@ -85,7 +87,7 @@ class Plan:
     @property
     def _inputs(self) -> Inputs:
         """What computed views are made from."""
-        return self.inputs or among([*self.features, *self.live])
+        return self.inputs or among([*self.features, *self.tables, *self.live])
 
     @cached_property
     def keys(self) -> Batch:
@@ -157,13 +159,46 @@ class Plan:
         return join(rows, self.features, self._history, inputs=self.inputs)
 
     def whole(self) -> dict[str, Batch]:
-        """The newest row of every key of each table, by the view's name."""
-        return {view.name: _newest(view, s) for view, s in self.tables if s.rows}
+        """What each table tells of every key, by the view's name; without those that tell nothing.
+
+        Of stored rows it is the newest. Windows and functions are made as of the last row that is
+        trained on; of the examples they see that part alone, or they would tell of the others.
+        """
+        told = {view.name: self._told(view) for view in self.tables}
+        return {name: rows for name, rows in told.items() if rows}
+
+    def _told(self, view: View) -> Batch:
+        if view.stored:
+            snapshot = self.histories[view.rows_of.name]
+            return newest(view, snapshot) if snapshot.rows else {}
+        last = self.keys["event_time"][self.parts == TRAIN].max()
+        return made(view, Kept(_Learnt(self._snapshot, self)), self._inputs, last)
+
+    def _snapshot(self, view: View) -> Snapshot:
+        return self.histories[view.name]
 
     @cached_property
     def _history(self) -> History:
         """The rows that features are made from, read once."""
-        return Kept(Stored(lambda view: self.histories[view.name]))
+        return Kept(Stored(self._snapshot))
+
+
+@dataclass(frozen=True)
+class _Learnt(Stored):
+    """Stored rows, of the examples those of the training part alone.
+
+    Args:
+        plan: knows the part of each.
+    """
+
+    plan: Plan
+
+    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows in the order in which they are stored."""
+        frame = super().frame(view, columns)
+        if view.name != self.plan.view.name:
+            return frame
+        return frame.filter(pl.Series(self.plan.parts == TRAIN))
 
 
 def plan(
@@ -171,6 +206,7 @@ def plan(
     store: Store,
     *,
     memory_share: float,
+    tables: Sequence[View] | None = None,
     inputs: Inputs | None = None,
     resolve: Callable[[View], View | None] = lambda view: view,
 ) -> Plan:
@@ -180,7 +216,8 @@ def plan(
         task: what it learns from, and how that is split.
         store: where the rows are.
         memory_share: the share of the free memory that rows may take; 0 streams always.
-        inputs: what computed features are made from.
+        tables: the views to read whole, if not the task's.
+        inputs: what computed views are made from.
         resolve: gives model views their version; None for one whose model was never trained.
 
     Raises:
@@ -188,24 +225,25 @@ def plan(
     """
     view, snapshot = task.examples, _examples(task, store)
     resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
-    features, read, live = (
+    features, whole, live = (
         tuple(filter(None, map(resolve, views)))
-        for views in (task.features, task.tables, task.live)
+        for views in (task.features, task.tables if tables is None else tables, task.live)
     )
-    stored = [history_of(leaf)[0] for leaf in leaves(features, inputs or among(features))]
-    histories = {source.name: store.head(source) for source in stored}
-    tables = tuple((table, store.head(table.rows_of)) for table in read)
-    made = Plan(view, snapshot, task.split, resident, features, histories, inputs, tables, live)
-    _check(made)
-    return made
+    read = [*features, *whole]
+    stored = [history_of(leaf)[0] for leaf in leaves(read, inputs or among(read))]
+    heads = {source.name: store.head(source) for source in stored if source.name != view.name}
+    histories = {**heads, view.name: snapshot}  # the examples are read once, at one commit
+    decided = Plan(view, snapshot, task.split, resident, features, histories, inputs, whole, live)
+    _check(decided)
+    return decided
 
 
-def _check(made: Plan) -> None:
+def _check(decided: Plan) -> None:
     for part in (TRAIN, TEST):
-        if not made.counts[part]:
+        if not decided.counts[part]:
             raise InvalidInput(
-                f"None of the {made.snapshot.rows} rows of {made.view.name!r} is in the {part} "
-                "part.",
+                f"None of the {decided.snapshot.rows} rows of {decided.view.name!r} is in the "
+                f"{part} part.",
                 hint="Ingest more rows, or rows whose source names that part.",
             )
 
@@ -220,15 +258,6 @@ def _examples(task: type[AnyTask], store: Store) -> Snapshot:
             hint=f"Ingest some: python -m services ingest {name} PATH",
         )
     return snapshot
-
-
-def _newest(view: View, snapshot: Snapshot) -> Batch:
-    """Of every key the row with the latest event time, then the one that came in last."""
-    rows = snapshot.read(view, [*view.key, *view.columns, "event_time", "created"])
-    order = np.lexsort((rows["created"], rows["event_time"]))
-    keys = zip(*(rows[name][order].tolist() for name in view.key), strict=True)
-    newest = dict(zip(keys, order.tolist(), strict=True))  # the last of a key stays
-    return take(without(rows, ["created"]), np.sort(np.array(list(newest.values()), np.int64)))
 
 
 class Streamed(Rows):

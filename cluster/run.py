@@ -30,7 +30,8 @@ class Run:
         seed: what makes two runs alike.
         resume: the folder of the last checkpoint, if the run was interrupted.
         checkpoint_s: about how many seconds of work a crash may cost.
-        tables: the newest rows of the task's `tables` by the view's name, alike on every worker.
+        tables: what the views that the task reads whole tell of every key, by the view's name,
+            alike on every worker; not those that tell nothing.
     """
 
     rank: int = 0

@@ -2,7 +2,7 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
@@ -90,7 +90,7 @@ class Task(ABC, Generic[C, I, O]):
             derives from its examples while it learns, and is told anew when it is asked, such as
             a user's last items, which in a training row would hold the very item to be guessed.
         tables: views that `fit` reads whole, the newest row of each key, whether or not an example
-            mentions the key: `run.table(view)`.
+            mentions the key: `run.table(view)`. `tables_for` lets knobs name more.
         split: which examples are kept to measure, where the source does not say.
         objective: what tuning and promotion chase.
         serving: how replicas batch and scale.
@@ -137,6 +137,20 @@ class Task(ABC, Generic[C, I, O]):
     def summary(cls) -> str:
         """What it does, in the first line of its docstring."""
         return (cls.__doc__ or sys.modules[cls.__module__].__doc__ or "").strip().splitlines()[0]
+
+    @classmethod
+    def tables_for(cls, config: C, find: Callable[[str], View]) -> tuple[View, ...]:
+        """The views that `fit` reads whole with these knobs; by default `tables`.
+
+        Args:
+            config: may name views.
+            find: gives the view of a name, or raises NotFound.
+
+        Raises:
+            InvalidInput: the capability makes nothing of a view that a knob names.
+        """
+        del config, find
+        return cls.tables
 
     @abstractmethod
     def fit(self, train: Rows, valid: Rows, run: Run) -> None:

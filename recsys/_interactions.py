@@ -1,7 +1,8 @@
 """Turn who-took-what into a sparse matrix, with the same numbering on every worker."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cluster.batch import Batch, concat
+from recsys._said import said
+
+FEWEST = 2  # what is said of one user alone tells nothing of others
 
 
 @dataclass(frozen=True)
@@ -17,10 +21,11 @@ class Log:
 
     Attributes:
         users: user ids by number.
-        items: item ids by number.
+        items: item ids by number; the first of them are traits of users, which no one is shown.
         user: user number of each pair.
         item: item number of each pair.
         value: the mean of the pair's values.
+        traits: how many of the items are traits.
     """
 
     users: list[str]
@@ -28,17 +33,51 @@ class Log:
     user: NDArray[np.int64]
     item: NDArray[np.int64]
     value: NDArray[np.float64]
+    traits: int = 0
 
-    def matrix(self, slope: float = 0.0) -> sparse.csr_matrix:
-        """Users by items; an entry is the weight of the pair."""
-        weight = weights(self.user, self.value, len(self.users), slope)
+    def matrix(self, slope: float = 0.0, trait: float = 1.0) -> sparse.csr_matrix:
+        """Users by items; an entry is the weight of the pair, `trait` where it is one."""
+        weight, taken = np.full(len(self.user), trait), self.item >= self.traits
+        weight[taken] = weights(self.user[taken], self.value[taken], len(self.users), slope)
         return sparse.csr_matrix(
             (weight, (self.user, self.item)), shape=(len(self.users), len(self.items))
         )
 
     def part(self, rows: NDArray[np.bool_]) -> "Log":
         """Some of the pairs, with the same numbering."""
-        return Log(self.users, self.items, self.user[rows], self.item[rows], self.value[rows])
+        pairs = {name: getattr(self, name)[rows] for name in ("user", "item", "value")}
+        return replace(self, **pairs)
+
+    def told(self, tables: Sequence[Batch]) -> "Log":
+        """The same with what tables say of users: a trait is one more thing that a user took.
+
+        So it is learnt which items go with which trait, as it is which go together, and users of
+        whom nothing else is known have a history.
+
+        Args:
+            tables: as for `said`, about `user_id`; vectors say nothing here.
+        """
+        names = (str(name) for table in tables for name in table["user_id"])
+        users = [*self.users, *sorted(set(names) - set(self.users))]
+        bags = said(tables, "user_id", users).bags
+        count = Counter(trait for bag in bags for trait in bag)
+        traits = sorted(trait for trait, users_of in count.items() if users_of >= FEWEST)
+        number = {trait: place for place, trait in enumerate(traits)}
+        pairs = np.array(
+            [
+                (user, number[trait])
+                for user, bag in enumerate(bags)
+                for trait in sorted(bag)
+                if trait in number
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 2)
+        user = np.concatenate([self.user, pairs[:, 0]])
+        item = np.concatenate([self.item + len(traits), pairs[:, 1]])
+        value = np.concatenate([self.value, np.zeros(len(pairs))])
+        order = np.lexsort((item, user))
+        items = [*traits, *self.items]
+        return Log(users, items, user[order], item[order], value[order], len(traits))
 
 
 def read(shards: Sequence[Batch]) -> Log:
@@ -71,11 +110,13 @@ def weights(
 
 
 def held_out(log: Log, *, share: float, seed: int) -> NDArray[np.bool_]:
-    """A mask of each user's held-out pairs: round(share * n) of them at random."""
+    """A mask of each user's held-out pairs: round(share * n) of them at random; never a trait."""
     drawn = np.random.default_rng(seed).random(len(log.user))
-    order = np.lexsort((drawn, log.user))
+    taken = log.item >= log.traits
+    order = np.lexsort((drawn, ~taken, log.user))
     sizes = np.bincount(log.user, minlength=len(log.users))
+    wanted = np.rint(share * np.bincount(log.user[taken], minlength=len(log.users)))
     rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     held = np.zeros(len(order), dtype=bool)
-    held[order] = rank < np.rint(share * np.repeat(sizes, sizes))
+    held[order] = rank < np.repeat(wanted, sizes)
     return held

@@ -1,7 +1,7 @@
 """Recommend what a person is likely to want next, from what people took before."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -14,9 +14,11 @@ from scipy import sparse
 from cluster.batch import Batch, length, load_arrays, objects, save_arrays
 from cluster.config import Between
 from cluster.config import Config as BaseConfig
+from cluster.errors import InvalidInput
 from cluster.features.activity import user_history
 from cluster.features.interactions import interactions, items, users
 from cluster.features.item_vectors import item_image_vector, item_text_vector
+from cluster.features.view import View
 from cluster.keys import Key
 from cluster.rows import Rows
 from cluster.run import Run
@@ -32,7 +34,10 @@ Ids = Annotated[list[Annotated[Key, Field(min_length=1, max_length=256)]], FailF
 
 
 class Config(BaseConfig):
-    """The method and its knobs; with `choose`, those of `GRIDS` are chosen on training rows."""
+    """The method and its knobs; with `choose`, those of `GRIDS` are chosen on training rows.
+
+    `views` names further views of items or of users to learn from.
+    """
 
     method: Literal["ease", "ials"] = "ease"
     choose: bool = True
@@ -48,12 +53,15 @@ class Config(BaseConfig):
     content_ridge: Annotated[float, Between(1e-3, 1e3, log=True)] = 0.5
     content_width: Annotated[float, Between(0.05, 5.0, log=True)] = 0.5
     untouched_share: Annotated[float, Between(0.0, 2.0)] = 0.7
+    trait_weight: Annotated[float, Between(0.01, 10.0, log=True)] = 0.3
+    views: tuple[str, ...] = ()
 
 
 GRIDS: Mapping[str, Mapping[str, Sequence[float]]] = {
     "ease": {"ridge": (100.0, 200.0, 400.0)},
     "ials": {"penalty": (0.005, 0.01, 0.02)},
 }
+TRAIT_GRID = {"trait_weight": (0.1, 0.3, 1.0)}  # where something is said of users
 
 
 class Input(BaseModel):
@@ -86,7 +94,8 @@ class Output(BaseModel):
 class Recommend(Task[Config, Input, Output]):
     """Recommend what a person is likely to want next.
 
-    An item that nobody has touched is ranked by what its tables say of it: see `Content`.
+    An item that nobody has touched is ranked by what its tables say of it: see `Content`. What
+    tables say of users counts beside what they took: see `Log.told`.
     """
 
     inputs = users
@@ -99,13 +108,28 @@ class Recommend(Task[Config, Input, Output]):
     serving = Serving(max_batch=64)
     parallel = True
 
+    @classmethod
+    def tables_for(cls, config: Config, find: Callable[[str], View]) -> tuple[View, ...]:
+        """The views of items that are always read, and those that `views` names."""
+        named = tuple(
+            find(name) for name in config.views if name not in {v.name for v in cls.tables}
+        )
+        for view in named:
+            if view.key not in (items.key, users.key):
+                raise InvalidInput(
+                    f"View {view.name!r} is by {', '.join(view.key)}.",
+                    hint="Name views by item_id alone or by user_id alone.",
+                )
+        return (*cls.tables, *named)
+
     def fit(self, train: Rows, valid: Rows, run: Run) -> None:
         """Number users and items over all workers, choose knobs if asked, and fit."""
         del valid
         shards = run.all_gather(dict(train.whole()))
-        self.log = read(shards)
+        tables = run.tables.values()
+        self.log = read(shards).told([table for table in tables if "user_id" in table])
         catalogue = run.table(items)
-        known = set(self.log.items)
+        known = set(self.log.items[self.log.traits :])
         self.untouched = sorted({str(name) for name in catalogue["item_id"]} - known)
         self.categories = _categories(catalogue, self._items)
         if self.config.choose:
@@ -116,8 +140,7 @@ class Recommend(Task[Config, Input, Output]):
         )
         self.alike = nothing(len(self.log.items))
         if self.untouched:
-            about = [run.table(view) for view in self.tables if view.key == items.key]
-            content = Content.of(about, self.names)
+            content = Content.of([table for table in tables if "item_id" in table], self.names)
             taken = self._popularity[: len(self.log.items)]
             ridge, width = self.config.content_ridge, self.config.content_width
             vectors = content.vectors(self.model.vectors, taken, ridge=ridge, width=width)
@@ -129,15 +152,17 @@ class Recommend(Task[Config, Input, Output]):
         """Try each knob of the grid in turn on pairs held out inside the training part."""
         held = held_out(self.log, share=0.25, seed=run.seed)
         kept, wanted = self.log.part(~held), self.log.part(held).matrix()
-        best, seen = self.config, kept.matrix()
+        best, shown = self.config, slice(self.log.traits, None)
+        seen, wanted = kept.matrix()[:, shown], wanted[:, shown]
 
         def value(config: Config) -> float:
-            model, histories = _fit(config, kept, run), kept.matrix(config.slope)
+            model, histories = _fit(config, kept, run), _matrix(config, kept)
             known: Any = model.users if isinstance(model, Ials) else histories
-            return float(run.agree(ndcg_of_scores(model.scores(known), seen, wanted)))
+            return float(run.agree(ndcg_of_scores(model.scores(known)[:, shown], seen, wanted)))
 
         top = value(best)
-        for knob, values in GRIDS[self.config.method].items():
+        of_traits = TRAIT_GRID if self.log.traits else {}
+        for knob, values in {**GRIDS[self.config.method], **of_traits}.items():
             for setting in values:
                 if setting == getattr(best, knob):
                     continue
@@ -168,7 +193,7 @@ class Recommend(Task[Config, Input, Output]):
         return {
             "ndcg_at_10": ndcg(shown, taken, 10),
             "recall_at_10": recall(shown, taken, 10),
-            "coverage_at_10": len({i for o in shown for i in o[:10]}) / len(self.names),
+            "coverage_at_10": len({i for o in outputs for i in o.items[:10]}) / len(self._items),
         }
 
     def questions(self, examples: Batch) -> Batch:
@@ -213,6 +238,7 @@ class Recommend(Task[Config, Input, Output]):
             "users": self.log.users,
             "items": self.log.items,
             "untouched": self.untouched,
+            "traits": self.log.traits,
             "categories": self.categories,
         }
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False))
@@ -226,7 +252,8 @@ class Recommend(Task[Config, Input, Output]):
         """Read what `save` wrote."""
         task = super().load(folder)
         ids = json.loads((folder / "ids.json").read_bytes())
-        task.log = Log(ids["users"], ids["items"], **load_arrays(folder / "log.safetensors"))
+        pairs = load_arrays(folder / "log.safetensors")
+        task.log = Log(ids["users"], ids["items"], **pairs, traits=ids["traits"])
         task.untouched, task.categories = ids["untouched"], ids["categories"]
         task.alike = csr_of(load_arrays(folder / "alike.safetensors"), len(task.log.items))
         arrays = load_arrays(folder / "weights.safetensors")
@@ -290,7 +317,7 @@ class Recommend(Task[Config, Input, Output]):
 
     def _struck_out(self, batch: Batch, row: int) -> NDArray[np.bool_]:
         """Items that this row may not be shown."""
-        struck = np.zeros(len(self.names), dtype=bool)
+        struck = np.arange(len(self.names)) < self.log.traits
         if wanted := batch["categories"][row]:
             struck[:] = True
             struck[[i for name in wanted for i in self.categories.get(name, ())]] = False
@@ -320,16 +347,16 @@ class Recommend(Task[Config, Input, Output]):
 
     @cached_property
     def _items(self) -> dict[str, int]:
-        return {name: number for number, name in enumerate(self.names)}
+        return {n: number for number, n in enumerate(self.names) if number >= self.log.traits}
 
     @cached_property
     def names(self) -> list[str]:
-        """Every item: those of the training rows, then those that nobody has touched."""
+        """Every item: traits, those of the training rows, then those that nobody has touched."""
         return [*self.log.items, *self.untouched]
 
     @cached_property
     def _taken(self) -> sparse.csr_matrix:
-        return self.log.matrix(self.config.slope)
+        return _matrix(self.config, self.log)
 
     @cached_property
     def _popularity(self) -> NDArray[np.float64]:
@@ -337,12 +364,16 @@ class Recommend(Task[Config, Input, Output]):
 
 
 def _fit(config: Config, log: Log, run: Run, on_epoch: OnEpoch = lambda _: None) -> Ease | Ials:
-    x = log.matrix(config.slope)
+    x = _matrix(config, log)
     if config.method == "ials":
         return Ials.fit(x, _knobs(config), run, on_epoch)
     return Ease.fit(
         x, ridge=config.ridge, user_power=config.user_power, item_power=config.item_power
     )
+
+
+def _matrix(config: Config, log: Log) -> sparse.csr_matrix:
+    return log.matrix(config.slope, config.trait_weight)
 
 
 def _knobs(config: Config) -> Knobs:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from cluster import engine
+from cluster.config import Config
 from cluster.data import Plan, plan
 from cluster.errors import Conflict, NotFound, Unavailable
 from cluster.features.graph import Graph
@@ -50,8 +51,8 @@ class Training:
     again: bool = False
 
 
-def plan_of(task: type[AnyTask]) -> Plan:
-    """Which stored rows the task learns from and is measured on.
+def plan_of(task: type[AnyTask], config: Config | None = None) -> Plan:
+    """Which stored rows the task learns from, with knobs that may name some, and is measured on.
 
     A view that depends on a model which was never trained has no rows, and so is left out.
     """
@@ -65,6 +66,7 @@ def plan_of(task: type[AnyTask]) -> Plan:
         task,
         layer.store,
         memory_share=settings().memory_share,
+        tables=task.tables_for(config or task.Config(), layer.graph.__getitem__),
         inputs=layer.inputs,
         resolve=resolve,
     )
@@ -82,12 +84,12 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     here = settings()
     task = catalog.find(wanted.task)
     config = task.Config.parse(wanted.settings)
-    rows = plan_of(task)
+    rows = plan_of(task, config)
     from cluster import train as training  # noqa: PLC0415 - imports ray: seconds after any mistake
 
     engine.connect(here)
-    if _backfilled(task, on_progress):
-        rows = plan_of(task)
+    if _backfilled(task, config, on_progress):
+        rows = plan_of(task, config)
     recipe = training.Recipe(
         task,
         config,
@@ -112,12 +114,13 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     return manifest
 
 
-def _backfilled(task: type[AnyTask], on_progress: Progress) -> bool:
+def _backfilled(task: type[AnyTask], config: Config, on_progress: Progress) -> bool:
     """Make what the models of the task's views have not said yet; whether there was anything."""
     from cluster.backfill import spread  # noqa: PLC0415 - imports ray
 
     layer, made = catalog.layer(settings()), 0
-    for view in models_behind([*task.features, *task.tables, *task.live], layer.graph):
+    tables = task.tables_for(config, layer.graph.__getitem__)
+    for view in models_behind([*task.features, *tables, *task.live], layer.graph):
         if layer.models.trained(view):
             fresh = layer.backfill(view, spread)
             made += fresh

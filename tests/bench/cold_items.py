@@ -2,19 +2,21 @@
 
 Every interaction with a tenth of the items, drawn at random, is taken out of the training; each
 user who had one is asked for the best of these items alone. Titles and categories are known of all
-items; the tags of MovieLens are not used, since people wrote them after they saw the film. They are
-told apart, as what they would add.
+items, and of films their tags: since those who wrote tags had seen the film, only users who wrote
+none are asked. The rival is the better of two cosines: of all that the model reads, and of titles
+and categories alone. What the model makes of the films without their tags is told beside.
 """
 
 import csv
 import gzip
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from cluster.batch import Batch, concat, length, objects, take
@@ -40,12 +42,14 @@ class World:
     Attributes:
         name: for the lines that are printed.
         rows: user, item, value and time of every interaction.
-        catalogue: the items' table.
+        tables: what is known of the items, `items` first.
+        silent: users who are not asked, since they wrote some of it.
     """
 
     name: str
     rows: Batch
-    catalogue: Batch
+    tables: Mapping[str, Batch]
+    silent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Figures:
 
     model: float
     cosine: float
+    titles: float
     one_hot: float
     random: float
 
@@ -61,46 +66,52 @@ class Figures:
 def results(home: Path) -> Iterator[Result]:
     """How many times random and content cosine the model reaches, and how far the ceiling is."""
     films = _films(home)
-    yield from _measured("cold_items", films, SPLITS, cosine=True)
-    yield told("cold_items.tags.ndcg", _split(_tagged(films), 0).model, "NDCG@10, split 0")
-    yield from _measured("cold_items.shop", _shop(), SPLITS, cosine=False)
+    found = _measured(films)
+    rival = max(found["cosine"], found["titles"])
+    yield at_least("cold_items.ratio_random", found["model"] / found["random"], "times", 5.0)
+    yield at_least("cold_items.ratio_cosine", found["model"] / rival, "times", 1.5, 2.5)
+    yield from _told("cold_items", films, found)
+    untagged = World("MovieLens without tags", films.rows, {"items": films.tables["items"]})
+    for world, name in ((untagged, "cold_items.untagged"), (_shop(), "cold_items.shop")):
+        found = _measured(world)
+        yield told(f"{name}.ratio_cosine", found["model"] / found["cosine"], "times")
+        yield from _told(name, world, found)
 
 
-def _measured(name: str, world: World, splits: int, *, cosine: bool) -> Iterator[Result]:
-    """The figures of a world; the shop's are only told."""
-    found = [_split(world, seed) for seed in range(splits)]
-    mean = {
-        kind: statistics.mean(getattr(each, kind) for each in found)
-        for kind in ("model", "cosine", "one_hot", "random")
-    }
+def _measured(world: World) -> dict[str, float]:
+    """The mean of each figure over the splits."""
+    found = [_split(world, seed) for seed in range(SPLITS)]
     say(f"{world.name}: NDCG@10 of the model {spread([each.model for each in found])}.")
-    to_random, to_cosine = mean["model"] / mean["random"], mean["model"] / mean["cosine"]
-    if cosine:
-        yield at_least(f"{name}.ratio_random", to_random, "times", 5.0)
-        yield at_least(f"{name}.ratio_cosine", to_cosine, "times", 1.5, 2.5)
-    else:
-        yield told(f"{name}.ratio_random", to_random, "times")
-        yield told(f"{name}.ratio_cosine", to_cosine, "times")
-    yield told(f"{name}.ratio_one_hot", mean["model"] / mean["one_hot"], "times")
-    for kind, value in mean.items():
+    return {
+        kind.name: statistics.mean(getattr(each, kind.name) for each in found)
+        for kind in fields(Figures)
+    }
+
+
+def _told(name: str, world: World, found: Mapping[str, float]) -> Iterator[Result]:
+    for kind, value in found.items():
         yield told(f"{name}.{kind}.ndcg", value, "NDCG@10")
     yield told(f"{name}.ceiling.ndcg", _ceiling(world, 0), "NDCG@10, split 0")
 
 
 def _split(world: World, seed: int) -> Figures:
-    """The model, both cosines and chance on one draw of cold items."""
+    """The model, the cosines and chance on one draw of cold items."""
     cold = _cold(world, seed)
     held = np.isin(world.rows["item_id"], cold)
-    train, test = take(world.rows, ~held), take(world.rows, held)
-    model = _trained(train, world.catalogue)
+    train, test = take(world.rows, ~held), take(world.rows, held & _asked(world))
+    model = _trained(train, world)
     asked = model.questions(test)
     taken = list(asked["item_id"])
     others = sorted(set(model.names) - set(cold))
     shown = _ranked(model, {**asked, "items": objects([[]] * len(taken))}, others)
-    cosine, one_hot = (
-        ndcg(_by_cosine(world, train, asked, cold, weighed), taken, 10) for weighed in (True, False)
+    titles = replace(world, tables={"items": world.tables["items"]})
+    cosines = (
+        _by_cosine(rival, train, asked, cold, weighted)
+        for rival, weighted in ((world, True), (titles, True), (world, False))
     )
-    figures = Figures(ndcg(shown, taken, 10), cosine, one_hot, _by_chance(taken, len(cold)))
+    cosine, plain, one_hot = (ndcg(ranked, taken, 10) for ranked in cosines)
+    chance = _by_chance(taken, len(cold))
+    figures = Figures(ndcg(shown, taken, 10), cosine, plain, one_hot, chance)
     say(f"{world.name}, split {seed}: {figures}")
     return figures
 
@@ -120,8 +131,8 @@ def _ceiling(world: World, seed: int, *, folds: int = 5) -> float:
     held = np.isin(world.rows["item_id"], cold)
     shown, taken = [], []
     for number in range(folds):
-        model = _trained(take(world.rows, fold != number), world.catalogue)
-        asked = model.questions(take(world.rows, (fold == number) & held))
+        model = _trained(take(world.rows, fold != number), world)
+        asked = model.questions(take(world.rows, (fold == number) & held & _asked(world)))
         known = take(world.rows, (fold == number) & ~held)
         brought = dict(_by_user(known))
         items = objects(brought.get(user, []) for user in asked["user_id"])
@@ -131,10 +142,15 @@ def _ceiling(world: World, seed: int, *, folds: int = 5) -> float:
     return ndcg(shown, taken, 10)
 
 
-def _trained(rows: Batch, catalogue: Batch) -> Recommend:
+def _trained(rows: Batch, world: World) -> Recommend:
     model = Recommend(CONFIG)
-    model.fit(Resident(rows), Resident({}), Run(tables={"items": catalogue}))
+    model.fit(Resident(rows), Resident({}), Run(tables=world.tables))
     return model
+
+
+def _asked(world: World) -> NDArray[np.bool_]:
+    """The interactions of users who are asked."""
+    return ~np.isin(world.rows["user_id"], sorted(world.silent))
 
 
 def _ranked(model: Recommend, asked: Batch, others: list[str]) -> list[list[str]]:
@@ -153,9 +169,8 @@ def _by_cosine(
     weighted: bool,  # noqa: FBT001
 ) -> list[list[str]]:
     """The rival: the cosine of an item's words and categories to the mean of the user's items."""
-    names = world.catalogue["item_id"].tolist()
-    place = {name: row for row, name in enumerate(names)}
-    content = _bags(world.catalogue, weighted=weighted)
+    place = {name: row for row, name in enumerate(world.tables["items"]["item_id"])}
+    content = _bags(world.tables, weighted=weighted)
     mine = dict(_by_user(train))
     histories = [[place[item] for item in mine.get(user, [])] for user in asked["user_id"]]
     profile = sparse.vstack([sparse.csr_matrix(content[rows].sum(axis=0)) for rows in histories])
@@ -164,26 +179,21 @@ def _by_cosine(
     return [[cold[item] for item in row] for row in best]
 
 
-def _bags(catalogue: Batch, *, weighted: bool) -> sparse.csr_matrix:
-    """Words of the titles and categories, of length one; TF-IDF or plain ones."""
-    lists = [
-        name for name, column in catalogue.items() if name not in ("item_id", "title", "event_time")
-    ]
-    bags = [
-        {
-            *WORD.findall(title.lower()),
-            *(f"{name}:{word}" for name, row in zip(lists, rows, strict=True) for word in row),
-        }
-        for title, *rows in zip(
-            catalogue["title"], *(catalogue[name] for name in lists), strict=True
-        )
-    ]
+def _bags(tables: Mapping[str, Batch], *, weighted: bool) -> sparse.csr_matrix:
+    """Words of the titles, categories and tags, of length one; TF-IDF or plain ones."""
+    words_of: dict[str, set[str]] = {name: set() for name in tables["items"]["item_id"]}
+    for table in tables.values():
+        for column in set(table) & {"title", "categories", "tags"}:
+            for name, said in zip(table["item_id"], table[column], strict=True):
+                words = WORD.findall(said.lower()) if isinstance(said, str) else said
+                words_of[name].update(f"{column}:{word}" for word in words)
+    bags = list(words_of.values())
     count = Counter(word for bag in bags for word in bag)
-    column = {word: number for number, word in enumerate(sorted(count))}
+    number = {word: place for place, word in enumerate(sorted(count))}
     row = np.repeat(np.arange(len(bags)), [len(bag) for bag in bags])
-    words = [word for bag in bags for word in sorted(bag)]
-    idf = [np.log(len(bags) / count[word]) + 1 if weighted else 1.0 for word in words]
-    made = sparse.csr_matrix((idf, (row, [column[word] for word in words])))
+    every = [word for bag in bags for word in sorted(bag)]
+    idf = [np.log(len(bags) / count[word]) + 1 if weighted else 1.0 for word in every]
+    made = sparse.csr_matrix((idf, (row, [number[word] for word in every])))
     size = np.sqrt(np.asarray(made.multiply(made).sum(axis=1)).ravel())
     return sparse.csr_matrix(sparse.diags(1 / np.maximum(size, 1e-12)) @ made)
 
@@ -214,21 +224,18 @@ def _cold(world: World, seed: int) -> list[str]:
 def _films(home: Path) -> World:
     plan = stored(Recommend, "movielens-latest-small", home)
     rows = concat([plan.rows(part).whole() for part in ("train", "test")])
-    return World("MovieLens", rows, plan.whole()["items"])
-
-
-def _tagged(films: World) -> World:
-    """The same with the tags that people gave."""
-    tags: dict[str, list[str]] = {}
+    catalogue = plan.whole()["items"]
+    tags: dict[str, list[str]] = {name: [] for name in catalogue["item_id"]}
+    wrote = set()
     with gzip.open(folder("movielens-latest-small") / "tags.csv.gz", "rt", encoding="utf-8") as raw:
         for row in csv.DictReader(raw):
-            tags.setdefault(row["movieId"], []).append(row["tag"].lower())
-    column = objects(tags.get(item, []) for item in films.catalogue["item_id"])
-    return World("MovieLens with tags", films.rows, {**films.catalogue, "tags": column})
+            tags[row["movieId"]].append(row["tag"].lower())
+            wrote.add(row["userId"])
+    tagged = {"item_id": objects(tags), "tags": objects(tags.values())}
+    return World("MovieLens", rows, {"items": catalogue, "item_tags": tagged}, frozenset(wrote))
 
 
 def _shop() -> World:
     rng = np.random.default_rng(0)
-    return World(
-        "shop", shop.sample_interactions(SHOP_ROWS, rng), shop.sample_items(shop.PRODUCTS, rng)
-    )
+    rows = shop.sample_interactions(SHOP_ROWS, rng)
+    return World("shop", rows, {"items": shop.sample_items(shop.PRODUCTS, rng)})

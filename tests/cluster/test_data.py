@@ -10,11 +10,13 @@ import pytest
 from cluster.batch import Batch, objects
 from cluster.data import Plan, Streamed, plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough
+from cluster.features.aggregates import Count
 from cluster.features.column import Number, Text
 from cluster.features.intake.ingest import ingest_rows
 from cluster.features.modelview import model_view
 from cluster.features.offline.store import Store
 from cluster.features.view import View
+from cluster.features.windows import windows
 from cluster.run import Run
 from cluster.split import ByKey, Given, Split
 from tests.toy import Side, draw, labelled_points
@@ -169,6 +171,21 @@ def test_a_table_is_the_newest_row_of_every_key_that_no_example_mentions_either(
     assert set(known) == {"point_id", "rain", "sky", "event_time"}
     rain = dict(zip(known["point_id"], known["rain"].tolist(), strict=True))
     assert rain == {"p0": 9.0, "nowhere": 9.0, "p1": 3.0}
+
+
+def test_a_table_of_windows_is_made_of_the_rows_that_are_trained_on_alone(store: Store) -> None:
+    store.write(labelled_points, {**points(4, hour=9), "split": objects(["train", "test"] * 2)})
+    seen = windows("seen", over=labelled_points, key=("point_id",), columns={"often": Count()})
+    made = plan(Side, store, memory_share=0.9, tables=(seen,))
+    assert made.tables == (seen,)
+    assert made.views["seen"] == {"version": seen.version}
+    known = Run(tables=made.whole()).table(seen)
+    trained = names(made, "train")
+    assert dict(zip(known["point_id"], known["often"].tolist(), strict=True)) == {
+        name: trained.count(name) for name in trained
+    }
+    assert set(known["event_time"]) == {moment(12)}
+    assert max(known["often"]) == 2
 
 
 def test_a_table_without_rows_has_its_columns(store: Store) -> None:

@@ -10,11 +10,13 @@ import pytest
 from scipy import sparse
 
 from cluster.batch import Batch, objects
+from cluster.errors import InvalidInput, NotFound
 from cluster.rows import Resident
 from cluster.run import Run
 from recsys._ease import Ease
 from recsys._ials import Ials, Knobs
 from recsys.recommend import Config, Output, Recommend
+from services import catalog
 
 KINDS = {"a": "A red kite", "b": "The blue boat"}
 KNOBS = Knobs(dim=8, ridge=0.05, alpha0=0.2, nu=1.0, epochs=4)
@@ -104,6 +106,44 @@ def test_a_category_that_nothing_has_is_told_as_unknown(model: Recommend) -> Non
     shown = ask(model, user_id="u0", items=["c1"], categories=["no such"])
     assert (shown.items, shown.unknown) == ([], ["c1", "no such"])
     assert ask(model, user_id="u0", categories=["a"]).unknown == []
+
+
+@pytest.mark.parametrize("choose", [False, True])
+@pytest.mark.parametrize("method", ["ease", "ials"])
+def test_what_is_said_of_users_counts_beside_what_they_took(
+    tmp_path: Path,
+    method: Any,
+    choose: bool,  # noqa: FBT001
+) -> None:
+    task = Recommend(Config(method=method, choose=choose, ridge=5.0, dim=4, penalty=0.01))
+    who = [*(f"u{user}" for user in range(40)), "new a", "new b", "odd"]
+    town = [*(["Aden", "Bonn"] * 20), "Aden", "Bonn", "a town of its own"]
+    told = {"user_id": objects(who), "town": objects(town), "age": np.arange(43.0)}
+    tables = {**catalogue(("n1", "One more red kite")), "people": told}
+    task.fit(Resident(two_tastes()), Resident({}), Run(tables=tables))
+    task.save(tmp_path)
+    model = Recommend.load(tmp_path)
+    for kind in "ab":
+        shown = ask(model, user_id=f"new {kind}", k=6)
+        assert shown.basis == "user"
+        assert [item[0] for item in shown.items].count(kind) >= 5
+    everything = ask(model, user_id="new a", k=1_000).items
+    assert sorted(everything) == sorted(tables["items"]["item_id"])
+    assert set(ask(model, k=1_000).items) == set(everything)
+    assert ask(model, items=["town:aden"]).unknown == ["town:aden"]
+
+
+def test_views_are_read_by_name_if_they_are_about_items_or_users() -> None:
+    find = catalog.graph().__getitem__
+    config = Config.parse(["views=user_activity,items"])
+    assert [view.name for view in Recommend.tables_for(config, find)] == [
+        *(view.name for view in Recommend.tables),
+        "user_activity",
+    ]
+    with pytest.raises(InvalidInput, match="View 'interactions' is by user_id, item_id"):
+        Recommend.tables_for(Config.parse(["views=interactions"]), find)
+    with pytest.raises(NotFound, match="user_activty"):
+        Recommend.tables_for(Config.parse(["views=user_activty"]), find)
 
 
 @pytest.mark.parametrize(("user", "best"), [("u0", "n1"), ("u1", "n2")])
