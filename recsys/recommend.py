@@ -51,7 +51,7 @@ class Config(BaseConfig):
     nu: Annotated[float, Between(0.0, 2.0)] = 1.0
     epochs: Annotated[int, Between(1, 500)] = 16
     content_ridge: Annotated[float, Between(1e-3, 1e3, log=True)] = 0.5
-    content_width: Annotated[float, Between(0.05, 5.0, log=True)] = 0.5
+    content_width: Annotated[float, Between(0.05, 5.0, log=True)] = 0.6
     untouched_share: Annotated[float, Between(0.0, 2.0)] = 0.7
     trait_weight: Annotated[float, Between(0.01, 10.0, log=True)] = 0.3
     views: tuple[str, ...] = ()
