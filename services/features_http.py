@@ -183,7 +183,7 @@ def described(layer: Layer, listed: Listed) -> ViewInfo:
         ttl_s=None if view.ttl is None else view.ttl.total_seconds(),
         owner=view.owner,
         tags=list(view.tags),
-        version=view.version,
+        version=listed.version,
         needs=list(view.needs),
         rows=listed.rows,
         newest=None if newest is None else datetime.fromisoformat(f"{newest}Z"),

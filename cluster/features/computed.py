@@ -13,7 +13,7 @@ import pyarrow as pa
 from cluster.batch import Batch
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Column
-from cluster.features.view import About, Sample, View
+from cluster.features.view import About, Inputs, Sample, View, digits
 
 Function = Callable[..., pl.DataFrame]
 """Takes one frame for each view that it depends on, all with the same `n` rows in the same order,
@@ -48,6 +48,10 @@ class Computed(View):
         """The text of the function too."""
         text = inspect.getsource(self.function)
         return (*super().definition, hashlib.sha256(text.encode()).hexdigest())
+
+    def version_over(self, inputs: Inputs) -> str:
+        """Changes with the function and with every view behind it, however far."""
+        return digits((self.version, [other.version_over(inputs) for other in inputs(self)]))
 
     def compute(self, inputs: Mapping[str, pl.DataFrame]) -> pa.Table:
         """The declared columns, each in its type.

@@ -155,7 +155,17 @@ class View:
     @property
     def version(self) -> str:
         """Eight digits that change with the definition: key, columns, time-to-live, defaults."""
-        return hashlib.sha256(repr(self.definition).encode()).hexdigest()[:8]
+        return digits(self.definition)
+
+    def version_over(self, inputs: "Inputs") -> str:
+        """Its version, which of a function changes with those of all views behind it too.
+
+        Args:
+            inputs: what functions are made from; asked of these alone, since any other view that
+                is made from one knows it.
+        """
+        del inputs
+        return self.version
 
     def too_old(self, times: NDArray[Any], moments: Any) -> NDArray[np.bool_]:
         """Whether what became true at some times `[n]` has outlived the view's time-to-live.
@@ -222,6 +232,15 @@ class View:
         """Rest to memory: the columns that an Arrow table of this view's rows has."""
         types = {**self.schema, "created": Time()}
         return {name: types[name].unpack(table[name]) for name in table.column_names}
+
+
+Inputs = Callable[[View], Sequence[View]]
+"""The views that a computed view is made from, in the order of its parameters: `Graph.inputs`."""
+
+
+def digits(definition: object) -> str:
+    """Eight digits that stand for a definition."""
+    return hashlib.sha256(repr(definition).encode()).hexdigest()[:8]
 
 
 def columns_of(views: Sequence[View], taken: Iterable[str] = ()) -> dict[str, dict[str, str]]:

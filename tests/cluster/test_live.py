@@ -11,7 +11,6 @@ from cluster.batch import objects
 from cluster.errors import InvalidInput, Unavailable
 from cluster.features.layer import Layer
 from cluster.keys import keys_of
-from cluster.live import changed
 from services.app import build
 from tests.knows import Input, Knows, Service, lately, layer_of, owners
 from tests.services.asking import send
@@ -169,10 +168,11 @@ def test_a_view_that_is_declared_otherwise_than_it_was_learnt_from_counts_as_mis
     same = Service(tmp_path, made=manifest("tests.knows", views=known))
     assert asked(same, row)["features"] == [{"owners": "present", "lately": "present"}]
     made = manifest("tests.knows", views={**known, "owners": {"version": "0ld0ld0l"}})
-    found = asked(Service(tmp_path, made=made), row)
+    other = Service(tmp_path, made=made)
+    found = asked(other, row)
     assert found["features"] == [{"owners": "missing", "lately": "present"}]
     assert found["degraded"] is True
-    assert str(changed(Knows, made)["owners"]) == (
+    assert str(other.answering.live.changed["owners"]) == (
         "Version 0 of tests.knows learnt from view 'owners' as it was declared then (0ld0ld0l); it "
         f"is another now ({owners.version}). Train it anew: python -m services train tests.knows"
     )

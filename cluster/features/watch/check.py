@@ -1,7 +1,8 @@
 """Hold what was looked up online to what an offline join says of the same moment."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -92,11 +93,18 @@ def check(layer: Layer, views: Sequence[View], lines: Iterable[Mapping[str, Any]
     """
     report = Report()
     declared = {view.name: view for view in views}
+
+    @cache  # reading a function's text takes a while
+    def version(name: str, release: int) -> str:
+        view = declared[name]
+        now = view.at(release) if isinstance(view, ModelView) else view
+        return now.version_over(layer.inputs)
+
     grouped: dict[tuple[str, int], list[Logged]] = {}
     for line in lines:
         for name, seen in line.get("views", {}).items():
             release = seen.get("release", 0)
-            if reason := _incomparable(declared.get(name), seen, line):
+            if reason := _incomparable(name, seen, line, declared, version):
                 report.left_out[reason] = report.left_out.get(reason, 0) + 1
                 continue
             key = {part: line["keys"][part] for part in declared[name].key}
@@ -107,15 +115,20 @@ def check(layer: Layer, views: Sequence[View], lines: Iterable[Mapping[str, Any]
     return report
 
 
-def _incomparable(view: View | None, seen: Mapping[str, Any], line: Mapping[str, Any]) -> str:
+def _incomparable(
+    name: str,
+    seen: Mapping[str, Any],
+    line: Mapping[str, Any],
+    declared: Container[str],
+    version: Callable[[str, int], str],
+) -> str:
     """Why a logged look-up cannot be compared; nothing where it can."""
     if line.get("degraded") and seen["status"] == "missing":
         return "the store could not be asked"
-    if view is None:
+    if name not in declared:
         return "the view is no longer looked up"
-    if isinstance(view, ModelView):
-        view = view.at(seen.get("release", 0))
-    return "" if view.version == seen["version"] else "the view is declared otherwise now"
+    same = version(name, seen.get("release", 0)) == seen["version"]
+    return "" if same else "the view is declared otherwise now"
 
 
 def _compare(offline: "_Offline", asked: Sequence[Logged], report: Report) -> None:
