@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cluster.batch import Batch, length
 from cluster.errors import InvalidInput, nearest
 from cluster.faults import together
-from cluster.features.backfill import Ask, Backfill, here
+from cluster.features.backfill import PART_S, Ask, Backfill, here, keep
 from cluster.features.graph import Graph
 from cluster.features.intake.ingest import admit
 from cluster.features.modelview import ModelView
@@ -166,14 +166,15 @@ class Layer:
             self._write(other, {**_keys(view, rows), **columns})
         return length(rows)
 
-    def backfill(self, view: ModelView, ask: Ask = here) -> int:
+    def backfill(self, view: ModelView, ask: Ask = here, *, part_s: float = PART_S) -> int:
         """Ask the model about every row that its view lacks, or that was replaced since.
 
-        The same again asks nothing.
+        The same again asks nothing, and goes on where it was if it was killed.
 
         Args:
             view: which view.
             ask: gives what the model says, here or on a cluster.
+            part_s: after so many seconds what was made is stored for good.
 
         Returns:
             How many rows were made.
@@ -183,21 +184,15 @@ class Layer:
         """
         resolved = self.resolved(view)
         assert isinstance(resolved, ModelView)  # noqa: S101 - a model view stays one
-        over, target = (
-            self.graph.stored(self.resolved(self.graph[view.over.name])),
-            resolved.rows_of,
-        )
-        made = 0
+        over = self.graph.stored(self.resolved(self.graph[view.over.name]))
+        target = resolved.rows_of
         # Begun first: what is replaced from now on was created later, and is asked about next time.
         with self.store.stage(target) as stage:
-            done = self.store.head(target)
-            work = Backfill(resolved, over, self.store.head(over), done if done.files else None)
-            for rows in ask(work, self.models):
-                stage.add(rows)
-                made += length(rows)
-            if made:
-                self.store.commit(stage)
-        return made
+            begun = stage.created
+        done = self.store.head(target)
+        work = Backfill(resolved, over, self.store.head(over), done if done.files else None)
+        made = ask(work, self.models)
+        return keep(self.store, target, made, created=begun, part_s=part_s)
 
     def materialize(self, names: Sequence[str] = (), ask: Ask = here) -> dict[str, int]:
         """Bring stored rows online, and make those of model views first.
