@@ -70,6 +70,17 @@ def test_keys_and_columns_may_stand_in_one_request(service: Service) -> None:
     assert [output["x"] for output in found["outputs"]] == [9.0, 3.0, 8.0]
 
 
+def test_a_row_that_has_both_is_told_which_to_leave_out(service: Service) -> None:
+    rows = [{"x": 1.0, "y": 2.0}, {"point_id": "p1", "y": 2.0}, {"point_id": ""}]
+    found = problem(send(build(Knows, service.answer), {"inputs": rows}), 422)
+    assert found.detail == (
+        "/inputs/1: The input has point_id, which names a stored row of points, and y, which that "
+        "row holds. Leave out y to ask about the stored row, or point_id to ask about what you "
+        "send. (and 1 more fault)"
+    )
+    assert [fault.pointer for fault in found.errors] == ["/inputs/1", "/inputs/2/point_id"]
+
+
 def test_of_what_nothing_is_known_the_view_the_key_and_the_way_out_are_named(
     service: Service,
 ) -> None:
