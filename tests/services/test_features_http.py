@@ -308,10 +308,27 @@ def test_an_unknown_view_offers_the_nearest(post: Post) -> None:
 def test_of_rows_with_a_bad_one_none_is_written(
     post: Post, row: Any, pointer: str, said: str
 ) -> None:
-    found = problem(post("/v1/features/goods/push", {"rows": [good(), row]}), 422)
+    dated = {"event_time": "2026-05-01T12:00:00Z"} if "event_time" in row else {}
+    found = problem(post("/v1/features/goods/push", {"rows": [good(**dated), row]}), 422)
     assert [fault.pointer for fault in found.errors] == [pointer]
     assert said in found.errors[0].message
     assert looked_up(post, ["goods"], {"item_id": "42"}).results[0]["goods"].status == "missing"
+
+
+def test_an_event_time_is_in_every_row_or_in_none(post: Post) -> None:
+    row = {"user_id": "u", "item_id": "42"}
+    dated = {**row, "title": "first", "event_time": "2026-05-01T12:00:00Z"}
+    asked = {"rows": [dated, {**row, "title": "second"}]}
+    found = problem(post("/v1/features/visits/push", asked), 422)
+    assert found.errors[0].pointer == "/rows/1"
+    assert found.errors[0].message == (
+        "event_time is missing, which other rows have. Give it to every row, or to none: then they "
+        "are of now."
+    )
+    none = {"rows": [{**row, "title": title} for title in ("first", "second", "third")]}
+    assert post("/v1/features/visits/push", none).json()["rows"] == 3
+    (result,) = looked_up(post, ["visits"], row).results
+    assert result["visits"].values == {"title": "third"}  # each is of another moment
 
 
 def test_json_that_is_none_is_refused_as_such(post: Post) -> None:
