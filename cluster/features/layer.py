@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.batch import Batch, length
-from cluster.errors import InvalidInput, nearest
+from cluster.errors import InvalidInput, TooLarge, nearest
 from cluster.faults import together
 from cluster.features.backfill import PART_S, Ask, Backfill, here, keep
 from cluster.features.graph import Graph
@@ -141,18 +141,19 @@ class Layer:
 
         Raises:
             NotFound: there is no such view.
+            TooLarge: there are more than `MOST_PUSHED` rows.
             InvalidInput: a row is bad or a column is unknown, and so nothing was written; or the
                 view is made from others.
             Conflict: a model that is asked about the rows does not give what its view declares;
                 nothing was written.
         """
         view = self.pushable(name)
-        if not 0 < length(raw) <= MOST_PUSHED:
-            raise InvalidInput(
-                f"{length(raw)} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
-                hint="Ingest files of more.",
+        if not 0 < (rows_sent := length(raw)) <= MOST_PUSHED:
+            raise (TooLarge if rows_sent else InvalidInput)(
+                f"{rows_sent:,} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
+                hint="Push them in several parts, or ingest a file." if rows_sent else "Give some.",
                 limit=MOST_PUSHED,
-                actual=length(raw),
+                actual=rows_sent,
             )
         if faults := _strangers(view, raw):
             raise together(faults)
