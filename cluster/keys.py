@@ -8,9 +8,8 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from cluster.errors import InvalidInput
+from cluster.features.column import KEY_CHARACTERS
 from cluster.model import AnyTask
-
-KEY_CHARACTERS = 256
 
 
 def _written(value: object) -> object:

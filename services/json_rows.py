@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cluster.batch import Arrays, Batch, objects
 from cluster.errors import InvalidInput, nearest
 from cluster.faults import together
-from cluster.features.column import Column, Text, Time
+from cluster.features.column import Column, Key, Time
 from cluster.features.intake.ingest import OPTIONAL
 from cluster.features.pictures import encode
 from cluster.features.view import View
@@ -47,7 +47,7 @@ def key_columns(keys: Sequence[Mapping[str, Any]], names: Sequence[str], root: s
     faults += _strangers(keys, names, root)
     admitted: Arrays = {}
     for name, values in columns.items():
-        admitted[name], bad = Text().admit(objects(values))
+        admitted[name], bad = Key().admit(objects(values))
         if not faults:
             faults = [
                 InvalidInput(f"{name} {reason}.", pointer=f"{root}/{row}/{name}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cluster.batch import Arrays, Batch, length
 from cluster.errors import InvalidInput, nearest
-from cluster.features.column import ALWAYS, Column, Split, Text, Time
+from cluster.features.column import ALWAYS, Column, Key, Split, Time
 
 Sample = Callable[[int, np.random.Generator], Batch]
 """Draws that many made-up rows of the view's shape: `sample(n, rng) -> Batch`."""
@@ -75,7 +75,7 @@ class View:
 
     Args:
         name: the view's name, and the folder of its rows.
-        key: the columns that say what a row is about, all of them `Text`.
+        key: the columns that say what a row is about, all of them text: `Key`.
         columns: type of each column that is not part of the key.
         sample: draws made-up rows, key and `event_time` included, so that a capability can be
             tested and shown with no data at hand.
@@ -198,7 +198,7 @@ class View:
     @cached_property
     def schema(self) -> dict[str, Column]:
         """Every stored column with its type: key, columns, event time and split."""
-        keys: dict[str, Column] = {name: Text() for name in self.key}
+        keys: dict[str, Column] = {name: Key() for name in self.key}
         return {**keys, **self.columns, "event_time": Time(), "split": Split()}
 
     def only(self, *names: str) -> Self:

@@ -170,6 +170,11 @@ def test_every_view_is_listed_with_what_it_holds(layer: Layer, tmp_path: Path, p
         ({"views": ["goods"], "keys": []}, "/keys", "keys is empty"),
         ({"views": ["goods"], "keys": [{}]}, "/keys/0", "item_id is missing"),
         ({"views": ["goods"], "keys": [{"item_id": ""}]}, "/keys/0/item_id", "is empty"),
+        (
+            {"views": ["goods"], "keys": [{"item_id": "i" * 257}]},
+            "/keys/0/item_id",
+            "item_id has 257 characters; the limit is 256.",
+        ),
         ({"views": ["goods"], "keys": [{"item_id": [1]}]}, "/keys/0/item_id", "is a list"),
         ({"views": ["goods"], "keys": [{"item_id": None}]}, "/keys/0", "item_id is missing"),
         (

@@ -39,6 +39,7 @@ def test_too_many_rows_are_refused_with_the_limit_on_every_way_in(layer: Layer, 
         (good(prise=1), "/rows/1", "no column 'prise'. Did you mean 'price'?"),
         ({"item_id": "1"}, "/rows/1", "title"),
         (good(""), "/rows/1", "item_id is empty"),
+        (good("i" * 257), "/rows/1", "item_id has 257 characters; the limit is 256"),
     ],
 )
 def test_of_rows_with_a_bad_one_none_is_written(
