@@ -131,7 +131,8 @@ class Features:
         return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY), degraded
 
     def _pushed(self, name: str, asked: PushRequest) -> int:
-        return self.layer.push(name, raw_rows(self.layer.pushable(name), asked.rows))
+        rows = raw_rows(self.layer.pushable(name), asked.rows, "/rows")
+        return self.layer.push(name, rows, root="/rows")
 
     def _nearest(self, name: str, asked: NearestRequest) -> list[dict[str, Any]]:
         view = self.layer.view(name)

@@ -57,10 +57,10 @@ def key_columns(keys: Sequence[Mapping[str, Any]], names: Sequence[str], root: s
     return admitted
 
 
-def raw_rows(view: View, rows: Sequence[Mapping[str, Any]], root: str = "/rows") -> Batch:
+def raw_rows(view: View, rows: Sequence[Mapping[str, Any]], root: str) -> Batch:
     """Rows of a view as they came in JSON, in columns: raw, for `admit` to judge.
 
-    Where a row lacks a column, None stands; `where` holds each row's JSON pointer.
+    Where a row lacks a column, None stands.
 
     Raises:
         InvalidInput: a row has a column that the view lacks, or no event time while others have
@@ -74,7 +74,7 @@ def raw_rows(view: View, rows: Sequence[Mapping[str, Any]], root: str = "/rows")
     for name, column in view.columns.items():
         if pa.types.is_binary(column.arrow):
             raw[name] = _decoded(name, raw[name], root)
-    return {**raw, "where": objects(f"{root}/{row}" for row in range(len(rows)))}
+    return raw
 
 
 def json_rows(view: View, found: Batch, named: Mapping[str, str]) -> list[dict[str, Any]]:

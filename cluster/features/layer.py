@@ -125,7 +125,7 @@ class Layer:
         """
         return self.neighbours.nearest(self.graph.stored(self.view(name)), vectors, k)
 
-    def push(self, name: str, raw: Batch) -> int:
+    def push(self, name: str, raw: Batch, *, root: str = "") -> int:
         """Write events to both sides; they are looked up as soon as this returns.
 
         Model views over the view are made anew for these rows. Offline comes first: what was
@@ -135,6 +135,7 @@ class Layer:
             name: a source view.
             raw: its key and columns; `event_time` with a zone, or none for now: then each row is
                 a microsecond after the one before it, so that all of one key are kept.
+            root: where the rows stand, as a JSON pointer: errors then point into it.
 
         Returns:
             How many rows were written.
@@ -157,7 +158,7 @@ class Layer:
             )
         if faults := _strangers(view, raw):
             raise together(faults)
-        rows, rejects = admit(view, raw)
+        rows, rejects = admit(view, raw, place=partial(_place, root))
         if rejects:
             raise _refused(name, rejects)
         rows = {"event_time": _moments(length(rows)), **rows}
@@ -267,6 +268,10 @@ class Layer:
                     yield made.rows_of, self.models.answer(made, rows)
 
 
+def _place(root: str, row: int) -> str:
+    return f"{root}/{row}" if root else f"row {row}"
+
+
 def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
     """What is wrong with pushed rows; each part says where."""
     reasons = [reject.reason.replace(SAY_ZONE, AS_ZONED) for reject in rejects]
@@ -282,11 +287,11 @@ def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
 
 
 def _strangers(view: View, raw: Batch) -> list[InvalidInput]:
-    """Each column that the view does not have, nor any row may have."""
+    """Each column that the view does not have: `created` is when the row comes in."""
     return [
         InvalidInput(f"There is no column {name!r}.", hint=nearest(name, view.schema), pointer=name)
         for name in raw
-        if name not in {*view.schema, "created", "where"}
+        if name not in view.schema
     ]
 
 
