@@ -19,7 +19,7 @@ from cluster.errors import InvalidInput, Malformed, TooLarge, UnsupportedMedia
 from cluster.faults import faults, refuse_infinite, together
 from cluster.keys import is_keyed, shapes_of, twofold
 from cluster.model import AnyTask
-from services.http import HANDLERS, Edge, invalid, json_response, request_id
+from services.http import HANDLERS, Edge, invalid, json_response, not_json, request_id
 
 JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # what curl -d says
 CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";\0]+)', re.IGNORECASE)
@@ -110,7 +110,7 @@ class InputReader:
         try:
             content = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise Malformed(f"The body is not JSON: {error}.", hint=self._example()) from None
+            raise not_json(error, hint=self._example()) from None
         if not isinstance(content, dict) or not isinstance(content.get("inputs"), list):
             raise InvalidInput('The body has no list "inputs".', hint=self._example())
         if unknown := content.keys() - {"inputs"}:

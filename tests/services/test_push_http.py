@@ -76,6 +76,17 @@ def test_json_that_is_none_is_refused_as_such(post: Post) -> None:
         assert "no JSON object" in problem(post("/v1/features/goods/push", body), 422).detail
 
 
+@pytest.mark.parametrize("path", ["/v1/features/goods/push", "/push"])
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
+def test_a_number_that_is_not_finite_is_told_as_such(post: Post, path: str, word: str) -> None:
+    body = f'{{"rows": [{{"item_id": "1", "price": {word}}}]}}'.encode()
+    found = problem(post(path, body), 400).detail
+    assert found.startswith("The body is not JSON: ")
+    assert found.endswith(" is not a finite number. Leave the field out, or give a number.")
+    quoted = problem(post("/v1/features/goods/push", {"rows": [good(price=word)]}), 422)
+    assert quoted.errors[0].message.endswith(", not a finite number.")
+
+
 def test_nothing_is_pushed_to_a_view_that_is_made(post: Post) -> None:
     row = {"item_id": "1", "double": 1}
     found = problem(post("/v1/features/doubled/push", {"rows": [row]}), 422)
