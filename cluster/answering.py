@@ -56,7 +56,8 @@ class Answering:
     def __init__(self, model: Model, open_layer: OpenLayer, requests: RequestLog) -> None:
         self.task = model.task
         self.live = Live(model.task, open_layer, model.manifest)
-        self.recorder = Recorder(model.manifest.version, model.manifest.statistics, self.live.pins)
+        said, live = model.manifest, self.live
+        self.recorder = Recorder(said.version, said.statistics, live.pins, live.version)
         self.requests = requests
 
     def __call__(self, rows: Sequence[BaseModel]) -> list[Row]:

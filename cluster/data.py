@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from cluster.batch import Batch, take
 from cluster.errors import InvalidInput, NotEnough
 from cluster.features.modelview import ModelView
-from cluster.features.offline.held import Inputs, among, history_of, leaves
+from cluster.features.offline.held import among, history_of, leaves
 from cluster.features.offline.history import History, Kept, Stored
 from cluster.features.offline.join import join
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.offline.store import Store
-from cluster.features.view import View
+from cluster.features.view import Inputs, View
 from cluster.model import AnyTask
 from cluster.rows import Resident, Rows
 from cluster.split import TEST, TRAIN, VALID, Split, draw
@@ -68,20 +68,20 @@ class Plan:
     def views(self) -> dict[str, dict[str, Any]]:
         """What the manifest keeps of the data, by the name of each view that was read.
 
-        Its rows and commit where rows of it are stored, the version of its definition, and of a
-        model view the release of its model. So are the views that functions among them are made
-        from: a replica goes on reading those, too.
+        Its rows and commit where rows of it are stored, its version, which changes with the views
+        behind it, and of a model view the release of its model. So are the views that functions
+        among them are made from: a replica goes on reading those, too.
         """
-        held = {self.view.name: self.snapshot, **self.histories}
+        inputs, held = self._inputs, {self.view.name: self.snapshot, **self.histories}
         told: dict[str, dict[str, Any]] = {
             name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
         }
         read = [self.view, *self.features, *self.tables, *self.live]
-        for view in {v.name: v for v in [*leaves(read, self._inputs), *read]}.values():
+        for view in {v.name: v for v in [*leaves(read, inputs), *read]}.values():
             if isinstance(view, ModelView):
                 stored = told.pop(view.rows_of.name, {})
                 told[view.name] = {**stored, **told.get(view.name, {}), "release": view.release}
-            told.setdefault(view.name, {})["version"] = view.version
+            told.setdefault(view.name, {})["version"] = view.version_over(inputs)
         return told
 
     @property

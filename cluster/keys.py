@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from cluster.errors import InvalidInput
+from cluster.features.column import KEY_CHARACTERS
 from cluster.model import AnyTask
-
-KEY_CHARACTERS = 256
 
 
 def _written(value: object) -> object:
@@ -61,6 +61,30 @@ def is_keyed(task: type[AnyTask], row: object) -> bool:
         return False
     return all(name in row for name in task.inputs.key) and not any(
         name in row for name in sent_columns(task)
+    )
+
+
+def twofold(task: type[AnyTask], row: object, pointer: str) -> InvalidInput | None:
+    """What is wrong with a raw input that names a stored row and sends columns of it too.
+
+    Args:
+        task: the capability.
+        row: what was sent.
+        pointer: where it stands.
+    """
+    if keys_of(task) is None or not isinstance(row, Mapping):
+        return None
+    named = [n for n in task.inputs.key if n in row and n not in task.Input.model_fields]
+    sent = [name for name in sent_columns(task) if name in row]
+    if not (named and sent):
+        return None
+    key, columns = ", ".join(named), ", ".join(sent)
+    return InvalidInput(
+        f"The input has {key}, which names a stored row of {task.inputs.name}, and {columns}, "
+        "which that row holds.",
+        hint=f"Leave out {columns} to ask about the stored row, or {key} to ask about what you "
+        "send.",
+        pointer=pointer,
     )
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,10 +107,32 @@ class Live:
             and (not isinstance(view, ModelView) or view.name in self.pins)
         ]
         self.names = kind.feature_names()
-        self.changed = changed(kind, manifest)
+        self.manifest = manifest
         self._open_layer = open_layer
         self._layer: Layer | None = None
         self._failing: dict[str, str] = {}
+
+    @cached_property
+    def changed(self) -> Mapping[str, Conflict]:
+        """The features that are declared otherwise than when the version learnt from them.
+
+        So are those that are functions of a view which is, however many functions lie between.
+        Their values would be others than those that it knows, so that none are better.
+        """
+        said, found = self.manifest, {}
+        for view in (*self.task.features, *self.task.live):
+            learnt = said.views.get(view.name, {}).get("version")
+            if learnt and learnt != (now := self.version(view)):
+                found[view.name] = Conflict(
+                    f"Version {said.version} of {said.task} learnt from view {view.name!r} as it "
+                    f"was declared then ({learnt}); it{_or_behind(view)} is another now ({now}).",
+                    hint=f"Train it anew: python -m services train {said.task}",
+                )
+        return found
+
+    def version(self, view: View) -> str:
+        """The version of a view that is looked up, and of those behind it."""
+        return _pinned(view, self.pins).version_over(self._inputs)
 
     def join(self, rows: Sequence[BaseModel]) -> Joined:
         """The rows as columns, with their features; those named by key are filled in.
@@ -200,9 +222,10 @@ class Live:
         known = {
             view.name: np.all([keys[name] != "" for name in view.key], axis=0) for view in views
         }
-        asked = [v for v in views if known[v.name].any() and v.name not in self.changed]
+        refused = self._refused(views)
+        asked = [v for v in views if known[v.name].any() and v.name not in refused]
         found, failed = self._asked(asked, _lent(asked, keys), at) if asked else ({}, {})
-        failed |= {v.name: self.changed[v.name] for v in views if v.name in self.changed}
+        failed |= refused
         for view in views:
             mine = known[view.name]
             if view.name not in found:
@@ -211,14 +234,19 @@ class Live:
                 found[view.name] = _only(mine, found[view.name], _absent(view, len(mine)))
         return found, failed
 
+    def _refused(self, views: Sequence[View]) -> Failures:
+        """The views that are not looked up, and why."""
+        try:
+            return {v.name: self.changed[v.name] for v in views if v.name in self.changed}
+        except LeptonError as error:  # what a function is made from is not known
+            return {view.name: self._failure(view, error) for view in views}
+
     def _asked(
         self, views: Sequence[View], keys: Batch, at: datetime
     ) -> tuple[dict[str, Looked], Failures]:
         """What the layer says; where it cannot, what each view says alone."""
         try:
-            if self._layer is None:
-                self._layer = replace(self._open_layer(), pins=self.pins)
-            found = self._layer.lookup(views, keys, at=at)
+            found = self._opened().lookup(views, keys, at=at)
         except LeptonError as error:
             if len(views) == 1:
                 return {}, {views[0].name: self._failure(views[0], error)}
@@ -237,6 +265,15 @@ class Live:
             )
         return made, {}
 
+    def _opened(self) -> "Layer":
+        """The feature layer, with model views at the releases that the version learnt from."""
+        if self._layer is None:
+            self._layer = replace(self._open_layer(), pins=self.pins)
+        return self._layer
+
+    def _inputs(self, view: View) -> Sequence[View]:
+        return self._opened().inputs(view)
+
     def _failure(self, view: View, error: LeptonError) -> LeptonError:
         """The failure as callers hear of it; the log has it once, until the view answers again."""
         if self._failing.get(view.name) != str(error):
@@ -248,28 +285,19 @@ class Live:
         return error
 
 
-def changed(task: type[AnyTask], manifest: Manifest) -> dict[str, Conflict]:
-    """The features that are declared otherwise than when a version learnt from them.
-
-    Their values would be others than those that it knows, so that none are better.
-    """
-    pins, found = pins_of(manifest), {}
-    for view in (*task.features, *task.live):
-        learnt = manifest.views.get(view.name, {}).get("version")
-        is_pinned = isinstance(view, ModelView) and view.name in pins
-        now = view.at(pins[view.name]) if is_pinned else view  # type: ignore[attr-defined]
-        if learnt and learnt != now.version:
-            found[view.name] = Conflict(
-                f"Version {manifest.version} of {manifest.task} learnt from view {view.name!r} as "
-                f"it was declared then ({learnt}); it is another now ({now.version}).",
-                hint=f"Train it anew: python -m services train {manifest.task}",
-            )
-    return found
-
-
 def pins_of(manifest: Manifest) -> dict[str, int]:
     """At which release of its model a version reads each model view."""
     return {n: int(held["release"]) for n, held in manifest.views.items() if held.get("release")}
+
+
+def _or_behind(view: View) -> str:
+    return f" or what it is made from ({', '.join(view.needs)})" if view.needs else ""
+
+
+def _pinned(view: View, pins: Mapping[str, int]) -> View:
+    """A model view at the release that a version reads; any other view as it is."""
+    is_pinned = isinstance(view, ModelView) and view.name in pins
+    return view.at(pins[view.name]) if is_pinned else view  # type: ignore[attr-defined]
 
 
 def _keys(rows: Sequence[object], views: Sequence[View], *, less: Sequence[str] = ()) -> Columns:

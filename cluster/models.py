@@ -15,6 +15,7 @@ from cluster.registry import Registry
 Find = Callable[[str], type[AnyTask]]
 """The capability of a name; raises NotFound."""
 KEPT = 8  # opened models: each takes some tens of megabytes
+REMEMBERED = 256  # versions whose manifests need not be read at every push
 
 
 class Models:
@@ -29,6 +30,7 @@ class Models:
         self.registry = registry
         self.find = find
         self._open = lru_cache(KEPT)(self._opened)
+        self._pins = lru_cache(REMEMBERED)(self._pinned)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travels to workers without what it has opened."""
@@ -60,14 +62,14 @@ class Models:
         They are the one that the reference names now, and those that the models which are in
         production or served have learnt from.
         """
-        used = {
-            int(pinned["release"])
+        read = {
+            (task, version)
             for task in self.registry.tasks()
             for alias, version in self.registry.aliases(task).items()
             if alias != "candidate"
-            for name, pinned in self.registry.manifest(task, version).views.items()
-            if name == view.name and "release" in pinned
         }
+        pins = (self._pins(*one, self.registry.stamp(*one)) for one in read)
+        used = {found[view.name] for found in pins if view.name in found}
         if self.trained(view):
             used.add(self.release(view))
         return sorted(used)
@@ -115,6 +117,12 @@ class Models:
                         f"{kind.__name__}, which lacks it.",
                         hint=nearest(name, kind.model_fields),
                     )
+
+    def _pinned(self, task: str, version: int, stamp: tuple[int, int]) -> dict[str, int]:
+        """At which release a version reads each model view; the stamp tells versions apart."""
+        del stamp
+        views = self.registry.manifest(task, version).views.items()
+        return {name: int(held["release"]) for name, held in views if "release" in held}
 
     def _opened(self, task: str, release: int) -> Model:
         return Model.open(self.find(task), self.registry.folder(task, release))

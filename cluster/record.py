@@ -1,6 +1,6 @@
 """Spell out for the request log what was asked and looked up, without what callers wrote."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,12 +27,20 @@ class Recorder:
         version: which one.
         statistics: of its training rows: what is measured.
         pins: the release of each model view.
+        version_of: gives the version of a view that was looked up, and of those behind it.
     """
 
-    def __init__(self, version: int, statistics: Statistics, pins: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        version: int,
+        statistics: Statistics,
+        pins: Mapping[str, int],
+        version_of: Callable[[View], str],
+    ) -> None:
         self.version = version
         self.statistics = statistics
         self.pins = pins
+        self._version_of = version_of
         self._versions: dict[str, str] = {}
 
     def lines(self, joined: Joined) -> list[dict[str, Any]]:
@@ -58,7 +66,7 @@ class Recorder:
 
     def _seen(self, view: View, looked: Looked, number: int) -> dict[str, Any]:
         if view.name not in self._versions:  # reading a function's text takes a while
-            self._versions[view.name] = view.version
+            self._versions[view.name] = self._version_of(view)
         status = str(looked.status[number])
         seen: dict[str, Any] = {"version": self._versions[view.name], "status": status}
         if view.name in self.pins:

@@ -86,12 +86,13 @@ class Registry:
 
     def tasks(self) -> list[str]:
         """The tasks that have versions."""
-        return sorted(path.name for path in self.root.glob("[!.]*") if self.versions(path.name))
+        folders = self.root.glob("[!.]*")
+        return sorted(path.name for path in folders if any(map(_is_version, path.glob("*"))))
 
     def versions(self, task: str) -> list[int]:
         """The versions of a task, oldest first."""
-        folders = (path for path in (self.root / task).glob("*") if path.is_dir())
-        return sorted(int(folder.name) for folder in folders if folder.name.isdecimal())
+        folders = filter(_is_version, (self.root / task).glob("*"))
+        return sorted(int(folder.name) for folder in folders)
 
     def of_run(self, task: str, run: str) -> Manifest | None:
         """The version that a run made, if it did and no byte of it is damaged."""
@@ -143,6 +144,19 @@ class Registry:
     def manifest(self, task: str, reference: str | int = "production") -> Manifest:
         """The manifest of a version."""
         return read_manifest(self.root / task / str(self.resolve(task, reference)))
+
+    def stamp(self, task: str, version: int) -> tuple[int, int]:
+        """Another where a version was written anew: what is remembered of it is then of no account.
+
+        Raises:
+            Corrupt: it has no manifest.
+        """
+        folder = self.root / task / str(version)
+        try:
+            found = (folder / MANIFEST).stat()
+        except FileNotFoundError:
+            raise _damaged(folder, MANIFEST, "is missing") from None
+        return found.st_mtime_ns, found.st_ino
 
     def point(self, alias: Alias, task: str, reference: str | int) -> Manifest:
         """Let an alias name a version that is whole."""
@@ -250,6 +264,10 @@ def verify(folder: Path) -> None:
 def now() -> datetime:
     """The time at which a version is made."""
     return datetime.now(UTC)
+
+
+def _is_version(folder: Path) -> bool:
+    return folder.name.isdecimal() and folder.is_dir()
 
 
 def _damaged(folder: Path, name: str, what: str) -> Corrupt:

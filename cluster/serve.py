@@ -20,7 +20,7 @@ from cluster.batch import Batch
 from cluster.batching import Batcher
 from cluster.errors import Unavailable
 from cluster.features.watch.requests import RequestLog
-from cluster.live import OpenLayer, changed
+from cluster.live import Live, OpenLayer
 from cluster.model import AnyTask, Model
 from cluster.registry import Registry
 from cluster.settings import Settings
@@ -208,11 +208,11 @@ def deploy(
 
     Raises:
         Unavailable: its replicas do not start.
-        Conflict: a view that the version learnt from is declared otherwise now.
+        Conflict: a view that the version learnt from, or one behind it, is declared otherwise now.
     """
     quiet()
     model = Model.open(task, Registry(settings.home).folder(task.name(), version))
-    for conflict in changed(task, model.manifest).values():
+    for conflict in Live(model.task, open_layer, model.manifest).changed.values():
         raise conflict
     probe(model)
     path = "/v1/" + task.name().replace(".", "/")

@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 
 from cluster.batch import Batch, objects, take, without
-from cluster.features.offline.held import Inputs, history_of, leaves
+from cluster.features.offline.held import history_of, leaves
 from cluster.features.offline.history import History
 from cluster.features.offline.join import join
 from cluster.features.offline.snapshot import Snapshot
-from cluster.features.view import View
+from cluster.features.view import Inputs, View
 
 
 def newest(view: View, snapshot: Snapshot) -> Batch:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -61,11 +61,17 @@ class FeatureCalls:
     async def push(self, view: str, rows: Row | Rows) -> int:
         """Write rows of a view; how many were written.
 
-        Rows without an event time get the present of this machine, here and not at the server: a
-        request that is sent twice then writes the same rows, and so nothing new.
+        Where no row has an event time they get the present of this machine, each a microsecond
+        after the one before it, here and not at the server: a request that is sent twice then
+        writes the same rows, and so nothing new.
         """
-        now = datetime.now(UTC).isoformat()
-        sent = [{"event_time": now, **row} for row in _rows(rows, "rows")]
+        now, sent = datetime.now(UTC), _rows(rows, "rows")
+        if not any("event_time" in row for row in sent):
+            moments = (now + timedelta(microseconds=number) for number in range(len(sent)))
+            sent = [
+                {"event_time": moment.isoformat(), **row}
+                for moment, row in zip(moments, sent, strict=True)
+            ]
         return (await self._core.ask(_post(_path(view, "push"), {"rows": sent}), Pushed)).rows
 
     async def nearest(
@@ -105,8 +111,9 @@ class Features:
 
         Args:
             view: its name.
-            rows: key, columns, and ``event_time`` with a zone, else the present of this machine.
-                Pictures are given as for a prediction, except that a path is a ``Path``.
+            rows: key, columns, and ``event_time`` with a zone in all of them or in none, which
+                stands for the present of this machine. Pictures are given as for a prediction,
+                except that a path is a ``Path``.
         """
         return finish(self._calls.push(view, rows))
 

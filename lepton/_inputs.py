@@ -117,7 +117,8 @@ def _scalar(value: object, name: str) -> JsonValue:
         value = value.value
     if isinstance(value, float) and not math.isfinite(value):
         raise BadValue(
-            f"{name} is {value}, which JSON cannot carry. Leave the field out, or give a number."
+            f"{name} is {value}, not a finite number: JSON cannot carry it. "
+            "Leave the field out, or give a number."
         )
     if isinstance(value, str | int | float):
         return value

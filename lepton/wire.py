@@ -181,8 +181,8 @@ class PushRequest(BaseModel):
     """The body of ``POST /v1/features/<view>/push``.
 
     Attributes:
-        rows: key, columns, and `event_time` with its zone; without one it is now. Pictures are
-            base64.
+        rows: key, columns, and `event_time` with its zone, in all of them or in none: then they are
+            of now, each a microsecond after the one before it. Pictures are base64.
     """
 
     model_config = ConfigDict(extra="forbid")

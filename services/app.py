@@ -17,9 +17,9 @@ from starlette.routing import Route
 from cluster.answering import Answer, Answered
 from cluster.errors import InvalidInput, Malformed, TooLarge, UnsupportedMedia
 from cluster.faults import faults, refuse_infinite, together
-from cluster.keys import is_keyed, shapes_of
+from cluster.keys import is_keyed, shapes_of, twofold
 from cluster.model import AnyTask
-from services.http import HANDLERS, Edge, invalid, json_response, request_id
+from services.http import HANDLERS, Edge, invalid, json_response, not_json, request_id
 
 JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # what curl -d says
 CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";\0]+)', re.IGNORECASE)
@@ -110,7 +110,7 @@ class InputReader:
         try:
             content = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise Malformed(f"The body is not JSON: {error}.", hint=self._example()) from None
+            raise not_json(error, hint=self._example()) from None
         if not isinstance(content, dict) or not isinstance(content.get("inputs"), list):
             raise InvalidInput('The body has no list "inputs".', hint=self._example())
         if unknown := content.keys() - {"inputs"}:
@@ -138,11 +138,14 @@ class InputReader:
 
     def _validated(self, rows: list[Any]) -> list[Any]:
         """Rows of Input and of Keys, in their order."""
-        named = [number for number, row in enumerate(rows) if is_keyed(self.task, row)]
-        if not named:
+        sent, named, found = list[int](), list[int](), list[InvalidInput]()
+        for number, row in enumerate(rows):
+            if fault := twofold(self.task, row, f"/inputs/{number}"):
+                found.append(fault)
+            else:
+                (named if is_keyed(self.task, row) else sent).append(number)
+        if len(sent) == len(rows):
             return self.rows.validate_json(orjson.dumps(rows), strict=True)
-        sent = sorted(set(range(len(rows))).difference(named))
-        found: list[InvalidInput] = []
         for numbers, shape in zip((sent, named), shapes_of(self.task), strict=True):
             part = orjson.dumps([rows[number] for number in numbers])
             try:

@@ -5,9 +5,11 @@ import inspect
 import sys
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from cluster.errors import NotFound, nearest
+from cluster.blame import blame
+from cluster.errors import Conflict, LeptonError, NotFound, nearest
 from cluster.features.modelview import ModelView
 from cluster.features.view import View
 from cluster.model import AnyTask
@@ -37,10 +39,11 @@ def find(name: str) -> type[AnyTask]:
 
     Raises:
         NotFound: there is none; the sentence offers the nearest.
+        Conflict: its file cannot be loaded; the sentence says which line is to blame.
     """
     if name not in names():
         raise NotFound(f"There is no capability {name!r}.", hint=nearest(name, names()))
-    module = importlib.import_module(name)
+    module = _imported(name)
     for _, member in inspect.getmembers(module, inspect.isclass):
         if issubclass(member, Task) and member.__module__ == name:
             return member
@@ -48,6 +51,24 @@ def find(name: str) -> type[AnyTask]:
         f"{name.replace('.', '/')}.py declares no capability.",
         hint="Let it hold one class derived from Task or NeuralTask.",
     )
+
+
+def _imported(name: str) -> ModuleType:
+    """A file of a capability or of views, as a module."""
+    try:
+        return importlib.import_module(name)
+    except LeptonError:
+        raise
+    except Exception as error:  # whatever a file may raise that somebody is writing
+        raise Conflict(
+            f"{name} cannot be loaded: {blame(error, _is_ours)}.",
+            hint="Mend that line, or move the file away.",
+        ) from error
+
+
+def _is_ours(file: str) -> bool:
+    """Whether a file stands in a folder of capabilities or of views."""
+    return any(Path(file).parent == HERE / folder for folder in (*DOMAINS, "cluster/features"))
 
 
 def capabilities() -> dict[str, type[AnyTask]]:
@@ -60,12 +81,12 @@ def graph() -> "Graph":
     """Every view there is: those of the feature layer's files, and those that capabilities name.
 
     Raises:
-        LeptonError: views do not fit together; the sentence says which.
+        LeptonError: views do not fit together, or a file cannot be loaded; the sentence says which.
     """
     from cluster.features.graph import Graph  # noqa: PLC0415 - with Polars, which no replica needs
 
     files = (file for file in sorted((HERE / "cluster" / "features").glob("[!_]*.py")))
-    modules = [importlib.import_module(f"cluster.features.{file.stem}") for file in files]
+    modules = [_imported(f"cluster.features.{file.stem}") for file in files]
     modules += [sys.modules[task.__module__] for task in capabilities().values()]
     found = [
         member

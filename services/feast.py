@@ -205,7 +205,8 @@ class Feast:
         named.pop("created", None)  # it is when we take the row in
         if "event_time" in named:
             named["event_time"] = _moments(named["event_time"])
-        self.features.layer.push(name, raw_rows(view, _rows(named, "/df"), "/df"))
+        rows = raw_rows(view, _rows(named, "/df"), "/df")
+        self.features.layer.push(name, rows, root="/df")
 
 
 def _known(values: list[Any]) -> Vector:

@@ -24,6 +24,7 @@ class Listed:
         rows: how many are stored; None where they are made when they are read.
         newest: the latest event time, if any row is stored.
         readers: the views that are made from it and the capabilities that read it.
+        version: changes with its definition, and with those of the views behind it.
     """
 
     view: View
@@ -31,6 +32,7 @@ class Listed:
     rows: int | None
     newest: np.datetime64 | None
     readers: list[str]
+    version: str
 
 
 def listed(layer: Layer | None = None) -> list[Listed]:
@@ -69,6 +71,7 @@ def _listed(layer: Layer, view: View) -> Listed:
         head.rows if head else (0 if view.stored else None),
         head.newest if head and head.rows else None,
         list(_readers(layer, view)),
+        view.version_over(layer.graph.inputs),
     )
 
 

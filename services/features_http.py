@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, LeptonError, TooLarge
-from cluster.features.layer import Layer
+from cluster.features.layer import MOST_PUSHED, Layer
 from cluster.features.neighbours import vector_column
 from cluster.features.online.lookup import DEGRADED
 from cluster.features.online.sqlite_keeper import SqliteKeeper
@@ -78,10 +78,7 @@ class Features:
     async def lookup(self, request: Request) -> Response:
         """What some views hold of some keys."""
         content = await json_content(request)
-        for field, most in (("keys", MOST_KEYS), ("views", MOST_VIEWS)):
-            sent = content.get(field) if isinstance(content, dict) else None
-            if isinstance(sent, list):  # before anything looks into it
-                limit(len(sent), field, most)
+        limits(content, {"keys": MOST_KEYS, "views": MOST_VIEWS})
         asked = shaped(content, LookupRequest)
         work = partial(self._looked_up, asked)
         results, degraded = work() if self._is_quick(asked) else await asyncio.to_thread(work)
@@ -93,7 +90,9 @@ class Features:
 
     async def push(self, request: Request) -> Response:
         """Write rows of one view to both sides."""
-        asked = shaped(await json_content(request), PushRequest)
+        content = await json_content(request)
+        limits(content, {"rows": MOST_PUSHED})
+        asked = shaped(content, PushRequest)
         work = partial(self._pushed, request.path_params["view"], asked)
         return _answer({"rows": await asyncio.to_thread(work)}, request)
 
@@ -132,7 +131,8 @@ class Features:
         return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY), degraded
 
     def _pushed(self, name: str, asked: PushRequest) -> int:
-        return self.layer.push(name, raw_rows(self.layer.pushable(name), asked.rows))
+        rows = raw_rows(self.layer.pushable(name), asked.rows, "/rows")
+        return self.layer.push(name, rows, root="/rows")
 
     def _nearest(self, name: str, asked: NearestRequest) -> list[dict[str, Any]]:
         view = self.layer.view(name)
@@ -183,7 +183,7 @@ def described(layer: Layer, listed: Listed) -> ViewInfo:
         ttl_s=None if view.ttl is None else view.ttl.total_seconds(),
         owner=view.owner,
         tags=list(view.tags),
-        version=view.version,
+        version=listed.version,
         needs=list(view.needs),
         rows=listed.rows,
         newest=None if newest is None else datetime.fromisoformat(f"{newest}Z"),
@@ -199,6 +199,18 @@ def is_online(layer: Layer, view: View) -> bool:
     except LeptonError:  # never materialized, or in other columns, or its model has no version
         return False
     return True
+
+
+def limits(content: Any, most: Mapping[str, int]) -> None:
+    """Refuse lists of a body that are too long, before anything looks into them.
+
+    Raises:
+        TooLarge: one is.
+    """
+    for field, number in most.items():
+        sent = content.get(field) if isinstance(content, dict) else None
+        if isinstance(sent, list):
+            limit(len(sent), field, number)
 
 
 def limit(sent: int, field: str, most: int) -> None:

@@ -21,6 +21,7 @@ from lepton.wire import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE, REQUEST_ID_HEADER, Fau
 
 log = logging.getLogger("ray.serve.lepton")  # so that `services logs` finds it
 
+NOT_FINITE = re.compile(r"(?P<word>NaN|Infinity)|-?[\d.eE+]+")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FAULTS_TOLD = 10
 JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # what curl -d says
@@ -109,7 +110,19 @@ async def json_content(request: Request) -> Any:
             return await asyncio.to_thread(orjson.loads, body)
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Malformed(f"The body is not JSON: {error}.") from None
+        raise not_json(error) from None
+
+
+def not_json(error: orjson.JSONDecodeError, hint: str = "") -> Malformed:
+    """What keeps a body from being JSON: NaN and infinity by the words that any other door has."""
+    found = NOT_FINITE.match(error.doc, error.pos)
+    if found and (found["word"] or error.msg.startswith("number is infinity")):
+        place = f"line {error.lineno} column {error.colno}"
+        return Malformed(
+            f"The body is not JSON: {found[0][:40]} at {place} is not a finite number.",
+            hint=hint or "Leave the field out, or give a number.",
+        )
+    return Malformed(f"The body is not JSON: {error}.", hint=hint)
 
 
 def shaped(content: Any, shape: type[Shape]) -> Shape:

@@ -3,7 +3,6 @@
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from cluster.batch import Arrays, Batch, objects
 from cluster.errors import InvalidInput, nearest
 from cluster.faults import together
-from cluster.features.column import Column, Text, Time
+from cluster.features.column import Column, Key, Time
+from cluster.features.intake.ingest import OPTIONAL
 from cluster.features.pictures import encode
 from cluster.features.view import View
 
@@ -47,7 +47,7 @@ def key_columns(keys: Sequence[Mapping[str, Any]], names: Sequence[str], root: s
     faults += _strangers(keys, names, root)
     admitted: Arrays = {}
     for name, values in columns.items():
-        admitted[name], bad = Text().admit(objects(values))
+        admitted[name], bad = Key().admit(objects(values))
         if not faults:
             faults = [
                 InvalidInput(f"{name} {reason}.", pointer=f"{root}/{row}/{name}")
@@ -57,24 +57,24 @@ def key_columns(keys: Sequence[Mapping[str, Any]], names: Sequence[str], root: s
     return admitted
 
 
-def raw_rows(view: View, rows: Sequence[Mapping[str, Any]], root: str = "/rows") -> Batch:
+def raw_rows(view: View, rows: Sequence[Mapping[str, Any]], root: str) -> Batch:
     """Rows of a view as they came in JSON, in columns: raw, for `admit` to judge.
 
-    Where a row lacks a column, None stands, and now for its event time; `where` holds each row's
-    JSON pointer.
+    Where a row lacks a column, None stands.
 
     Raises:
-        InvalidInput: a row has a column that the view lacks, or a picture that is no base64.
+        InvalidInput: a row has a column that the view lacks, or no event time while others have
+            one, or a picture that is no base64.
     """
     _refuse(_strangers(rows, tuple(view.schema), root))
     present = {name for row in rows for name in row}
-    spare = {"event_time": datetime.now(UTC), "split": ""}
-    wanted = [name for name in view.schema if name in present or name not in spare]
-    raw = {name: objects(row.get(name, spare.get(name)) for row in rows) for name in wanted}
+    _refuse(_undated(rows, root) if "event_time" in present else [])
+    wanted = [name for name in view.schema if name in present or name not in OPTIONAL]
+    raw = {name: objects(row.get(name) for row in rows) for name in wanted}
     for name, column in view.columns.items():
         if pa.types.is_binary(column.arrow):
             raw[name] = _decoded(name, raw[name], root)
-    return {**raw, "where": objects(f"{root}/{row}" for row in range(len(rows)))}
+    return raw
 
 
 def json_rows(view: View, found: Batch, named: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -123,6 +123,19 @@ def _strangers(
         )
         for row, one in enumerate(rows)
         for name in one.keys() - set(known)
+    ]
+
+
+def _undated(rows: Sequence[Mapping[str, Any]], root: str) -> list[InvalidInput]:
+    """Each row without an event time: who forgot it would not see that the row is of now."""
+    return [
+        InvalidInput(
+            "event_time is missing, which other rows have.",
+            hint="Give it to every row, or to none: then they are of now.",
+            pointer=f"{root}/{row}",
+        )
+        for row, one in enumerate(rows)
+        if "event_time" not in one
     ]
 
 

@@ -25,7 +25,7 @@ def views(found: Sequence[Listed]) -> None:
         newest = _moment(one.newest)
         names = (one.view.key, one.view.columns, one.readers)
         key, columns, readers = (", ".join(words) for words in names)
-        words = (one.view.name, one.kind, key, columns, rows, newest, readers, one.view.version)
+        words = (one.view.name, one.kind, key, columns, rows, newest, readers, one.version)
         table.add_row(*words, " ".join([one.view.owner, *one.view.tags]).strip())
     print_table(table)
 

@@ -2,19 +2,23 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from time import monotonic
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Batch
+from cluster.batch import Batch, length
 from cluster.features.modelview import ModelView
 from cluster.features.offline.snapshot import DataFile, Snapshot
+from cluster.features.offline.store import Store
 from cluster.features.view import View
 from cluster.models import Models
 
 PIECE_ROWS = 1_024  # rows that a model is asked about together, and that lie in memory
+PART_S = 30.0
+"""After so many seconds what a model has said is committed: a kill costs no more of its work."""
 
 Ask = Callable[["Backfill", Models], Iterable[Batch]]
 """Gives what a model says of every piece: in this process, or spread over a cluster."""
@@ -83,6 +87,40 @@ def here(work: Backfill, models: Models) -> Iterator[Batch]:
     """Asks in this process, one piece after the other."""
     for piece in work.pieces():
         yield work.made(piece, models)
+
+
+def keep(
+    store: Store, view: View, made: Iterable[Batch], *, created: np.datetime64, part_s: float
+) -> int:
+    """Stores what a model says while it says it, a part after the other.
+
+    Args:
+        store: where to.
+        view: of the rows: `ModelView.rows_of`.
+        made: the rows, some at a time.
+        created: when all of them came in: before any row that they are made from was read, or one
+            that is replaced while the model is asked would pass for older than what it said.
+        part_s: how long a part takes, in seconds.
+
+    Returns:
+        How many rows were made.
+
+    Raises:
+        NotEnough: the disk is full; the parts before stay.
+    """
+    rest, total, more = iter(made), 0, True
+    while more:
+        with store.stage(view, created=created) as stage:
+            more, until, begun = False, monotonic() + part_s, total
+            for rows in rest:
+                stage.add(rows)
+                total += length(rows)
+                if monotonic() >= until:
+                    more = True
+                    break
+            if total > begun:
+                store.commit(stage)
+    return total
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

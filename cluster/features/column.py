@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from cluster.batch import objects
 from cluster.features.times import read_times
 
+KEY_CHARACTERS = 256
+"""How long a part of a key may be: in files, pushes, look-ups and requests alike."""
 Faults = dict[int, str]
 """Why a value was not let in, by row: a predicate that follows the column's name."""
 SPLITS = {
@@ -90,6 +92,19 @@ class Text(Column):
     def size_bytes(self, packed: pa.Array) -> int:
         """The characters, and what Python takes for a string and a pointer to it."""
         return int(packed.nbytes) + 57 * len(packed)
+
+
+@dataclass(frozen=True)
+class Key(Text):
+    """A part of a key: text of at most `KEY_CHARACTERS`, wherever it comes in."""
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """As for any text; what is longer could be stored, but nobody could ask for it."""
+        words, faults = super().admit(values)
+        for row, word in enumerate(words):
+            if len(word) > KEY_CHARACTERS:
+                faults[row] = f"has {len(word):,} characters; the limit is {KEY_CHARACTERS}"
+        return words, faults
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import polars as pl
 import pyarrow as pa
 
 from cluster.batch import Batch
+from cluster.blame import blame
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Column
-from cluster.features.view import About, Sample, View
+from cluster.features.view import About, Inputs, Sample, View, digits
 
 Function = Callable[..., pl.DataFrame]
 """Takes one frame for each view that it depends on, all with the same `n` rows in the same order,
@@ -49,6 +50,10 @@ class Computed(View):
         text = inspect.getsource(self.function)
         return (*super().definition, hashlib.sha256(text.encode()).hexdigest())
 
+    def version_over(self, inputs: Inputs) -> str:
+        """Changes with the function and with every view behind it, however far."""
+        return digits((self.version, [other.version_over(inputs) for other in inputs(self)]))
+
     def compute(self, inputs: Mapping[str, pl.DataFrame]) -> pa.Table:
         """The declared columns, each in its type.
 
@@ -64,11 +69,13 @@ class Computed(View):
             made = self.function(**{name: inputs[name] for name in self.needs})
         except pl.exceptions.ColumnNotFoundError as error:
             raise self._lost(str(error), inputs) from None
-        except pl.exceptions.PolarsError as error:
+        except Exception as error:  # whatever somebody's function may raise
+            own = self.function.__code__.co_filename
+            why = blame(error, lambda file: file == own)
             raise InvalidInput(
-                f"The function of view {self.name!r} fails: {str(error).splitlines()[0]}.",
+                f"The function of view {self.name!r} fails: {why}.",
                 hint="Its frames have the columns and types of the views that it depends on.",
-            ) from None
+            ) from error
         if not isinstance(made, pl.DataFrame) or len(made) != rows:
             found = f"{len(made)} rows" if isinstance(made, pl.DataFrame) else type(made).__name__
             raise InvalidInput(

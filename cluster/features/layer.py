@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.batch import Batch, length
-from cluster.errors import InvalidInput, nearest
+from cluster.errors import InvalidInput, TooLarge, nearest
 from cluster.faults import together
-from cluster.features.backfill import Ask, Backfill, here
+from cluster.features.backfill import PART_S, Ask, Backfill, here, keep
 from cluster.features.graph import Graph
 from cluster.features.intake.ingest import admit
 from cluster.features.modelview import ModelView
@@ -125,7 +125,7 @@ class Layer:
         """
         return self.neighbours.nearest(self.graph.stored(self.view(name)), vectors, k)
 
-    def push(self, name: str, raw: Batch) -> int:
+    def push(self, name: str, raw: Batch, *, root: str = "") -> int:
         """Write events to both sides; they are looked up as soon as this returns.
 
         Model views over the view are made anew for these rows. Offline comes first: what was
@@ -135,28 +135,30 @@ class Layer:
             name: a source view.
             raw: its key and columns; `event_time` with a zone, or none for now: then each row is
                 a microsecond after the one before it, so that all of one key are kept.
+            root: where the rows stand, as a JSON pointer: errors then point into it.
 
         Returns:
             How many rows were written.
 
         Raises:
             NotFound: there is no such view.
+            TooLarge: there are more than `MOST_PUSHED` rows.
             InvalidInput: a row is bad or a column is unknown, and so nothing was written; or the
                 view is made from others.
             Conflict: a model that is asked about the rows does not give what its view declares;
                 nothing was written.
         """
         view = self.pushable(name)
-        if not 0 < length(raw) <= MOST_PUSHED:
-            raise InvalidInput(
-                f"{length(raw)} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
-                hint="Ingest files of more.",
+        if not 0 < (rows_sent := length(raw)) <= MOST_PUSHED:
+            raise (TooLarge if rows_sent else InvalidInput)(
+                f"{rows_sent:,} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
+                hint="Push them in several parts, or ingest a file." if rows_sent else "Give some.",
                 limit=MOST_PUSHED,
-                actual=length(raw),
+                actual=rows_sent,
             )
         if faults := _strangers(view, raw):
             raise together(faults)
-        rows, rejects = admit(view, raw)
+        rows, rejects = admit(view, raw, place=partial(_place, root))
         if rejects:
             raise _refused(name, rejects)
         rows = {"event_time": _moments(length(rows)), **rows}
@@ -166,14 +168,15 @@ class Layer:
             self._write(other, {**_keys(view, rows), **columns})
         return length(rows)
 
-    def backfill(self, view: ModelView, ask: Ask = here) -> int:
+    def backfill(self, view: ModelView, ask: Ask = here, *, part_s: float = PART_S) -> int:
         """Ask the model about every row that its view lacks, or that was replaced since.
 
-        The same again asks nothing.
+        The same again asks nothing, and goes on where it was if it was killed.
 
         Args:
             view: which view.
             ask: gives what the model says, here or on a cluster.
+            part_s: after so many seconds what was made is stored for good.
 
         Returns:
             How many rows were made.
@@ -183,21 +186,15 @@ class Layer:
         """
         resolved = self.resolved(view)
         assert isinstance(resolved, ModelView)  # noqa: S101 - a model view stays one
-        over, target = (
-            self.graph.stored(self.resolved(self.graph[view.over.name])),
-            resolved.rows_of,
-        )
-        made = 0
+        over = self.graph.stored(self.resolved(self.graph[view.over.name]))
+        target = resolved.rows_of
         # Begun first: what is replaced from now on was created later, and is asked about next time.
         with self.store.stage(target) as stage:
-            done = self.store.head(target)
-            work = Backfill(resolved, over, self.store.head(over), done if done.files else None)
-            for rows in ask(work, self.models):
-                stage.add(rows)
-                made += length(rows)
-            if made:
-                self.store.commit(stage)
-        return made
+            begun = stage.created
+        done = self.store.head(target)
+        work = Backfill(resolved, over, self.store.head(over), done if done.files else None)
+        made = ask(work, self.models)
+        return keep(self.store, target, made, created=begun, part_s=part_s)
 
     def materialize(self, names: Sequence[str] = (), ask: Ask = here) -> dict[str, int]:
         """Bring stored rows online, and make those of model views first.
@@ -271,6 +268,10 @@ class Layer:
                     yield made.rows_of, self.models.answer(made, rows)
 
 
+def _place(root: str, row: int) -> str:
+    return f"{root}/{row}" if root else f"row {row}"
+
+
 def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
     """What is wrong with pushed rows; each part says where."""
     reasons = [reject.reason.replace(SAY_ZONE, AS_ZONED) for reject in rejects]
@@ -286,11 +287,11 @@ def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
 
 
 def _strangers(view: View, raw: Batch) -> list[InvalidInput]:
-    """Each column that the view does not have, nor any row may have."""
+    """Each column that the view does not have: `created` is when the row comes in."""
     return [
         InvalidInput(f"There is no column {name!r}.", hint=nearest(name, view.schema), pointer=name)
         for name in raw
-        if name not in {*view.schema, "created", "where"}
+        if name not in view.schema
     ]
 
 

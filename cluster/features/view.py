@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cluster.batch import Arrays, Batch, length
 from cluster.errors import InvalidInput, nearest
-from cluster.features.column import ALWAYS, Column, Split, Text, Time
+from cluster.features.column import ALWAYS, Column, Key, Split, Time
 
 Sample = Callable[[int, np.random.Generator], Batch]
 """Draws that many made-up rows of the view's shape: `sample(n, rng) -> Batch`."""
@@ -75,7 +75,7 @@ class View:
 
     Args:
         name: the view's name, and the folder of its rows.
-        key: the columns that say what a row is about, all of them `Text`.
+        key: the columns that say what a row is about, all of them text: `Key`.
         columns: type of each column that is not part of the key.
         sample: draws made-up rows, key and `event_time` included, so that a capability can be
             tested and shown with no data at hand.
@@ -155,7 +155,17 @@ class View:
     @property
     def version(self) -> str:
         """Eight digits that change with the definition: key, columns, time-to-live, defaults."""
-        return hashlib.sha256(repr(self.definition).encode()).hexdigest()[:8]
+        return digits(self.definition)
+
+    def version_over(self, inputs: "Inputs") -> str:
+        """Its version, which of a function changes with those of all views behind it too.
+
+        Args:
+            inputs: what functions are made from; asked of these alone, since any other view that
+                is made from one knows it.
+        """
+        del inputs
+        return self.version
 
     def too_old(self, times: NDArray[Any], moments: Any) -> NDArray[np.bool_]:
         """Whether what became true at some times `[n]` has outlived the view's time-to-live.
@@ -188,7 +198,7 @@ class View:
     @cached_property
     def schema(self) -> dict[str, Column]:
         """Every stored column with its type: key, columns, event time and split."""
-        keys: dict[str, Column] = {name: Text() for name in self.key}
+        keys: dict[str, Column] = {name: Key() for name in self.key}
         return {**keys, **self.columns, "event_time": Time(), "split": Split()}
 
     def only(self, *names: str) -> Self:
@@ -222,6 +232,15 @@ class View:
         """Rest to memory: the columns that an Arrow table of this view's rows has."""
         types = {**self.schema, "created": Time()}
         return {name: types[name].unpack(table[name]) for name in table.column_names}
+
+
+Inputs = Callable[[View], Sequence[View]]
+"""The views that a computed view is made from, in the order of its parameters: `Graph.inputs`."""
+
+
+def digits(definition: object) -> str:
+    """Eight digits that stand for a definition."""
+    return hashlib.sha256(repr(definition).encode()).hexdigest()[:8]
 
 
 def columns_of(views: Sequence[View], taken: Iterable[str] = ()) -> dict[str, dict[str, str]]:

@@ -11,7 +11,6 @@ from cluster.batch import objects
 from cluster.errors import InvalidInput, Unavailable
 from cluster.features.layer import Layer
 from cluster.keys import keys_of
-from cluster.live import changed
 from services.app import build
 from tests.knows import Input, Knows, Service, lately, layer_of, owners
 from tests.services.asking import send
@@ -69,6 +68,17 @@ def test_features_stand_beside_every_row_and_a_push_changes_the_next_answer(
 def test_keys_and_columns_may_stand_in_one_request(service: Service) -> None:
     found = asked(service, {"x": 9.0, "y": 1.0}, {"point_id": "p1"}, {"x": 8.0, "y": 1.0})
     assert [output["x"] for output in found["outputs"]] == [9.0, 3.0, 8.0]
+
+
+def test_a_row_that_has_both_is_told_which_to_leave_out(service: Service) -> None:
+    rows = [{"x": 1.0, "y": 2.0}, {"point_id": "p1", "y": 2.0}, {"point_id": ""}]
+    found = problem(send(build(Knows, service.answer), {"inputs": rows}), 422)
+    assert found.detail == (
+        "/inputs/1: The input has point_id, which names a stored row of points, and y, which that "
+        "row holds. Leave out y to ask about the stored row, or point_id to ask about what you "
+        "send. (and 1 more fault)"
+    )
+    assert [fault.pointer for fault in found.errors] == ["/inputs/1", "/inputs/2/point_id"]
 
 
 def test_of_what_nothing_is_known_the_view_the_key_and_the_way_out_are_named(
@@ -169,10 +179,11 @@ def test_a_view_that_is_declared_otherwise_than_it_was_learnt_from_counts_as_mis
     same = Service(tmp_path, made=manifest("tests.knows", views=known))
     assert asked(same, row)["features"] == [{"owners": "present", "lately": "present"}]
     made = manifest("tests.knows", views={**known, "owners": {"version": "0ld0ld0l"}})
-    found = asked(Service(tmp_path, made=made), row)
+    other = Service(tmp_path, made=made)
+    found = asked(other, row)
     assert found["features"] == [{"owners": "missing", "lately": "present"}]
     assert found["degraded"] is True
-    assert str(changed(Knows, made)["owners"]) == (
+    assert str(other.answering.live.changed["owners"]) == (
         "Version 0 of tests.knows learnt from view 'owners' as it was declared then (0ld0ld0l); it "
         f"is another now ({owners.version}). Train it anew: python -m services train tests.knows"
     )

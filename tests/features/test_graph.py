@@ -143,6 +143,10 @@ def wrong_operation(items: pl.DataFrame) -> pl.DataFrame:
     return items.select(words=pl.col("title") * pl.col("categories"))
 
 
+def no_such_method(items: pl.DataFrame) -> pl.DataFrame:
+    return items.pick(words=pl.col("title"))  # type: ignore[attr-defined, no-any-return]
+
+
 def words_for_numbers(items: pl.DataFrame) -> pl.DataFrame:
     return items.select(words=pl.col("title").str.len_chars().cast(pl.String))
 
@@ -166,7 +170,16 @@ def nothing() -> pl.DataFrame:
             InvalidInput,
             "declared as int64; its function returns",
         ),
-        ([named(wrong_operation), items], InvalidInput, "function of view 'wrong_operation' fails"),
+        (
+            [named(wrong_operation), items],
+            InvalidInput,
+            "function of view 'wrong_operation' fails: .*test_graph.py, line [0-9]+: ",
+        ),
+        (
+            [named(no_such_method), items],
+            InvalidInput,
+            "fails: .*test_graph.py, line [0-9]+: AttributeError: 'DataFrame' object has no",
+        ),
         ([named(nothing)], InvalidInput, "is a function of nothing"),
         (
             [named(title_words.function, key=("user_id",)), items],

@@ -206,6 +206,16 @@ def test_a_view_is_read_at_the_version_that_is_pinned(layer: Layer, registry: Re
             event("u1", "p1", valu=3),
             r"There is no column 'valu'\. Did you mean 'value'\?",
         ),
+        (
+            "points",
+            {**point("a", 0, 0), "where": objects(["x"])},
+            "There is no column 'where'. There",
+        ),
+        (
+            "points",
+            {**point("a", 0, 0), "created": objects(["2026-01-01T00:00:00Z"])},
+            "There is no column 'created'. There are: event_time, label, point_id, split, x, y.",
+        ),
         ("echo", {}, r"'echo' is made from history, so .* Push to 'interactions'\."),
         ("side", {}, "'side' is made from points, so nothing is pushed to it. Push to 'points'."),
         (

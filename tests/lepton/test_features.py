@@ -122,15 +122,22 @@ def test_results_that_are_too_few_are_a_fault_of_the_server() -> None:
 
 def test_a_push_says_when_so_that_the_same_again_is_the_same() -> None:
     layer = Layer(answers=[httpx.Response(503)])
-    own = {"item_id": "2", "event_time": datetime(2026, 1, 2, tzinfo=UTC)}
     client = Client("http://toy", transport=httpx.MockTransport(layer))
-    assert client.features.push("items", [{"item_id": "1"}, own]) == 2
+    assert client.features.push("items", [{"item_id": "1"}, {"item_id": "1"}]) == 2
     first, again = layer.bodies()
     assert first == again
-    stamped, kept = first["rows"]
-    assert kept["event_time"] == "2026-01-02T00:00:00+00:00"
-    moment = datetime.fromisoformat(stamped["event_time"])
+    moment, next_one = (datetime.fromisoformat(row["event_time"]) for row in first["rows"])
     assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
+    assert next_one - moment == timedelta(microseconds=1)  # else they would be one row
+
+
+def test_rows_of_which_one_says_when_go_as_they_are() -> None:
+    layer = Layer()
+    own = {"item_id": "2", "event_time": datetime(2026, 1, 2, tzinfo=UTC)}
+    layer.client().features.push("items", [own, {"item_id": "1"}])
+    kept, bare = layer.bodies()[0]["rows"]
+    assert kept["event_time"] == "2026-01-02T00:00:00+00:00"
+    assert bare == {"item_id": "1"}
 
 
 def test_a_pushed_picture_becomes_base64_and_a_vector_a_list() -> None:
@@ -160,7 +167,7 @@ def test_what_makes_no_sense_is_refused_before_it_is_sent() -> None:
     features = layer.client().features
     with pytest.raises(BadValue, match="either a vector or a key"):
         features.nearest("places")
-    with pytest.raises(BadValue, match="which JSON cannot carry"):
+    with pytest.raises(BadValue, match="price is nan, not a finite number"):
         features.push("items", {"item_id": "1", "price": float("nan")})
     with pytest.raises(BadType, match="keys is of type int"):
         features.lookup("items", 3)  # type: ignore[arg-type]

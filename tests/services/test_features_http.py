@@ -5,9 +5,8 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,105 +15,20 @@ import numpy as np
 import pytest
 from starlette.applications import Starlette
 
-from cluster.batch import Batch, objects
+from cluster.batch import objects
 from cluster.errors import Unavailable
-from cluster.features.column import Number, Text, Texts, Time, Vector, Whole
-from cluster.features.computed import computed
-from cluster.features.graph import Graph
-from cluster.features.images import Image
 from cluster.features.layer import Layer
-from cluster.features.offline.store import Store
 from cluster.features.online.keeper import Got, Want
 from cluster.features.online.lookup import Online
 from cluster.features.online.sqlite_keeper import SqliteKeeper
 from cluster.features.pictures import decode, encode
-from cluster.features.view import View
-from cluster.models import Models
-from cluster.registry import Registry
 from lepton.wire import Lookup, Neighbours, ViewList
-from services import catalog
 from services.door import build
 from services.features_http import Features
+from tests.services.goods import PICTURE, Post, good, goods, looked_up
 from tests.support import ask, problem
 
 JSON = "application/json"
-Post = Callable[..., httpx.Response]
-PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-
-
-def none(n: int, rng: np.random.Generator) -> Batch:
-    """No view here is sampled for its values."""
-    return {"event_time": np.full(n, np.datetime64(0, "us"))}
-
-
-def sample_goods(n: int, rng: np.random.Generator) -> Batch:
-    """Made-up rows on which the function over them is tried."""
-    words = {name: objects(["a"] * n) for name in ("item_id", "title")}
-    numbers = {"price": np.ones(n), "stock": np.ones(n, dtype=np.int64)}
-    times = np.full(n, np.datetime64(0, "us"))
-    return {**words, **numbers, "words": objects([["a"]] * n), "seen": times, "event_time": times}
-
-
-goods = View(
-    "goods",
-    ("item_id",),
-    {"title": Text(), "price": Number(), "stock": Whole(), "words": Texts(), "seen": Time()},
-    sample_goods,
-    defaults={"price": 9.5},
-    description="What is on sale.",
-    owner="shop",
-    tags=("catalogue",),
-)
-shots = View("shots", ("item_id",), {"shot": Image()}, none)
-places = View("places", ("item_id",), {"vector": Vector(2)}, none)
-visits = View(
-    "visits",
-    ("user_id", "item_id"),
-    {"title": Text()},
-    none,
-    ttl=timedelta(days=1),
-)
-
-
-@computed(key=("item_id",), columns={"double": Number()})
-def doubled(goods: Any) -> Any:
-    """Twice the price."""
-    return goods.select(double=goods["price"] * 2)
-
-
-@pytest.fixture
-def layer(tmp_path: Path) -> Layer:
-    """Four views, one of them of another key, and one that is made from another."""
-    store = Store(tmp_path / "features")
-    models = Models(Registry(tmp_path), catalog.find)
-    graph = Graph([goods, shots, places, visits, doubled])
-    made = Layer(graph, store, Online(tmp_path / "features" / "online.db"), models)
-    made.materialize(["goods", "shots", "places", "visits"])
-    return made
-
-
-@pytest.fixture
-def post(layer: Layer, tmp_path: Path) -> Post:
-    """Sends JSON to the door."""
-    door = build(tmp_path, dict, lambda: layer)
-
-    def send(path: str, content: Any) -> httpx.Response:
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        return ask(door, "POST", path, body, content_type="application/json")
-
-    return send
-
-
-def good(item_id: object = "42", **changes: Any) -> dict[str, Any]:
-    """A row of `goods`."""
-    held = {"title": "Boots", "price": 2.5, "stock": 3, "words": ["red", "warm"]}
-    return {"item_id": item_id, **held, "seen": "2026-01-02T03:04:05+01:00", **changes}
-
-
-def looked_up(post: Post, views: list[str], *keys: Mapping[str, object]) -> Lookup:
-    answer = post("/v1/features/lookup", {"views": views, "keys": list(keys)})
-    assert answer.status_code == 200, answer.text
-    return Lookup.model_validate_json(answer.content)
 
 
 def test_what_was_pushed_is_looked_up(post: Post) -> None:
@@ -256,6 +170,11 @@ def test_every_view_is_listed_with_what_it_holds(layer: Layer, tmp_path: Path, p
         ({"views": ["goods"], "keys": []}, "/keys", "keys is empty"),
         ({"views": ["goods"], "keys": [{}]}, "/keys/0", "item_id is missing"),
         ({"views": ["goods"], "keys": [{"item_id": ""}]}, "/keys/0/item_id", "is empty"),
+        (
+            {"views": ["goods"], "keys": [{"item_id": "i" * 257}]},
+            "/keys/0/item_id",
+            "item_id has 257 characters; the limit is 256.",
+        ),
         ({"views": ["goods"], "keys": [{"item_id": [1]}]}, "/keys/0/item_id", "is a list"),
         ({"views": ["goods"], "keys": [{"item_id": None}]}, "/keys/0", "item_id is missing"),
         (
@@ -289,51 +208,6 @@ def test_an_unknown_view_offers_the_nearest(post: Post) -> None:
         ("/v1/features/good/nearest", {"vector": [1, 2]}),
     ):
         assert problem(post(path, asked), 404).detail.endswith("Did you mean 'goods'?")
-
-
-@pytest.mark.parametrize(
-    ("row", "pointer", "said"),
-    [
-        (good(event_time="2026-05-01T12:00:00"), "/rows/1", "has no time zone"),
-        (good(price="dear"), "/rows/1", "price 'dear' is not a number"),
-        (good(price="1e400"), "/rows/1", "price is inf, not a finite number"),
-        (good(price="nan"), "/rows/1", "price is nan, not a finite number"),
-        (good(stock=1.5), "/rows/1", "stock is 1.5, not a 64-bit integer"),
-        (good(title=None), "/rows/1", "title is empty"),
-        (good(prise=1), "/rows/1", "no column 'prise'. Did you mean 'price'?"),
-        ({"item_id": "1"}, "/rows/1", "title"),
-        (good(""), "/rows/1", "item_id is empty"),
-    ],
-)
-def test_of_rows_with_a_bad_one_none_is_written(
-    post: Post, row: Any, pointer: str, said: str
-) -> None:
-    found = problem(post("/v1/features/goods/push", {"rows": [good(), row]}), 422)
-    assert [fault.pointer for fault in found.errors] == [pointer]
-    assert said in found.errors[0].message
-    assert looked_up(post, ["goods"], {"item_id": "42"}).results[0]["goods"].status == "missing"
-
-
-def test_json_that_is_none_is_refused_as_such(post: Post) -> None:
-    for body in (b'{"rows": [{"price": NaN}]}', b'{"rows": [{"price": 1e400}]}', b"", b"\xff"):
-        assert problem(post("/v1/features/goods/push", body), 400).detail.startswith("The body is")
-    for body in (b"[]", b"3"):
-        assert "no JSON object" in problem(post("/v1/features/goods/push", body), 422).detail
-
-
-def test_nothing_is_pushed_to_a_view_that_is_made(post: Post) -> None:
-    row = {"item_id": "1", "double": 1}
-    found = problem(post("/v1/features/doubled/push", {"rows": [row]}), 422)
-    assert found.detail.endswith("Push to 'goods'.")
-
-
-def test_a_broken_picture_is_told_where(post: Post) -> None:
-    for shot, said in (("?", "no base64"), ("aGVsbG8=", "is not usable"), (None, "NoneType")):
-        row = {"item_id": "1", "shot": shot}
-        found = problem(post("/v1/features/shots/push", {"rows": [row]}), 422)
-        assert found.errors[0].pointer.startswith("/rows/0")
-        assert said in found.errors[0].message
-        assert ".." not in found.detail + found.errors[0].message
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def test_a_push_with_a_column_that_is_not_meant_writes_nothing(
     push = ("push", "interactions", "user_id=8", "item_id=42", "value=1")
     for more, words in (
         ("valu=3", "There is no column 'valu'. Did you mean 'value'?"),
+        ("where=x", "There is no column 'where'. There are: event_time, item_id, split, user_id,"),
         ("user_id=9", "'user_id' is given 2 times: '8' and '9'. Give each column once."),
     ):
         status, out, said = services(*push, more)

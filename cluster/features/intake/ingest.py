@@ -108,11 +108,19 @@ def ingest_rows(
     return _take_in(view, [[rows]], store, max_reject_share=max_reject_share)
 
 
-def admit(view: View, raw: Batch, *, zone: str = "") -> tuple[Arrays, list[Reject]]:
+def admit(
+    view: View, raw: Batch, *, zone: str = "", place: Callable[[int], str] | None = None
+) -> tuple[Arrays, list[Reject]]:
     """Raw rows to the good ones of them, and a Reject for each bad one.
 
     A row of the future is bad: clocks may differ by `AHEAD`, and no more.
     Rows without a key get the one that their content gives them, alike for those that are alike.
+
+    Args:
+        view: what the rows are.
+        raw: their columns.
+        zone: where times that name none were written.
+        place: says where a row stands, by its number; by default its column `where` does.
 
     Raises:
         InvalidInput: a column is missing, or columns differ in length.
@@ -135,10 +143,8 @@ def admit(view: View, raw: Batch, *, zone: str = "") -> tuple[Arrays, list[Rejec
         good[name], bad = _judged(name, column, raw[name])
         for row, reason in bad.items():
             faults.setdefault(row, f"{name} {reason}")
-    where = raw.get("where")
-    rejects = [
-        Reject(f"row {row}" if where is None else where[row], faults[row]) for row in sorted(faults)
-    ]
+    place = place or (raw["where"].__getitem__ if "where" in raw else "row {}".format)
+    rejects = [Reject(place(row), faults[row]) for row in sorted(faults)]
     if not faults:
         return good, rejects
     return take(good, np.setdiff1d(np.arange(rows), list(faults))), rejects

@@ -1,6 +1,6 @@
 """Tell what a view held for some keys, each at a moment of its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,11 +13,8 @@ from cluster.features.computed import Computed, frame
 from cluster.features.graph import Graph
 from cluster.features.offline.asof import Ints, newest, numbers_of
 from cluster.features.offline.history import CREATED
-from cluster.features.view import View
+from cluster.features.view import Inputs, View
 from cluster.features.windows import KNOWN, NEWEST, Windows, aggregate
-
-Inputs = Callable[[View], Sequence[View]]
-"""The views that a computed view is made from, in the order of its parameters: `Graph.inputs`."""
 
 
 @dataclass(frozen=True)

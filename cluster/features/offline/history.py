@@ -53,8 +53,19 @@ class Stored:
 
     def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
         """All rows, every byte of them checked."""
+        return self.frame_of(None, view, columns)
+
+    def frame_of(self, keys: Batch | None, view: View, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows of some keys, in the same order; takes the memory of these and of one file.
+
+        Args:
+            keys: the view's key columns `[m]`, or some of them; None for all rows.
+            view: whose rows.
+            columns: which of its columns.
+        """
         snapshot = self._checked(view, columns)
-        return framed(view, snapshot.table([*columns, CREATED]) if snapshot.rows else None, columns)
+        table = snapshot.table([*columns, CREATED], keys=keys) if snapshot.files else None
+        return framed(view, table, columns)
 
     def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:
         """A part for each data file, in the order in which they came."""

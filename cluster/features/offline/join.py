@@ -14,7 +14,6 @@ from cluster.features.offline.asof import Ints
 from cluster.features.offline.held import (
     Asked,
     Held,
-    Inputs,
     among,
     computed,
     held,
@@ -24,7 +23,7 @@ from cluster.features.offline.held import (
 )
 from cluster.features.offline.history import History
 from cluster.features.times import SAY_ZONE, read_times
-from cluster.features.view import View, columns_of
+from cluster.features.view import Inputs, View, columns_of
 
 
 def join(

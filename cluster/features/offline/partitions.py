@@ -18,7 +18,6 @@ from cluster.errors import NotEnough
 from cluster.features.offline.held import (
     Asked,
     Held,
-    Inputs,
     among,
     held,
     history_of,
@@ -27,7 +26,7 @@ from cluster.features.offline.held import (
 )
 from cluster.features.offline.history import History, Piece, batches, framed
 from cluster.features.offline.join import all_held, asked_of, finish
-from cluster.features.view import View
+from cluster.features.view import Inputs, View
 
 ROW, TIME, KNOWN = "__row", "__time", "__known"
 MOST_FILES = 256  # open at once: of each part one for every view, while they are put together

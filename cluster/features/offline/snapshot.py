@@ -129,13 +129,14 @@ class Snapshot:
             names: of stored columns.
             since: the earliest event time that is wanted.
             until: the latest one.
-            keys: the key columns `[m]` of those that are wanted; by default all are.
+            keys: the key columns `[m]` of those that are wanted, or some of them; by default all
+                rows are.
 
         Raises:
             Corrupt: a file is damaged or gone.
         """
-        chosen = self._chosen(since, until)
-        parts = [self._resolved(files, names, since, until, keys) for files in overlapping(chosen)]
+        chosen, asked = self._chosen(since, until), self._asked(keys)
+        parts = [self._resolved(files, names, since, until, asked) for files in overlapping(chosen)]
         return pa.concat_tables(parts) if parts else self.shape.empty(names)
 
     def partitions(
@@ -155,18 +156,19 @@ class Snapshot:
             names: of stored columns.
             since: the earliest event time that is wanted.
             until: the latest one.
-            keys: the key columns `[m]` of those that are wanted; by default all are.
+            keys: the key columns `[m]` of those that are wanted, or some of them; by default all
+                rows are.
             rows: about how many are in one part.
 
         Raises:
             Corrupt: a file is damaged or gone.
         """
-        chosen = self._chosen(since, until)
+        chosen, asked = self._chosen(since, until), self._asked(keys)
         for begin, end in _spans(chosen, rows):
             first = begin if since is None else max(begin, since)
             last = end - 1 if until is None else min(end - 1, until)
             files = [f for f in chosen if f.oldest <= last and f.newest >= first]
-            yield self._resolved(files, names, first, last, keys)
+            yield self._resolved(files, names, first, last, asked)
 
     def table_of(self, file: DataFile, names: Sequence[str]) -> pa.Table:
         """Stored columns of one file as Arrow, superseded rows included, every byte checked.
@@ -228,24 +230,32 @@ class Snapshot:
             if (since is None or file.newest >= since) and (until is None or file.oldest <= until)
         ]
 
+    def _asked(self, keys: Batch | None) -> pl.DataFrame | None:
+        """The keys that are wanted, each once."""
+        if keys is None:
+            return None
+        names = [name for name in self.shape.key if name in keys]
+        asked = {name: pl.Series(list(keys[name]), dtype=pl.String) for name in names}
+        return pl.DataFrame(asked).unique()
+
     def _resolved(
         self,
         files: Sequence[DataFile],
         names: Sequence[str],
         since: np.datetime64 | None,
         until: np.datetime64 | None,
-        keys: Batch | None,
+        asked: pl.DataFrame | None,
     ) -> pa.Table:
         """The live rows of files whose days no other file shares, in order."""
         identity = [*self.shape.key, "event_time", "created", ARRIVED]
         one = len(files) == 1
         wanted = list(dict.fromkeys([*names, "event_time", *([] if one else identity)]))
-        if keys is not None:
-            wanted = list(dict.fromkeys([*wanted, *self.shape.key]))
+        if asked is not None:
+            wanted = list(dict.fromkeys([*wanted, *asked.columns]))
         parts = []
         for file in files:
             table = between(read_file(self.bucket, self.view, file, wanted), since, until)
-            parts.append(_among(self.shape.filled(table, wanted), keys, self.shape.key))
+            parts.append(_among(self.shape.filled(table, wanted), asked))
         table = pa.concat_tables(parts) if parts else self.shape.empty(wanted)
         if not one and table.num_rows:
             live = winners(_frame(table.select(identity)), self.shape.key)
@@ -308,10 +318,9 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(table)).with_row_index("row")
 
 
-def _among(table: pa.Table, keys: Batch | None, key: Sequence[str]) -> pa.Table:
+def _among(table: pa.Table, asked: pl.DataFrame | None) -> pa.Table:
     """The rows whose key is one of some."""
-    if keys is None:
+    if asked is None:
         return table
-    asked = pl.DataFrame({name: pl.Series(list(keys[name]), dtype=pl.String) for name in key})
-    found = _frame(table.select(list(key))).join(asked, on=list(key), how="semi")
+    found = _frame(table.select(asked.columns)).join(asked, on=asked.columns, how="semi")
     return table.take(found["row"].sort().to_arrow())

@@ -1,12 +1,14 @@
 """Hold what was looked up online to what an offline join says of the same moment."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from cluster.batch import Batch
 from cluster.features.layer import Layer
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import Asked, Held, held, history_of, leaves
@@ -19,6 +21,7 @@ SETTLE_US = 1_000_000
 """A row that came in so shortly before or after a look-up was on its way while it was looked up:
 that it was seen or not seen proves nothing."""
 STATUS = "(status)"
+AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,13 @@ class Logged:
     state: State
 
 
-def check(layer: Layer, views: Sequence[View], lines: Iterable[Mapping[str, Any]]) -> Report:
+def check(
+    layer: Layer,
+    views: Sequence[View],
+    lines: Iterable[Mapping[str, Any]],
+    *,
+    at_once: int = AT_ONCE,
+) -> Report:
     """Compare every logged look-up with the join as of its moment.
 
     The join sees the rows that had come in by that moment, and no others: `created` at or before
@@ -89,33 +98,56 @@ def check(layer: Layer, views: Sequence[View], lines: Iterable[Mapping[str, Any]
         layer: where the offline rows are.
         views: those that the capability looks up, as it declares them.
         lines: of its request log.
+        at_once: how many look-ups of a view are compared together: the rows of their keys lie in
+            memory, and each data file is read once for them.
     """
     report = Report()
     declared = {view.name: view for view in views}
+
+    @cache  # reading a function's text takes a while
+    def version(name: str, release: int) -> str:
+        view = declared[name]
+        now = view.at(release) if isinstance(view, ModelView) else view
+        return now.version_over(layer.inputs)
+
     grouped: dict[tuple[str, int], list[Logged]] = {}
     for line in lines:
         for name, seen in line.get("views", {}).items():
             release = seen.get("release", 0)
-            if reason := _incomparable(declared.get(name), seen, line):
+            if reason := _incomparable(name, seen, line, declared, version):
                 report.left_out[reason] = report.left_out.get(reason, 0) + 1
                 continue
             key = {part: line["keys"][part] for part in declared[name].key}
             state = State(seen["status"], seen.get("time", 0), seen.get("values", {}))
             grouped.setdefault((name, release), []).append(Logged(key, line["at"], state))
     for (name, release), asked in grouped.items():
-        _compare(_Offline(layer, declared[name], release, asked), asked, report)
+        for part in _parts(asked, at_once):
+            _compare(_Offline(layer, declared[name], release, part), part, report)
     return report
 
 
-def _incomparable(view: View | None, seen: Mapping[str, Any], line: Mapping[str, Any]) -> str:
+def _parts(asked: Sequence[Logged], size: int) -> Iterator[Sequence[Logged]]:
+    """So many look-ups at a time, those of one key beside each other."""
+    if len(asked) > size:
+        asked = sorted(asked, key=lambda one: tuple(one.key.values()))
+    for start in range(0, len(asked), size):
+        yield asked[start : start + size]
+
+
+def _incomparable(
+    name: str,
+    seen: Mapping[str, Any],
+    line: Mapping[str, Any],
+    declared: Container[str],
+    version: Callable[[str, int], str],
+) -> str:
     """Why a logged look-up cannot be compared; nothing where it can."""
     if line.get("degraded") and seen["status"] == "missing":
         return "the store could not be asked"
-    if view is None:
+    if name not in declared:
         return "the view is no longer looked up"
-    if isinstance(view, ModelView):
-        view = view.at(seen.get("release", 0))
-    return "" if view.version == seen["version"] else "the view is declared otherwise now"
+    same = version(name, seen.get("release", 0)) == seen["version"]
+    return "" if same else "the view is declared otherwise now"
 
 
 def _compare(offline: "_Offline", asked: Sequence[Logged], report: Report) -> None:
@@ -171,15 +203,13 @@ class _Offline:
         self.at = np.array([one.at for one in asked], dtype=np.int64)
         history = Stored(layer.store.head)
         self.rows = {
-            leaf.name: self._of_keys(history.frame(*history_of(leaf)), leaf)
+            leaf.name: history.frame_of(self._keys_of(leaf), *history_of(leaf))
             for leaf in leaves([self.view], self.inputs)
         }
 
-    def _of_keys(self, rows: pl.DataFrame, leaf: View) -> pl.DataFrame:
-        """The rows of keys that were asked about, in the order in which they came."""
-        numbered, on = rows.with_row_index("__row"), list(leaf.key)
-        mine = numbered.join(self.keys.select(on).unique(), on=on, how="semi")
-        return mine.sort("__row").drop("__row")
+    def _keys_of(self, leaf: View) -> Batch:
+        """The keys that were asked about: of events, a part of theirs."""
+        return {name: self.keys[name].to_numpy() for name in leaf.key}
 
     def states(self, numbers: Sequence[int], shift_us: int | None) -> list[State]:
         """What held for some look-ups, seen through the rows that had come in by their moments.

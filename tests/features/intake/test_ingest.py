@@ -8,6 +8,7 @@ import pytest
 
 from cluster.batch import objects, without
 from cluster.errors import InvalidInput, NotFound
+from cluster.features.column import KEY_CHARACTERS
 from cluster.features.images import labelled_images
 from cluster.features.intake.ingest import admit, ingest, ingest_rows
 from cluster.features.interactions import interactions, items, users
@@ -149,6 +150,16 @@ def test_what_lies_in_the_future_is_not_taken_in(tmp_path: Path) -> None:
     assert admit(interactions, {**rows, "event_time": objects([soon])})[1] == []
     (late,) = admit(interactions, {**rows, "created": objects([soon + timedelta(minutes=2)])})[1]
     assert late.reason.startswith("created lies in the future: ")
+
+
+def test_a_key_that_nobody_could_ask_for_is_a_reject(tmp_path: Path) -> None:
+    long = "i" * (KEY_CHARACTERS + 1)
+    (tmp_path / "a.csv").write_text(f"item_id,title\n{long[1:]},fits\n{long},too long\n")
+    done = ingest(items, [tmp_path / "a.csv"], Store(tmp_path / "s"), max_reject_share=0.5)
+    assert (done.new, done.rejects) == (1, 1)
+    assert done.rejects_file
+    rejected = done.rejects_file.read_text()
+    assert "item_id has 257 characters; the limit is 256" in rejected
 
 
 @pytest.mark.parametrize("view", [labelled_images, labelled_texts, interactions, items, users])

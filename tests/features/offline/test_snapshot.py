@@ -15,6 +15,7 @@ from pyarrow import fs
 from cluster.batch import objects
 from cluster.errors import Conflict, Corrupt, InvalidInput, Unavailable
 from cluster.features.column import Column, Number, Text, Texts, Time
+from cluster.features.interactions import interactions
 from cluster.features.offline.bucket import LocalBucket, RemoteBucket, open_bucket
 from cluster.features.offline.datafile import SPAN_ROWS
 from cluster.features.offline.store import Store
@@ -73,6 +74,20 @@ def test_a_part_of_the_rows_is_what_a_dictionary_says(
     assert sum(map(len, by_file)) == head.rows == len(model)
     parts = list(store.snapshot(shelf).partitions(names, **asked))  # type: ignore[arg-type]
     assert pa.concat_tables([whole.slice(0, 0), *parts]).to_pylist() == whole.to_pylist()
+
+
+def test_rows_are_found_by_a_part_of_their_key(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    pairs = [("u1", "a"), ("u2", "a"), ("u1", "b"), ("u1", "a")]
+    for turn, (user, item) in enumerate(pairs):
+        rows = {"user_id": objects([user]), "item_id": objects([item]), "value": np.ones(1) * turn}
+        store.append(interactions, {**rows, "event_time": np.array([ZERO + turn % 3 * DAY])})
+    head = store.snapshot(interactions)
+    found = head.table(["item_id", "value"], keys={"user_id": objects(["u1", "u1", "nobody"])})
+    assert found.to_pylist() == [
+        {"item_id": "a", "value": 3.0},  # the first of them was replaced
+        {"item_id": "b", "value": 2.0},
+    ]
 
 
 def test_partitions_are_whole_days_of_about_one_size(tmp_path: Path) -> None:

@@ -62,6 +62,16 @@ def test_values_windows_statuses_and_times_agree_to_the_last_bit(service: Servic
     assert report.left_out == {}
 
 
+def test_a_few_at_a_time_come_to_the_same(service: Service) -> None:
+    ask_all(service)
+    found = list(lines(service, later_s=2))
+    found[0]["views"]["owners"]["values"]["rank"] = 5.5
+    whole = check(service.layer, VIEWS, found)
+    parts = check(service.layer, VIEWS, found, at_once=2)
+    assert (whole.compared, len(whole.differences)) == (17, 1)
+    assert parts == whole
+
+
 def test_rows_that_came_in_later_are_not_seen_offline_either(service: Service) -> None:
     ask_all(service)
     found = list(lines(service, later_s=0))
