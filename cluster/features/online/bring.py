@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from cluster.errors import Conflict, Corrupt
 from cluster.features.offline.snapshot import DataFile, Snapshot
-from cluster.features.online.events import Kept, Streams, events_of, keys_of, merged
+from cluster.features.online.events import Kept, Streams
 from cluster.features.online.found import moment_of, never, other_columns
 from cluster.features.online.keeper import Merge, Put
+from cluster.features.online.merging import Merging
 from cluster.features.online.packing import Layout, key_text, types_of
 from cluster.features.view import View
 
@@ -100,9 +101,9 @@ def changes(
                 f"Windows by {', '.join(key)} need more events of {view.name!r} than are online.",
                 hint=f"Bring them: python -m services materialize {view.name}",
             )
-        frame = _index(rows, [*{*view.key, *EXTRA, *kept.types}])
-        events = events_of(frame, key_text(key), key_text(view.key), kept)
-        made.append(_merge(shelf, declaration, kept, events, files))
+        keys, own = index.select(key_text(key), key_text(view.key).alias("own"))
+        merging = Merging.of(kept, rows, keys, own, moment_of(None))
+        made.append(Merge(shelf, declaration, merging.keys, merging, files))
     return made
 
 
@@ -119,17 +120,6 @@ def _put(
         places = newest.sort("key")
     table = rows.take(places["row"].to_arrow())
     return Put(view.name, declaration, places["key"].to_list(), Layout(types).pack(table), files)
-
-
-def _merge(
-    shelf: str, declaration: str, kept: Kept, events: pl.DataFrame, files: Sequence[str]
-) -> Merge:
-    now = moment_of(None)
-
-    def merge(keys: Sequence[str], values: Sequence[bytes | None]) -> list[bytes]:
-        return merged(kept, keys, values, events, now)
-
-    return Merge(shelf, declaration, keys_of(events), merge, files)
 
 
 def _index(rows: pa.Table, names: Sequence[str]) -> pl.DataFrame:

@@ -15,7 +15,8 @@ from cluster.batch import Arrays, Batch, length, objects
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.features.column import ALWAYS
 from cluster.features.computed import Computed, frame
-from cluster.features.online.events import Kept, read_events, shelf_of
+from cluster.features.online.chunks import read_events
+from cluster.features.online.events import Kept, shelf_of
 from cluster.features.online.keeper import Got, Want
 from cluster.features.online.packing import Layout, Reader, key_texts, types_of
 from cluster.features.view import View, columns_of
@@ -124,7 +125,7 @@ class Lookup:
                 for other in self._made_from(view):
                     visit(other)
             elif (shelf := shelf_name(view)) not in found:
-                found[shelf] = Want(shelf, self._keys(view))
+                found[shelf] = Want(shelf, self._keys(view), isinstance(view, Windows))
 
         for view in views:
             visit(view)
@@ -173,7 +174,7 @@ class Lookup:
         count = len(got.values)
         status = np.full(count, MISSING, dtype=np.int8)
         times = np.full(count, ALWAYS)
-        events, group = read_events(Layout(kept.types), got.values, list(view.event_columns))
+        events, group = read_events(Layout(kept.types), got, list(view.event_columns))
         if not len(group):
             return _with_defaults(view, {}, times, status)
         moments = np.full(count, self.moment, dtype=np.int64)

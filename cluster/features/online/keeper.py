@@ -1,10 +1,31 @@
-"""Say what holds packed rows online, whatever it is: SQLite or Redis."""
+"""Say what holds packed rows online, whatever it is: SQLite or Redis.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+A value that grows goes on in parts, so that a write touches few of its bytes. It begins with how
+many parts it has, in `COUNT_BYTES`, the lowest first, and the name of each, in `NAME_BYTES`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from cluster.errors import Conflict
+
+LAYOUT = 3
+"""How all that is kept is packed: where it was packed otherwise, nothing is online yet."""
+COUNT_BYTES, NAME_BYTES = 4, 8
+PART = b"\xff"  # begins no text in UTF-8, so that the key of a part is never that of a value
+
+
+def part_key(key: str, name: bytes) -> bytes:
+    """Where a part of the value of a key is kept."""
+    return PART + name + key.encode()
+
+
+def parts_of(key: str, value: bytes) -> list[bytes]:
+    """The keys of the parts in which the value of a key goes on, in their order."""
+    count = int.from_bytes(value[:COUNT_BYTES], "little")
+    starts = range(COUNT_BYTES, COUNT_BYTES + count * NAME_BYTES, NAME_BYTES)
+    return [part_key(key, value[start : start + NAME_BYTES]) for start in starts]
 
 
 @dataclass(frozen=True)
@@ -12,10 +33,14 @@ class Want:
     """Some keys of one shelf.
 
     A shelf holds a packed value for each key: the rows of a view, or the events behind windows.
+
+    Attributes:
+        parted: whether the values are such as go on in parts, which are wanted, too.
     """
 
     shelf: str
     keys: Sequence[str]
+    parted: bool = False
 
 
 @dataclass(frozen=True)
@@ -25,10 +50,12 @@ class Got:
     Attributes:
         declaration: what the shelf was declared to hold; None where nothing was.
         values: for each key its value, or None.
+        parts: of each value that goes on in parts those parts, by the number of its key.
     """
 
     declaration: str | None
     values: list[bytes | None]
+    parts: Mapping[int, Sequence[bytes]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,19 +77,49 @@ class Put:
     files: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Merge:
-    """The same for values that are made from those that are there.
+class Value(NamedTuple):
+    """A value in parts, and what is new about it.
 
     Attributes:
-        merge: takes the value of each key, or None, and returns the new ones. It may be called
-            again where another writer was quicker.
+        whole: what stands under its key: another one at every write.
+        parts: the parts that are written, by their keys.
+        gone: the keys of the parts that are no more.
     """
+
+    whole: bytes
+    parts: Mapping[bytes, bytes] = {}
+    gone: Sequence[bytes] = ()
+
+
+class Merger(Protocol):
+    """Makes values in parts from those that are there, again where another writer was quicker."""
+
+    def touched(self, keys: Sequence[str], values: Sequence[bytes | None]) -> list[bytes]:
+        """The keys of the parts that must be read to make them."""
+
+    def merged(
+        self,
+        keys: Sequence[str],
+        values: Sequence[bytes | None],
+        parts: Mapping[bytes, bytes],
+    ) -> list[Value]:
+        """The new value of each key.
+
+        Args:
+            keys: `[n]`.
+            values: `[n]`, what there is, or None.
+            parts: those that are touched.
+        """
+
+
+@dataclass(frozen=True)
+class Merge:
+    """The same for values in parts, which are made from those that are there."""
 
     shelf: str
     declaration: str
     keys: Sequence[str]
-    merge: Callable[[Sequence[str], Sequence[bytes | None]], list[bytes]]
+    merger: Merger
     files: Sequence[str] = ()
 
 

@@ -11,9 +11,9 @@ from redis.retry import Retry
 
 from cluster.errors import NotEnough, Unavailable
 from cluster.features.online.breaker import Breaker
-from cluster.features.online.keeper import Got, Merge, Put, Want, other_declaration
+from cluster.features.online.keeper import LAYOUT, Got, Merge, Put, Want, other_declaration
 
-PREFIX = "lepton:"
+PREFIX = f"lepton:{LAYOUT}:"
 SHELVES = f"{PREFIX}shelves"
 """The hash of what each shelf was declared to hold."""
 MOST_TOGETHER = 2_000  # keys that one script is given: others wait while it runs
@@ -41,18 +41,42 @@ for place = 3, #ARGV, 2 do
 end
 return 0
 """
+# Of each key: itself, the sum of what it held, how many fields are written and removed, those that
+# are written with their values, those that are removed.
 SWAP = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return -1 end
-local lost = {}
-for place = 3, #ARGV, 3 do
-    local held = redis.call('HGET', KEYS[2], ARGV[place])
-    if redis.sha1hex(held or '') == ARGV[place + 1] then
-        redis.call('HSET', KEYS[2], ARGV[place], ARGV[place + 2])
+local lost, place = {}, 3
+while place <= #ARGV do
+    local key, sum = ARGV[place], ARGV[place + 1]
+    local written = place + 4 + 2 * ARGV[place + 2]
+    local removed = written + ARGV[place + 3]
+    if redis.sha1hex(redis.call('HGET', KEYS[2], key) or '') == sum then
+        for put = place + 4, written - 1, 2 do
+            redis.call('HSET', KEYS[2], ARGV[put], ARGV[put + 1])
+        end
+        for gone = written, removed - 1 do redis.call('HDEL', KEYS[2], ARGV[gone]) end
     else
-        lost[#lost + 1] = ARGV[place]
+        lost[#lost + 1] = key
     end
+    place = removed
 end
 return lost
+"""
+# Of each key its value and the parts in which that goes on, as `parts_of` names them.
+PARTED = """
+local found = {}
+for place = 1, #ARGV do
+    local value = redis.call('HGET', KEYS[1], ARGV[place])
+    found[place] = {value}
+    if value then
+        local a, b, c, d = value:byte(1, 4)
+        for part = 1, a + 256 * (b + 256 * (c + 256 * d)) do
+            local name = value:sub(8 * part - 3, 8 * part + 4)
+            found[place][part + 1] = redis.call('HGET', KEYS[1], '\\255' .. name .. ARGV[place])
+        end
+    end
+end
+return found
 """
 NOTE = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return -1 end
@@ -92,15 +116,12 @@ class RedisKeeper:
             pipe = self._quick.pipeline()
             for want in wants:
                 pipe.hget(SHELVES, want.shelf)
-                if want.keys:
+                if want.keys and want.parted:
+                    pipe.eval(PARTED, 1, _rows(want.shelf), *want.keys)
+                elif want.keys:
                     pipe.hmget(_rows(want.shelf), want.keys)
             found = iter(pipe.execute())
-        made = []
-        for want in wants:
-            declaration = next(found)
-            values = next(found) if want.keys else []
-            made.append(Got(declaration.decode() if declaration else None, values))
-        return made
+        return [_got(want, next(found), next(found) if want.keys else []) for want in wants]
 
     def declared(self, shelves: Sequence[str]) -> list[str | None]:
         """What each shelf was declared to hold, or None."""
@@ -174,6 +195,14 @@ def _files(shelf: str) -> str:
     return f"{PREFIX}files:{shelf}"
 
 
+def _got(want: Want, declaration: bytes | None, found: list[Any]) -> Got:
+    declared = declaration.decode() if declaration else None
+    if not want.parted:
+        return Got(declared, found)
+    parts = {place: some for place, (_, *some) in enumerate(found) if some}
+    return Got(declared, [value for value, *_ in found], parts)
+
+
 def _write(client: Any, changes: Sequence[Put | Merge]) -> None:
     for change in changes:
         for start in range(0, len(change.keys), MOST_TOGETHER):
@@ -192,10 +221,14 @@ def _merge(client: Any, change: Merge, keys: list[str]) -> None:
     lacking = keys
     for _ in range(TRIES):
         held: list[bytes | None] = client.hmget(_rows(change.shelf), lacking)
-        made = change.merge(lacking, held)
-        sums = [hashlib.sha1(old or b"").hexdigest() for old in held]  # noqa: S324 - no secret
-        triples = zip(lacking, sums, made, strict=True)
-        lost = _write_by(client, SWAP, change, [word for triple in triples for word in triple])
+        made = change.merger.merged(lacking, held, _parts(client, change, lacking, held))
+        words: list[Any] = []
+        for key, old, new in zip(lacking, held, made, strict=True):
+            words += [key, hashlib.sha1(old or b"").hexdigest()]  # noqa: S324 - no secret
+            words += [1 + len(new.parts), len(new.gone), key, new.whole]
+            words += [word for part in new.parts.items() for word in part]
+            words += new.gone
+        lost = _write_by(client, SWAP, change, words)
         lacking = [key.decode() for key in lost]
         if not lacking:
             return
@@ -203,6 +236,15 @@ def _merge(client: Any, change: Merge, keys: list[str]) -> None:
         f"Other writers were quicker {TRIES} times at {lacking[0]!r}.",
         hint="Try again when fewer write at once.",
     )
+
+
+def _parts(
+    client: Any, change: Merge, keys: list[str], held: list[bytes | None]
+) -> dict[bytes, bytes]:
+    """The parts that a merge must see; one that is gone by now was another writer's to remove."""
+    names = change.merger.touched(keys, held)
+    found = client.hmget(_rows(change.shelf), names) if names else []
+    return {name: part for name, part in zip(names, found, strict=True) if part is not None}
 
 
 def _write_by(client: Any, script: str, change: Put | Merge, arguments: Sequence[Any]) -> Any:

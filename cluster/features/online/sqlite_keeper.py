@@ -12,9 +12,16 @@ import orjson
 
 from cluster.durable import make_folder
 from cluster.errors import Corrupt, NotEnough, Unavailable
-from cluster.features.online.keeper import Got, Merge, Put, Want, other_declaration
+from cluster.features.online.keeper import (
+    LAYOUT,
+    Got,
+    Merge,
+    Put,
+    Want,
+    other_declaration,
+    parts_of,
+)
 
-SCHEMA_VERSION = 2
 SCHEMA = """
 drop table if exists views;
 drop table if exists files;
@@ -30,6 +37,7 @@ insert into rows values (?, ?, ?) on conflict do update set value = excluded.val
 where substr(excluded.value, 1, 16) >= substr(value, 1, 16)
 """
 REPLACE = "insert or replace into rows values (?, ?, ?)"
+REMOVE = "delete from rows where shelf = ? and key = ?"
 # in the order of the keys, since what stands left of a left join is the outer loop
 FIND = """
 select rows.value from json_each(?) as asked
@@ -152,7 +160,7 @@ class SqliteKeeper:
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = normal")
             _prepare(connection)
-        elif connection.execute("pragma user_version").fetchone()[0] != SCHEMA_VERSION:
+        elif connection.execute("pragma user_version").fetchone()[0] != LAYOUT:
             connection.close()
             raise _Unmade
         self._open.__dict__[mode] = connection, self._place()
@@ -188,13 +196,13 @@ def _keeper(path: Path, wait_s: float) -> SqliteKeeper:
 
 
 def _prepare(online: sqlite3.Connection) -> None:
-    if online.execute("pragma user_version").fetchone()[0] == SCHEMA_VERSION:
+    if online.execute("pragma user_version").fetchone()[0] == LAYOUT:
         return
     online.execute("begin immediate")
-    if online.execute("pragma user_version").fetchone()[0] != SCHEMA_VERSION:
+    if online.execute("pragma user_version").fetchone()[0] != LAYOUT:
         for statement in SCHEMA.split(";"):
             online.execute(statement)
-        online.execute(f"pragma user_version = {SCHEMA_VERSION}")
+        online.execute(f"pragma user_version = {LAYOUT}")
     online.execute("commit")
 
 
@@ -208,7 +216,18 @@ def _got(online: sqlite3.Connection, want: Want) -> Got:
     row = _number(online, want.shelf)
     if row is None:
         return Got(None, [None] * len(want.keys))
-    return Got(row[1], _values(online, row[0], want.keys))
+    number, declaration = row
+    values = _values(online, number, want.keys)
+    parts = {}
+    if want.parted:
+        for place, (key, value) in enumerate(zip(want.keys, values, strict=True)):
+            if value is not None and (names := parts_of(key, value)):
+                parts[place] = list(_parts(online, number, names).values())
+    return Got(declaration, values, parts)
+
+
+def _parts(online: sqlite3.Connection, number: int, names: Sequence[bytes]) -> dict[bytes, bytes]:
+    return {name: online.execute(FIND_ONE, (number, name)).fetchone()[0] for name in names}
 
 
 def _values(online: sqlite3.Connection, number: int, keys: Sequence[str]) -> list[bytes | None]:
@@ -230,10 +249,19 @@ def _write(online: sqlite3.Connection, change: Put | Merge) -> None:
         raise other_declaration(change.shelf)
     number = [row[0]] * len(change.keys)
     if isinstance(change, Merge):
-        values = change.merge(change.keys, _values(online, row[0], change.keys))
-        online.executemany(REPLACE, zip(number, change.keys, values, strict=True))
+        _merge(online, row[0], change)
     else:
         online.executemany(NEWEST_WINS, zip(number, change.keys, change.values, strict=True))
     online.executemany(
         "insert or ignore into files values (?, ?)", [(row[0], name) for name in change.files]
     )
+
+
+def _merge(online: sqlite3.Connection, number: int, change: Merge) -> None:
+    held = _values(online, number, change.keys)
+    parts = _parts(online, number, change.merger.touched(change.keys, held))
+    made = change.merger.merged(change.keys, held, parts)
+    wholes = zip(change.keys, (value.whole for value in made), strict=True)
+    written = (part for value in made for part in value.parts.items())
+    online.executemany(REPLACE, ((number, *pair) for pair in (*wholes, *written)))
+    online.executemany(REMOVE, ((number, name) for value in made for name in value.gone))

@@ -1,6 +1,5 @@
 """What holds online whatever keeps the rows: inherited by the tests of each keeper."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -194,20 +193,6 @@ class Laws:
             found.write(visit, visits([("a", "x", day, 2.0, "", 1)]), graph)
         got = found.lookup([habits], {"who": objects(["a"])})
         assert got["visits"].tolist() == [1]
-
-    def test_writers_at_once_lose_no_event(self, found: Online) -> None:
-        found.materialize(visit, Store(Path("nowhere")).head(visit), graph)
-
-        def push(writer: int) -> None:
-            for day in range(10):
-                found.write(visit, visits([("a", "x", 10 * writer + day, 1.0, "", 1)]), graph)
-
-        writers = [threading.Thread(target=push, args=(number,)) for number in range(4)]
-        for writer in writers:
-            writer.start()
-        for writer in writers:
-            writer.join()
-        assert found.lookup([always], {"where": objects(["x"])}, at=LATE)["steps"].tolist() == [40]
 
     def test_windows_that_look_further_back_are_brought_anew(
         self, found: Online, tmp_path: Path

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from cluster.batch import objects
-from cluster.errors import Corrupt, NotEnough, Unavailable
+from cluster.errors import Corrupt, NotEnough, NotFound, Unavailable
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
 from cluster.features.online.sqlite_keeper import SqliteKeeper
 from tests.features.offline.shelf import batch, shelf
-from tests.features.online.online_laws import Laws
+from tests.features.online.crowd_laws import CrowdLaws
 
 ASKED = {"id": objects(["a"])}
 
 
-class TestSqlite(Laws):
+class TestSqlite(CrowdLaws):
     @contextmanager
     def opened(self, folder: Path) -> Iterator[Online]:
         found = Online(folder / "online.db")
@@ -94,6 +94,17 @@ def test_a_file_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
     store.write(shelf, batch({("a", 2): ("y", 1.0)}))
     found.materialize(shelf, store.head(shelf))
     assert found.lookup([shelf], ASKED)["word"].tolist() == ["y"]
+
+
+def test_a_file_of_an_older_layout_is_made_anew(tmp_path: Path) -> None:
+    store, found = filled(tmp_path)
+    found.close()
+    with closing(sqlite3.connect(tmp_path / "online.db")) as older:
+        older.execute("pragma user_version = 2")
+    with pytest.raises(NotFound, match=r"'shelf' is not online\. Bring it there: .* materialize"):
+        found.lookup([shelf], ASKED)
+    assert found.materialize(shelf, store.head(shelf)) == 1
+    assert found.lookup([shelf], ASKED)["word"].tolist() == ["x"]
 
 
 def test_another_process_sees_what_was_written(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from cluster.features.online.breaker import Breaker
 from cluster.features.online.lookup import Online
 from cluster.features.online.redis_keeper import RedisKeeper
 from tests.features.offline.shelf import batch, shelf
-from tests.features.online.online_laws import LATE, Laws, always, graph, visit, visits
+from tests.features.online.crowd_laws import CrowdLaws
+from tests.features.online.online_laws import LATE, always, graph, visit, visits
 from tests.features.online.redis_server import Server, redis_server
 
 ASKED = {"id": objects(["a", "b"])}
@@ -28,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-class TestRedis(Laws):
+class TestRedis(CrowdLaws):
     server: Server
 
     @pytest.fixture(autouse=True)
