@@ -147,7 +147,7 @@ class Live:
                 batch = self.task.complete(batch)
             return Joined(rows, batch, [NOTHING] * len(rows))
         at = datetime.now(UTC)
-        views = [*([self.task.inputs] * bool(named)), *self.views]
+        views = [*([self.task.inputs] * bool(named)), *self.views, *self._behind]
         keys = _keys(rows, views, less=self.columns if named else ())
         early = [view for view in views if keys.keys() >= set(view.key)]
         looked, failed = self._lookup(early, keys, at)
@@ -165,7 +165,7 @@ class Live:
             [self._told(looked, n, sent=n not in named) for n in range(len(rows))],
             {n: row for n, row in enumerate(filled) if isinstance(row, LeptonError)},
             bool(failed),
-            views,
+            [view for view in views if view not in self._behind],
             looked,
             keys,
             at,
@@ -182,6 +182,24 @@ class Live:
                 features[self.names[view.name][name]] = column[mask]
             features[f"{view.name}_missing"] = own.missing[mask]
         return self.task.complete({**features, **self.task.batch(inputs)})
+
+    @cached_property
+    def _behind(self) -> list[View]:
+        """What the functions among the features are made from.
+
+        A function of which one input is known is present, so its callers are told of each.
+        """
+        if not any(view.needs for view in self.views):
+            return []
+        from cluster.features.computed import Computed  # noqa: PLC0415 - as for the layer
+        from cluster.features.offline.held import leaves  # noqa: PLC0415
+
+        made = [view for view in self.views if isinstance(view, Computed)]
+        have = {self.task.inputs.name, *(view.name for view in self.views)}
+        try:
+            return [view for view in leaves(made, self._inputs) if view.name not in have]
+        except LeptonError:  # `_refused` tells of it
+            return []
 
     def _told(self, looked: Mapping[str, Looked], number: int, *, sent: bool) -> Statuses:
         """What a caller hears of a row: nothing of the view whose columns it sent itself."""

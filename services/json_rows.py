@@ -103,11 +103,14 @@ def json_rows(view: View, found: Batch, named: Mapping[str, str]) -> list[dict[s
 
 
 def json_column(kind: Column, values: NDArray[Any]) -> list[Any]:
-    """A column as orjson can write it: pictures as base64, moments as ISO 8601 in UTC."""
+    """A column as orjson can write it: pictures as base64, moments as ISO 8601 in UTC.
+
+    Where no picture is known, nothing stands.
+    """
     if isinstance(kind, Time):
         return list(np.datetime_as_string(values.astype("M8[us]"), timezone="UTC"))
     if pa.types.is_binary(kind.arrow):
-        return [base64.b64encode(_file(value)).decode() for value in values]
+        return [_written(value) for value in values]
     return list(values) if values.ndim > 1 else values.tolist()
 
 
@@ -158,5 +161,7 @@ def _decoded(name: str, values: NDArray[Any], root: str) -> NDArray[Any]:
     return objects(files)
 
 
-def _file(picture: Any) -> bytes:
-    return picture if isinstance(picture, bytes) else encode(picture)
+def _written(picture: Any) -> str | None:
+    """A picture's file as base64."""
+    file = encode(picture) if isinstance(picture, np.ndarray) else picture
+    return base64.b64encode(file).decode() if isinstance(file, bytes) else None

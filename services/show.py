@@ -98,9 +98,11 @@ def ingested(report: Ingested) -> None:
     """What an ingest took in."""
     say(
         f"{report.view}: {report.rows:,} rows read, {report.new:,} new, {report.replaced:,} "
-        f"replaced, {report.same:,} as before, {report.doubled:,} given twice, "
+        f"replaced, {report.same:,} as before, {report.doubled:,} superseded, "
         f"{report.rejects:,} rejected."
     )
+    if report.doubled:
+        say("Superseded: another row of the source has the same key and moment, and came later.")
     if report.rejects_file:
         say(f"The rejected rows and why: {report.rejects_file}")
 

@@ -168,7 +168,8 @@ def test_a_changed_function_counts_as_missing_where_it_is_served(tmp_path: Path)
         here.materialize(["visits", "owners", "mood"], ask=lambda *_: [])
         live = Live(Rests(), partial(layer, tmp_path / status, views), made)
         joined = live.join([Input(x=1.0, y=2.0, owner_id="o1")])
-        assert joined.statuses == [{"outer": status}]
+        under = dict.fromkeys(("busy", "mood", "owners"), "present")
+        assert joined.statuses == [{"outer": status, **under}]
         assert joined.degraded == (status == "missing")
 
 

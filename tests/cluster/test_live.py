@@ -1,18 +1,25 @@
 """Keys in place of columns, and features beside every row, as a replica answers them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import polars as pl
 import pytest
 
 from cluster.batch import objects
 from cluster.errors import InvalidInput, Unavailable
+from cluster.features.column import Number
+from cluster.features.computed import computed
+from cluster.features.graph import Graph
 from cluster.features.layer import Layer
+from cluster.features.view import View
 from cluster.keys import keys_of
+from cluster.live import Live
 from services.app import build
-from tests.knows import Input, Knows, Service, lately, layer_of, owners
+from tests.knows import GRAPH, Input, Knows, Service, lately, layer_of, owners
 from tests.services.asking import send
 from tests.support import manifest, problem
 
@@ -127,6 +134,32 @@ class Dead:
 
     def lookup(self, *_: object, **__: object) -> Any:
         raise Unavailable("The store does not answer.", hint="Look at it.")
+
+
+@computed(key=("owner_id",), columns={"worth": Number()})
+def worth(owners: pl.DataFrame, lately: pl.DataFrame) -> pl.DataFrame:
+    """The rank of an owner, more with each visit."""
+    return pl.DataFrame({"worth": owners["rank"] + lately["visits"]})
+
+
+class Worth(Knows):
+    """The toy, which is told a function of two views."""
+
+    features: ClassVar[tuple[View, ...]] = ()
+    live: ClassVar[tuple[View, ...]] = (worth,)
+
+
+def test_a_function_tells_which_of_its_inputs_are_missing(service: Service) -> None:
+    layer = replace(service.layer, graph=Graph([*GRAPH.order, worth]))
+    layer.push("visits", {"owner_id": objects(["o2"]), "place": objects(["home"])})
+    live = Live(Worth(), lambda: layer, manifest("tests.worth"))
+    joined = live.join([Input(x=1.0, y=2.0, owner_id=owner) for owner in ("o1", "o2", "")])
+    assert joined.statuses == [
+        {"worth": "present", "owners": "present", "lately": "present"},
+        {"worth": "present", "owners": "missing", "lately": "present"},
+        {"worth": "missing", "owners": "missing", "lately": "missing"},
+    ]
+    assert [view.name for view in joined.views] == ["worth"]
 
 
 def test_a_store_that_is_dead_fails_no_request_and_the_answer_says_degraded(

@@ -77,8 +77,9 @@ def test_what_is_too_old_is_stale(post: Post) -> None:
 def test_a_picture_travels_as_base64(post: Post) -> None:
     sent = base64.b64encode(encode(PICTURE)).decode()
     assert post("/v1/features/shots/push", {"rows": [{"item_id": "1", "shot": sent}]}).is_success
-    (result,) = looked_up(post, ["shots"], {"item_id": "1"}).results
+    result, gone = looked_up(post, ["shots"], {"item_id": "1"}, {"item_id": "gone"}).results
     shot = result["shots"].values["shot"]
+    assert (gone["shots"].status, gone["shots"].values) == ("missing", {"shot": None})
     assert isinstance(shot, str)
     assert decode(base64.b64decode(shot)).tolist() == PICTURE.tolist()
 

@@ -83,9 +83,9 @@ def test_rows_are_taken_in_once_however_often_they_are_brought(
     services: Command, ratings: Path
 ) -> None:
     ingest = ("ingest", "interactions", str(ratings))
-    said = "interactions: 3 rows read, 3 new, 0 replaced, 0 as before, 0 given twice, 0 rejected.\n"
+    said = "interactions: 3 rows read, 3 new, 0 replaced, 0 as before, 0 superseded, 0 rejected.\n"
     assert services(*ingest) == (0, said, "")
-    said = "interactions: 3 rows read, 0 new, 0 replaced, 3 as before, 0 given twice, 0 rejected.\n"
+    said = "interactions: 3 rows read, 0 new, 0 replaced, 3 as before, 0 superseded, 0 rejected.\n"
     assert services(*ingest) == (0, said, "")
 
 
@@ -127,7 +127,7 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
     status, out, _ = services(*ingest, "--max-rejects", "0.5")
     assert status == 0
     assert out.startswith(
-        "interactions: 4 rows read, 3 new, 0 replaced, 0 as before, 0 given twice, 1 rejected."
+        "interactions: 4 rows read, 3 new, 0 replaced, 0 as before, 0 superseded, 1 rejected."
     )
     rejects = Path(out.splitlines()[1].removeprefix("The rejected rows and why: "))
     assert "item_id is empty" in rejects.read_text()
