@@ -11,7 +11,7 @@ import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, take
+from cluster.batch import Batch, length, take
 from cluster.errors import InvalidInput, NotEnough
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import among, history_of, leaves
@@ -46,7 +46,8 @@ class Plan:
             stored view.
         inputs: what computed views among them are made from.
         tables: views that are read whole beside the rows.
-        live: views that are looked up when the model is asked; no row of them is read here.
+        live: views that are looked up when the model is asked, and joined to no row.
+        lately: the stored rows that live views are made from; a run with others is the same run.
     """
 
     view: View
@@ -58,6 +59,7 @@ class Plan:
     inputs: Inputs | None = None
     tables: tuple[View, ...] = ()
     live: tuple[View, ...] = ()
+    lately: Mapping[str, Snapshot] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -167,15 +169,46 @@ class Plan:
         told = {view.name: self._told(view) for view in self.tables}
         return {name: rows for name, rows in told.items() if rows}
 
+    def lived(self, rows: Batch) -> dict[str, Batch]:
+        """What live views tell of the keys of rows as of the last row that is trained on.
+
+        Args:
+            rows: have the keys of some live views; the others are left out.
+
+        Returns:
+            By the view's name its columns and `<view>_missing`, in the order of the rows.
+        """
+        views = {view.name: view for view in self.live if set(view.key) <= set(rows)}
+        last = np.full(length(rows), self._last)
+        return {
+            name: join(
+                {**{part: rows[part] for part in view.key}, "event_time": last},
+                [view],
+                self._learnt,
+                inputs=self.inputs,
+            )
+            for name, view in views.items()
+        }
+
     def _told(self, view: View) -> Batch:
         if view.stored:
             snapshot = self.histories[view.rows_of.name]
             return newest(view, snapshot) if snapshot.rows else {}
-        last = self.keys["event_time"][self.parts == TRAIN].max()
-        return made(view, Kept(_Learnt(self._snapshot, self)), self._inputs, last)
+        return made(view, self._learnt, self._inputs, self._last)
+
+    @property
+    def _last(self) -> np.datetime64:
+        """The moment of the last row that is trained on."""
+        last: np.datetime64 = self.keys["event_time"][self.parts == TRAIN].max()
+        return last
+
+    @cached_property
+    def _learnt(self) -> History:
+        return Kept(_Learnt(self._snapshot, self))
 
     def _snapshot(self, view: View) -> Snapshot:
-        return self.histories[view.name]
+        name = view.name
+        return self.histories[name] if name in self.histories else self.lately[name]
 
     @cached_property
     def _history(self) -> History:
@@ -229,13 +262,20 @@ def plan(
         tuple(filter(None, map(resolve, views)))
         for views in (task.features, task.tables if tables is None else tables, task.live)
     )
-    read = [*features, *whole]
-    stored = [history_of(leaf)[0] for leaf in leaves(read, inputs or among(read))]
-    heads = {source.name: store.head(source) for source in stored if source.name != view.name}
-    histories = {**heads, view.name: snapshot}  # the examples are read once, at one commit
-    decided = Plan(view, snapshot, task.split, resident, features, histories, inputs, whole, live)
+    # the examples are read once, at one commit
+    histories = {**_heads([*features, *whole], store, inputs), view.name: snapshot}
+    lately = {n: head for n, head in _heads(live, store, inputs).items() if n not in histories}
+    decided = Plan(
+        view, snapshot, task.split, resident, features, histories, inputs, whole, live, lately
+    )
     _check(decided)
     return decided
+
+
+def _heads(views: Sequence[View], store: Store, inputs: Inputs | None) -> dict[str, Snapshot]:
+    """The stored rows that views are made from, by the name of the stored view."""
+    stored = [history_of(leaf)[0] for leaf in leaves(views, inputs or among(views))]
+    return {source.name: store.head(source) for source in stored}
 
 
 def _check(decided: Plan) -> None:

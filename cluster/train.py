@@ -236,11 +236,21 @@ def register(recipe: Recipe, task: AnyTask) -> Manifest:
 
 
 def statistics_of(recipe: Recipe) -> Statistics:
-    """What the columns that a caller sends, and the features, hold in training rows."""
-    task = recipe.task
+    """What the columns that a caller sends, and the features, hold in training rows.
+
+    Live views are told as of the last row: what they would tell who asks next.
+    """
+    task, plan = recipe.task, recipe.plan
     names = [name for name in sent_columns(task) if name not in task.truth]
-    views = [*([task.inputs.only(*names)] if names else ()), *recipe.plan.features]
-    return statistics(views, recipe.plan.sample("train", STATISTICS_ROWS), task.feature_names())
+    views = [*([task.inputs.only(*names)] if names else ()), *plan.features]
+    sample = plan.sample("train", STATISTICS_ROWS)
+    called = task.feature_names()
+    lived: dict[str, NDArray[Any]] = {}
+    for name, told in plan.lived(sample).items():
+        lived |= {here: told[column] for column, here in called[name].items()}
+        lived[f"{name}_missing"] = told[f"{name}_missing"]
+    live = [view for view in plan.live if f"{view.name}_missing" in lived]
+    return {**statistics(views, sample, called), **statistics(live, lived, called)}
 
 
 class RayRun(Run):

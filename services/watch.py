@@ -73,7 +73,7 @@ def drift(task: str) -> Drifted:
     if not trained:
         raise NotFound(
             f"Version {version} of {task} learnt from no column that could drift.",
-            hint="Drift is of what callers send and of features that are joined in training.",
+            hint="Drift is of what callers send and of features.",
         )
     rows = [line["measures"] for line in lines if line["version"] == version and "measures" in line]
     found = compare(trained, rows)

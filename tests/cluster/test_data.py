@@ -262,6 +262,13 @@ def test_a_live_view_is_named_and_joined_to_no_row(tmp_path: Path) -> None:
     made = plan(Watched, store, memory_share=0.9)
     assert made.views["weather"] == {"version": weather.version}
     assert "rain" not in made.rows("train").whole()
+    store.write(weather, wet(["p1"], hour=1, rain=3.0))
+    later = plan(Watched, store, memory_share=0.9)
+    assert later.identity == made.identity
+    told = later.lived({"point_id": objects(["p1", "p2"])})["weather"]
+    assert told["rain"].tolist() == [3.0, 0.0]
+    assert told["weather_missing"].tolist() == [False, True]
+    assert later.lived({"owner_id": objects(["o1"])}) == {}
 
 
 def test_a_sample_is_spread_over_its_part(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_drift_is_told_from_the_statistics_in_the_manifest(
     layer: Layer, served: dict[str, Manifest], engine: Engine
 ) -> None:
     assert served[VISION].statistics["images.image"]["measure"] == "brightness"
+    assert served[RECSYS].statistics["user_history.recent_items"]["measure"] == "length"
     for _ in range(10):
         post(engine, VISION, *[{"image_id": "pushed"}] * 25)
     found = watch.drift(VISION)
