@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -94,9 +95,8 @@ def sync_all(paths: Sequence[Path]) -> None:
     if len(paths) == 1:
         sync(paths[0])
         return
-    with ThreadPoolExecutor(min(len(paths), 8)) as pool:
-        for _ in pool.map(sync, paths):
-            pass
+    for _ in _syncers(os.getpid()).map(sync, paths):
+        pass
 
 
 def sync(path: Path) -> None:
@@ -106,6 +106,12 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@cache
+def _syncers(process: int) -> ThreadPoolExecutor:
+    """Threads that stay, as starting some takes longer than a sync; a fork has none of them."""
+    return ThreadPoolExecutor(8)
 
 
 def remove(paths: Iterable[Path]) -> None:

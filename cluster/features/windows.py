@@ -158,12 +158,13 @@ def aggregate(
     first = np.searchsorted(ordered[GROUP], asked)
     end = np.where(asked < 0, 0, finder.after(asked, moments))
     first = np.where(asked < 0, 0, first)
+    starts: dict[timedelta | None, Ints] = {None: first}
     made: Arrays = {}
     for name, column in columns.items():
-        start = first
-        if column.within is not None:
+        if column.within is not None and column.within not in starts:
             length = column.within // timedelta(microseconds=1)
-            start = np.where(asked < 0, 0, finder.after(asked, moments - length))
+            starts[column.within] = np.where(asked < 0, 0, finder.after(asked, moments - length))
+        start = starts[column.within]
         made[name] = column.of(ordered, Span(start, np.maximum(end, start), moments))
     known = end > first
     newest = np.zeros(len(asked), dtype=np.int64)

@@ -58,6 +58,7 @@ class Readers:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], tuple[View, Reader]] = {}
+        self._layouts: dict[tuple[int, str], tuple[View, Layout]] = {}
         self._named: dict[tuple[object, ...], tuple[Sequence[View], Names]] = {}
 
     def names(self, views: Sequence[View], keys: Batch) -> Names:
@@ -92,6 +93,28 @@ class Readers:
             self._known.clear()
         self._known[place] = view, reader
         return reader
+
+    def of_events(self, view: Windows, declaration: str) -> Layout:
+        """How the events behind windows are packed that were declared so.
+
+        Raises:
+            Conflict: the windows need more of them than is kept.
+        """
+        place = (id(view), declaration)
+        held = self._layouts.get(place)
+        if held is not None:
+            return held[1]
+        kept = Kept.read(declaration)
+        if not kept.covers(Kept.of(view)):
+            raise Conflict(
+                f"View {view.name!r} needs more events of {view.over.name!r} than are online.",
+                hint=f"Bring them: python -m services materialize {view.over.name}",
+            )
+        if len(self._layouts) >= MOST_READERS:
+            self._layouts.clear()
+        layout = Layout(kept.types)
+        self._layouts[place] = view, layout
+        return layout
 
 
 @dataclass
@@ -165,16 +188,11 @@ class Lookup:
         return Found(columns, times, status)
 
     def _windows(self, view: Windows, got: Got, declaration: str) -> Found:
-        kept = Kept.read(declaration)
-        if not kept.covers(Kept.of(view)):
-            raise Conflict(
-                f"View {view.name!r} needs more events of {view.over.name!r} than are online.",
-                hint=f"Bring them: python -m services materialize {view.over.name}",
-            )
+        layout = self.readers.of_events(view, declaration)
         count = len(got.values)
         status = np.full(count, MISSING, dtype=np.int8)
         times = np.full(count, ALWAYS)
-        events, group = read_events(Layout(kept.types), got, list(view.event_columns))
+        events, group = read_events(layout, got, list(view.event_columns))
         if not len(group):
             return _with_defaults(view, {}, times, status)
         moments = np.full(count, self.moment, dtype=np.int64)
@@ -281,6 +299,8 @@ def _with_defaults(
 ) -> Found:
     """Columns with the view's defaults where nothing holds."""
     unknown = np.flatnonzero(status != PRESENT).tolist()
+    if made and not unknown:
+        return Found({name: made[name] for name in view.columns}, times, status)
     columns: Arrays = {}
     for name, column in view.columns.items():
         empty: Any = view.empty(name)

@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cluster.errors import NotEnough, Unavailable
+from cluster.errors import Conflict, NotEnough, Unavailable
 from cluster.features.online.breaker import Breaker
 from cluster.features.online.keeper import LAYOUT, Got, Merge, Put, Want, other_declaration
 
@@ -90,7 +90,7 @@ class RedisKeeper:
 
     Readers give up after `wait_s`, and stop asking for a while after some failures. Whatever Redis
     lost, the next `materialize` brings back: which files were brought is noted in Redis itself,
-    after their rows.
+    after their rows. One that would drop rows to make room is refused at the first call.
 
     Args:
         url: `redis://host:port/database`; `rediss` for TLS.
@@ -105,6 +105,7 @@ class RedisKeeper:
         self._breaker = Breaker("Redis")
         self._quick = _client(url, wait_s / 2)  # once to connect, once to answer
         self._patient = _client(url, bring_wait_s)
+        self._keeps_all = False  # as far as is known
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Connections stay in their process."""
@@ -112,8 +113,8 @@ class RedisKeeper:
 
     def read(self, wants: Sequence[Want]) -> list[Got]:
         """What there is, all of it as of one moment and in one round trip."""
-        with self._breaker.call(), self._told():
-            pipe = self._quick.pipeline()
+        with self._breaker.call(), self._told(self._quick) as quick:
+            pipe = quick.pipeline()
             for want in wants:
                 pipe.hget(SHELVES, want.shelf)
                 if want.keys and want.parted:
@@ -125,30 +126,30 @@ class RedisKeeper:
 
     def declared(self, shelves: Sequence[str]) -> list[str | None]:
         """What each shelf was declared to hold, or None."""
-        with self._told():
-            found = self._patient.hmget(SHELVES, shelves)
+        with self._told(self._patient) as patient:
+            found = patient.hmget(SHELVES, shelves)
         return [declaration.decode() if declaration else None for declaration in found]
 
     def declare(self, shelf: str, declaration: str) -> None:
         """Forget what is on the shelf, if that is declared otherwise; from now on it holds this."""
-        with self._told():
-            _run(self._patient, DECLARE, shelf, [declaration])
+        with self._told(self._patient) as patient:
+            _run(patient, DECLARE, shelf, [declaration])
 
     def files(self, shelf: str) -> set[str]:
         """The names of the data files that were brought."""
-        with self._told():
-            found = self._patient.smembers(_files(shelf))
+        with self._told(self._patient) as patient:
+            found = patient.smembers(_files(shelf))
         return {name.decode() for name in found}
 
     def change(self, changes: Sequence[Put | Merge]) -> None:
         """Write, some keys at a time; the files are noted once all rows are there."""
-        with self._told():
-            _write(self._patient, changes)
+        with self._told(self._patient) as patient:
+            _write(patient, changes)
 
     def change_now(self, changes: Sequence[Put | Merge]) -> None:
         """The same for a few rows: it gives up as soon as a lookup does."""
-        with self._breaker.call(), self._told():
-            _write(self._quick, changes)
+        with self._breaker.call(), self._told(self._quick) as quick:
+            _write(quick, changes)
 
     def close(self) -> None:
         """End all connections."""
@@ -156,10 +157,13 @@ class RedisKeeper:
         self._patient.close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, client: Any) -> Iterator[Any]:
         """What Redis says, in a sentence."""
         try:
-            yield
+            if not self._keeps_all:
+                _refuse_eviction(client)
+                self._keeps_all = True
+            yield client
         except redis.OutOfMemoryError as error:
             raise NotEnough(
                 f"Redis is full: {error}.", hint="Give it more memory: its setting maxmemory."
@@ -181,6 +185,24 @@ def _client(url: str, wait_s: float) -> Any:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
+
+
+def _refuse_eviction(client: Any) -> None:
+    """What was evicted would be told as missing, and never be brought again.
+
+    Rows here never expire, so that the policies for keys that do keep them.
+    """
+    try:
+        said = client.config_get("maxmemory*")
+    except redis.ResponseError:  # it may not be asked, as with some that are hosted
+        return
+    policy = said.get("maxmemory-policy", "")
+    if policy.startswith("allkeys") and said.get("maxmemory") != "0":
+        raise Conflict(
+            f"Redis would drop rows when it is full: its maxmemory-policy is {policy!r}.",
+            hint="Set that to noeviction. If it dropped some already, empty its database and bring "
+            "all anew: python -m services materialize",
+        )
 
 
 def _keeper(url: str, wait_s: float, bring_wait_s: float) -> RedisKeeper:

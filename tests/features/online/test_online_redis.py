@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from cluster.batch import objects
-from cluster.errors import NotFound, Unavailable
+from cluster.errors import Conflict, NotFound, Unavailable
 from cluster.features.offline.store import Store
 from cluster.features.online.breaker import Breaker
 from cluster.features.online.lookup import Online
@@ -139,6 +139,47 @@ def test_a_redis_that_comes_back_empty_is_filled_by_materialize(
     assert {name: column.tolist() for name, column in after.items()} == {
         name: column.tolist() for name, column in before.items()
     }
+
+
+def test_a_redis_that_would_drop_rows_is_refused_until_it_does_not(
+    own: Server, found: Online, tmp_path: Path
+) -> None:
+    store = stored(tmp_path)
+    with redis.Redis.from_url(own.url) as client:
+        client.config_set("maxmemory", "100mb")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        for refused in (found.lookup, found.lookup_anyway):
+            with pytest.raises(Conflict, match=r"drop rows when it is full: .* 'allkeys-lru'"):
+                refused([shelf], ASKED)
+        with pytest.raises(Conflict, match=r"Set that to noeviction\."):
+            found.materialize(shelf, store.head(shelf))
+        client.config_set("maxmemory-policy", "noeviction")
+    found.materialize(shelf, store.head(shelf))
+    assert answered(found) == ["x", ""]
+
+
+@pytest.mark.parametrize(
+    ("memory", "policy"), [("0", "allkeys-lru"), ("100mb", "volatile-lru"), ("100mb", "noeviction")]
+)
+def test_a_redis_that_drops_none_of_our_rows_is_taken(
+    own: Server, found: Online, tmp_path: Path, memory: str, policy: str
+) -> None:
+    with redis.Redis.from_url(own.url) as client:
+        client.config_set("maxmemory", memory)
+        client.config_set("maxmemory-policy", policy)
+    found.materialize(shelf, stored(tmp_path).head(shelf))
+    assert answered(found) == ["x", ""]
+
+
+def test_a_redis_that_may_not_be_asked_how_it_is_set_is_taken(own: Server, tmp_path: Path) -> None:
+    with redis.Redis.from_url(own.url) as client:
+        client.acl_setuser(
+            "guest", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-config"]
+        )
+    place = own.url.replace("//", "//guest:any@")
+    with closing(Online(RedisKeeper(place))) as found:
+        found.materialize(shelf, stored(tmp_path).head(shelf))
+        assert answered(found) == ["x", ""]
 
 
 def test_redis_that_was_never_there_is_told(tmp_path: Path) -> None:
