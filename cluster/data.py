@@ -11,7 +11,7 @@ import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, length, take
+from cluster.batch import Batch, length, take, without
 from cluster.errors import InvalidInput, NotEnough
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import among, history_of, leaves
@@ -45,6 +45,7 @@ class Plan:
         histories: the stored rows that features and tables are made from, by the name of the
             stored view.
         inputs: what computed views among them are made from.
+        kept: whether the rows that features are made from stay in memory once they were read.
         tables: views that are read whole beside the rows.
         live: views that are looked up when the model is asked, and joined to no row.
         lately: the stored rows that live views are made from; a run with others is the same run.
@@ -57,6 +58,7 @@ class Plan:
     features: tuple[View, ...] = ()
     histories: Mapping[str, Snapshot] = field(default_factory=dict)
     inputs: Inputs | None = None
+    kept: bool = True
     tables: tuple[View, ...] = ()
     live: tuple[View, ...] = ()
     lately: Mapping[str, Snapshot] = field(default_factory=dict)
@@ -160,6 +162,16 @@ class Plan:
         """Rows with the columns of the features beside them."""
         return join(rows, self.features, self._history, inputs=self.inputs)
 
+    def beside(self, table: pa.Table) -> Batch:
+        """The columns of the features alone, for stored examples that otherwise stay packed."""
+        if not self.features:
+            return {}
+        read = {name for view in self.features for name in (*view.key, "event_time")}
+        rows = self.view.unpack(table.select(sorted(read.intersection(self.view.schema))))
+        # the names of the others tell how those of features are called
+        joined = self.joined({**dict.fromkeys(self.view.schema, np.array([])), **rows})
+        return without(joined, list(self.view.schema))
+
     def whole(self) -> dict[str, Batch]:
         """What each table tells of every key, by the view's name; without those that tell nothing.
 
@@ -212,8 +224,9 @@ class Plan:
 
     @cached_property
     def _history(self) -> History:
-        """The rows that features are made from, read once."""
-        return Kept(Stored(self._snapshot))
+        """The rows that features are made from: read once, or those of each join for itself."""
+        stored = Stored(self._snapshot)
+        return Kept(stored) if self.kept else stored
 
 
 @dataclass(frozen=True)
@@ -226,8 +239,9 @@ class _Learnt(Stored):
 
     plan: Plan
 
-    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
-        """The rows in the order in which they are stored."""
+    def frame(self, view: View, columns: Sequence[str], keys: Batch | None = None) -> pl.DataFrame:
+        """The rows in the order in which they are stored, of all keys."""
+        del keys
         frame = super().frame(view, columns)
         if view.name != self.plan.view.name:
             return frame
@@ -257,25 +271,35 @@ def plan(
         InvalidInput: there is nothing to learn from, or nothing to measure with.
     """
     view, snapshot = task.examples, _examples(task, store)
-    resident = snapshot.size_bytes <= memory_share * psutil.virtual_memory().available
+    spare = memory_share * psutil.virtual_memory().available
     features, whole, live = (
         tuple(filter(None, map(resolve, views)))
         for views in (task.features, task.tables if tables is None else tables, task.live)
     )
+    made_from = inputs or among([*features, *whole, *live])
     # the examples are read once, at one commit
-    histories = {**_heads([*features, *whole], store, inputs), view.name: snapshot}
-    lately = {n: head for n, head in _heads(live, store, inputs).items() if n not in histories}
+    histories = {**_heads([*features, *whole], store, made_from), view.name: snapshot}
+    heads = _heads(live, store, made_from)
+    lately = {name: head for name, head in heads.items() if name not in histories}
+    kept = _size_bytes(leaves(features, made_from), histories) <= spare
+    resident = snapshot.size_bytes <= spare
     decided = Plan(
-        view, snapshot, task.split, resident, features, histories, inputs, whole, live, lately
+        view, snapshot, task.split, resident, features, histories, inputs, kept, whole, live, lately
     )
     _check(decided)
     return decided
 
 
-def _heads(views: Sequence[View], store: Store, inputs: Inputs | None) -> dict[str, Snapshot]:
+def _heads(views: Sequence[View], store: Store, inputs: Inputs) -> dict[str, Snapshot]:
     """The stored rows that views are made from, by the name of the stored view."""
-    stored = [history_of(leaf)[0] for leaf in leaves(views, inputs or among(views))]
+    stored = [history_of(leaf)[0] for leaf in leaves(views, inputs)]
     return {source.name: store.head(source) for source in stored}
+
+
+def _size_bytes(views: Sequence[View], histories: Mapping[str, Snapshot]) -> int:
+    """The memory that the stored rows of views take which are no functions of others."""
+    names = {history_of(view)[0].name for view in views}
+    return sum(histories[name].size_bytes for name in names)
 
 
 def _check(decided: Plan) -> None:
@@ -320,17 +344,22 @@ class Streamed(Rows):
 
     def batches(self, size: int) -> Iterator[Batch]:
         """One pass over the rows, `size` at a time."""
-        for table in self._shard.iter_batches(batch_size=size, batch_format="pyarrow"):
-            yield self._plan.joined(self._plan.view.unpack(table))
+        yield from self._joined(size)
 
     def shuffled(self, size: int, *, seed: int) -> Iterator[Batch]:
         """One pass through a buffer that mixes rows, in full batches."""
-        buffered = self._shard.iter_batches(
-            batch_size=size,
-            batch_format="pyarrow",
-            drop_last=True,
-            local_shuffle_buffer_size=max(SHUFFLE_ROWS, size),
-            local_shuffle_seed=seed,
-        )
-        for table in buffered:
-            yield self._plan.joined(self._plan.view.unpack(table))
+        mixed = {
+            "local_shuffle_buffer_size": max(SHUFFLE_ROWS, size),
+            "local_shuffle_seed": seed,
+        }
+        yield from (rows for rows in self._joined(size, **mixed) if length(rows) == size)
+
+    def _joined(self, size: int, **how: Any) -> Iterator[Batch]:
+        """Batches of a pass; features are joined to many rows at once, which takes little more."""
+        together = size * max(1, SHUFFLE_ROWS // size) if self._plan.features else size
+        tables: Any = self._shard.iter_batches(batch_size=together, batch_format="pyarrow", **how)
+        for table in tables:
+            features = self._plan.beside(table)
+            for start in range(0, table.num_rows, size):  # pictures are decoded a batch at a time
+                rows = self._plan.view.unpack(table.slice(start, size))
+                yield {**rows, **take(features, slice(start, start + size))}

@@ -149,13 +149,8 @@ class Layer:
                 nothing was written.
         """
         view = self.pushable(name)
-        if not 0 < (rows_sent := length(raw)) <= MOST_PUSHED:
-            raise (TooLarge if rows_sent else InvalidInput)(
-                f"{rows_sent:,} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
-                hint="Push them in several parts, or ingest a file." if rows_sent else "Give some.",
-                limit=MOST_PUSHED,
-                actual=rows_sent,
-            )
+        if not 0 < length(raw) <= MOST_PUSHED:
+            raise _as_many(name, length(raw))
         if faults := _strangers(view, raw):
             raise together(faults)
         rows, rejects = admit(view, raw, place=partial(_place, root))
@@ -283,6 +278,15 @@ def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
             InvalidInput(f"{reason}.", pointer=reject.where)
             for reject, reason in zip(rejects, reasons, strict=True)
         ],
+    )
+
+
+def _as_many(name: str, rows: int) -> InvalidInput:
+    return (TooLarge if rows else InvalidInput)(
+        f"{rows:,} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
+        hint="Push them in several parts, or ingest a file." if rows else "Give some.",
+        limit=MOST_PUSHED,
+        actual=rows,
     )
 
 

@@ -1,14 +1,16 @@
 """Which stored rows a worker gets: fixed at the start, each once, features as of their time."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from cluster.batch import Batch, objects
-from cluster.data import Plan, Streamed, plan
+from cluster.data import SHUFFLE_ROWS, Plan, Streamed, plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough
 from cluster.features.aggregates import Count
 from cluster.features.column import Number, Text
@@ -38,6 +40,15 @@ class Wet(Side):
     """The toy, with what the weather was at each point."""
 
     features: ClassVar[tuple[View, ...]] = (weather,)
+
+
+wind = View("wind", key=("point_id",), columns={"label": Text(blank=True)}, sample=no_sample)
+
+
+class Windy(Side):
+    """The toy, with the weather and the wind, which has a column of the points' name."""
+
+    features: ClassVar[tuple[View, ...]] = (weather, wind)
 
 
 class Forecast(Side):
@@ -230,27 +241,51 @@ def test_rows_over_the_share_of_memory_are_not_held(store: Store) -> None:
 
 
 class Shard:
-    """What Ray Data would lend a worker, over two tables."""
+    """What Ray Data would lend a worker, in the order in which the rows lie."""
 
-    def __init__(self, view: View) -> None:
-        self.view = view
-        self.asked: list[dict[str, object]] = []
+    def __init__(self, view: View, *, rows: int) -> None:
+        self.table = view.pack(points(rows))
+        self.asked: list[dict[str, Any]] = []
 
-    def iter_batches(self, **asked: object) -> object:
+    def iter_batches(self, **asked: Any) -> Iterator[pa.Table]:
         self.asked.append(asked)
-        return [self.view.pack(points(4)), self.view.pack(points(4, start=4))]
+        for start in range(0, self.table.num_rows, asked["batch_size"]):
+            yield self.table.slice(start, asked["batch_size"])
 
 
 def test_streamed_rows_come_in_passes_and_are_never_whole(store: Store) -> None:
-    shard = Shard(labelled_points)
-    rows = Streamed(shard, plan(Side, store, memory_share=0.0), 8)  # type: ignore[arg-type]
-    seen = [name for batch in rows.batches(4) for name in batch["point_id"]]
-    assert seen == [f"p{number}" for number in range(8)]
-    assert len(list(rows.shuffled(4, seed=3))) == 2
-    assert shard.asked[1]["drop_last"] is True
+    shard = Shard(labelled_points, rows=10)
+    rows = Streamed(shard, plan(Side, store, memory_share=0.0), 10)  # type: ignore[arg-type]
+    seen = [list(batch["point_id"]) for batch in rows.batches(4)]
+    assert [len(names) for names in seen] == [4, 4, 2]
+    assert [name for names in seen for name in names] == [f"p{number}" for number in range(10)]
+    assert [len(batch["x"]) for batch in rows.shuffled(4, seed=3)] == [4, 4]
     assert shard.asked[1]["local_shuffle_seed"] == 3
-    with pytest.raises(NotEnough, match=r"8 rows of 'points' do not fit.*LEPTON_MEMORY_SHARE"):
+    with pytest.raises(NotEnough, match=r"10 rows of 'points' do not fit.*LEPTON_MEMORY_SHARE"):
         rows.whole()
+
+
+@pytest.mark.parametrize("memory_share", [0.0, 0.9])
+def test_streamed_rows_have_the_features_that_resident_ones_have(
+    store: Store, memory_share: float
+) -> None:
+    names = [f"p{number}" for number in range(0, 300, 7)]
+    for hour in (3, 9, 15):  # of which the last comes after the points
+        sky = objects(f"{name} at {hour}" for name in names)
+        store.write(weather, {**wet(names, hour=hour, rain=hour), "sky": sky})
+    made = plan(Windy, store, memory_share=memory_share)
+    assert made.kept is (memory_share > 0)
+    shard = Shard(labelled_points, rows=300)
+    streamed = list(Streamed(shard, made, 300).batches(128))  # type: ignore[arg-type]
+    assert [len(batch["x"]) for batch in streamed] == [128, 128, 44]
+    assert shard.asked[0]["batch_size"] == SHUFFLE_ROWS  # what is joined at once
+    known = made.joined(labelled_points.unpack(shard.table))
+    assert [name for name in known if name not in labelled_points.schema] == [
+        "rain", "sky", "weather_missing", "wind__label", "wind_missing",
+    ]  # fmt: skip
+    for name, column in known.items():
+        assert [v for b in streamed for v in b[name].tolist()] == column.tolist(), name
+    assert sum(known["rain"] == 9.0) == len(names)
 
 
 def test_a_live_view_is_named_and_joined_to_no_row(tmp_path: Path) -> None:

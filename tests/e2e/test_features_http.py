@@ -85,8 +85,9 @@ def test_the_asynchronous_client_and_the_command_answer_alike(
 
 
 def test_a_bad_push_is_told_with_the_row(client: lepton.Client) -> None:
+    rows = [ITEM | {"event_time": f"2026-01-01T00:00:00{zone}"} for zone in ("Z", "")]
     with pytest.raises(lepton.InvalidInput, match="no time zone") as refused:
-        client.features.push("items", [ITEM, ITEM | {"event_time": "2026-01-01T00:00:00"}])
+        client.features.push("items", rows)
     assert [fault.pointer for fault in refused.value.errors] == ["/rows/1"]
     with pytest.raises(lepton.NotFound, match="Did you mean 'items'"):
         client.features.push("itms", ITEM)

@@ -25,13 +25,15 @@ Piece = Callable[[], Iterator[pa.Table]]
 class History(Protocol):
     """All that was ever known of some views, in the order in which it came."""
 
-    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
+    def frame(self, view: View, columns: Sequence[str], keys: Batch | None = None) -> pl.DataFrame:
         """All rows of a stored view.
 
         Args:
             view: whose rows.
             columns: which of its columns, key and `event_time` among them; `created` comes too
                 where it is known.
+            keys: some of its key columns `[m]`: only rows of these are wanted, and others come
+                where they are at hand.
         """
 
     def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:
@@ -51,18 +53,8 @@ class Stored:
 
     snapshots: Callable[[View], Snapshot]
 
-    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
-        """All rows, every byte of them checked."""
-        return self.frame_of(None, view, columns)
-
-    def frame_of(self, keys: Batch | None, view: View, columns: Sequence[str]) -> pl.DataFrame:
-        """The rows of some keys, in the same order; takes the memory of these and of one file.
-
-        Args:
-            keys: the view's key columns `[m]`, or some of them; None for all rows.
-            view: whose rows.
-            columns: which of its columns.
-        """
+    def frame(self, view: View, columns: Sequence[str], keys: Batch | None = None) -> pl.DataFrame:
+        """Rows of the keys alone, every byte checked; takes the memory of these and one file."""
         snapshot = self._checked(view, columns)
         table = snapshot.table([*columns, CREATED], keys=keys) if snapshot.files else None
         return framed(view, table, columns)
@@ -95,8 +87,9 @@ class Files:
 
     paths: Mapping[str, Sequence[Path]]
 
-    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
+    def frame(self, view: View, columns: Sequence[str], keys: Batch | None = None) -> pl.DataFrame:
         """All rows."""
+        del keys
         frames = [
             pl.read_parquet(path, columns=_there(view, path, columns))
             for path in self.paths[view.name]
@@ -127,8 +120,9 @@ class Kept:
     history: History
     _frames: dict[str, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
 
-    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
+    def frame(self, view: View, columns: Sequence[str], keys: Batch | None = None) -> pl.DataFrame:
         """The rows as they were when they were first asked for."""
+        del keys
         wanted = [*columns, CREATED]
         frame = self._frames.get(view.name)
         if frame is None or not set(columns) <= set(frame.columns):
@@ -154,8 +148,9 @@ class InMemory:
 
     rows: Mapping[str, Batch]
 
-    def frame(self, view: View, columns: Sequence[str]) -> pl.DataFrame:
+    def frame(self, view: View, columns: Sequence[str], keys: Batch | None = None) -> pl.DataFrame:
         """The rows that there are; none of a view that is not named."""
+        del keys
         rows = self.rows.get(view.name)
         if rows is None:
             return framed(view, None, columns)

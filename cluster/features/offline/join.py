@@ -193,7 +193,11 @@ def _strings(name: str, column: NDArray[Any]) -> pl.Series:
 
 
 def _read(asked: Asked, history: History) -> Callable[[View], Held]:
-    return lambda view: held(view, asked, history.frame(*history_of(view)))
+    def read(view: View) -> Held:
+        keys = {name: asked.keys[name].to_numpy() for name in view.key}
+        return held(view, asked, history.frame(*history_of(view), keys))
+
+    return read
 
 
 def _unpacked(view: View, own: Held) -> tuple[Batch, Ints]:

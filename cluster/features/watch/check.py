@@ -103,6 +103,19 @@ def check(
     """
     report = Report()
     declared = {view.name: view for view in views}
+    for (name, release), asked in _grouped(layer, declared, lines, report).items():
+        for part in _parts(asked, at_once):
+            _compare(_Offline(layer, declared[name], release, part), part, report)
+    return report
+
+
+def _grouped(
+    layer: Layer,
+    declared: Mapping[str, View],
+    lines: Iterable[Mapping[str, Any]],
+    report: Report,
+) -> dict[tuple[str, int], list[Logged]]:
+    """Look-ups by view and release; the report is told of those that cannot be compared."""
 
     @cache  # reading a function's text takes a while
     def version(name: str, release: int) -> str:
@@ -120,10 +133,7 @@ def check(
             key = {part: line["keys"][part] for part in declared[name].key}
             state = State(seen["status"], seen.get("time", 0), seen.get("values", {}))
             grouped.setdefault((name, release), []).append(Logged(key, line["at"], state))
-    for (name, release), asked in grouped.items():
-        for part in _parts(asked, at_once):
-            _compare(_Offline(layer, declared[name], release, part), part, report)
-    return report
+    return grouped
 
 
 def _parts(asked: Sequence[Logged], size: int) -> Iterator[Sequence[Logged]]:
@@ -203,7 +213,7 @@ class _Offline:
         self.at = np.array([one.at for one in asked], dtype=np.int64)
         history = Stored(layer.store.head)
         self.rows = {
-            leaf.name: history.frame_of(self._keys_of(leaf), *history_of(leaf))
+            leaf.name: history.frame(*history_of(leaf), self._keys_of(leaf))
             for leaf in leaves([self.view], self.inputs)
         }
 
