@@ -261,11 +261,13 @@ class Layer:
 
     def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, Batch]]:
         """What models say of pushed rows, for every version that somebody reads."""
-        for reader in self.graph.readers(view):
-            if isinstance(reader, ModelView):
-                for release in self.models.releases(reader):
-                    made = reader.at(release)
-                    yield made.rows_of, self.models.answer(made, rows)
+        readers = [one for one in self.graph.readers(view) if isinstance(one, ModelView)]
+        # A backfill asks about stored rows: pushed ones must look the same, pictures decoded.
+        seen = view.unpack(view.pack(rows)) if readers else {}
+        for reader in readers:
+            for release in self.models.releases(reader):
+                made = reader.at(release)
+                yield made.rows_of, self.models.answer(made, seen)
 
 
 def _place(root: str, row: int) -> str:
