@@ -107,8 +107,7 @@ class Features:
 
         Where the online store cannot be read, nothing is known, and the status is `degraded`.
         """
-        found = self.layer.online.lookup_anyway(views, keys, inputs=self.layer.inputs)
-        return found, columns_of(views, keys)
+        return self.layer.lookup_anyway(views, keys), columns_of(views, keys)
 
     def _is_quick(self, asked: LookupRequest) -> bool:
         """Whether a look-up takes less than a thread takes to begin: few rows of a local file."""

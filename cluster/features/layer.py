@@ -1,6 +1,7 @@
 """The shared feature layer: join offline, look up online, push to both."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -10,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.batch import Batch, length
-from cluster.errors import InvalidInput, TooLarge, nearest
+from cluster.errors import Conflict, InvalidInput, TooLarge, nearest
 from cluster.faults import together
 from cluster.features.backfill import PART_S, Ask, Backfill, here, keep
 from cluster.features.graph import Graph
 from cluster.features.intake.ingest import admit
 from cluster.features.modelview import ModelView
 from cluster.features.neighbours import Found, Neighbours
+from cluster.features.offline.held import history_of, leaves
 from cluster.features.offline.history import Stored
 from cluster.features.offline.join import join
 from cluster.features.offline.store import Store
@@ -107,8 +109,33 @@ class Layer:
 
         Raises:
             NotFound: there is no such view, or no such version of its model.
+            Conflict: a view is online, or stored, with other columns.
         """
-        return self.online.lookup(self._named(views), keys, at=at, inputs=self.inputs)
+        named = self._named(views)
+        with self._offline_first(named):
+            return self.online.lookup(named, keys, at=at, inputs=self.inputs)
+
+    def lookup_anyway(self, views: Sequence[View], keys: Batch) -> Batch:
+        """The same, but where nothing can be read now the status is `degraded`.
+
+        Raises:
+            LeptonError: as `lookup`, less Unavailable.
+        """
+        with self._offline_first(views):
+            return self.online.lookup_anyway(views, keys, inputs=self.inputs)
+
+    @contextmanager
+    def _offline_first(self, views: Sequence[View]) -> Iterator[None]:
+        """Says what is wrong offline where a look-up finds other columns: the way out lies there.
+
+        To materialize, as the online side advises, would be refused for the same reason.
+        """
+        try:
+            yield
+        except Conflict:
+            for view in leaves(views, self.inputs):
+                self.store.head(history_of(view)[0])
+            raise
 
     def inputs(self, view: View) -> list[View]:
         """The views that a computed view is made from, model views at the version that counts."""
@@ -208,6 +235,7 @@ class Layer:
 
         Raises:
             NotFound: there is no such view.
+            Conflict: the stored columns are not the view's; what is online stays.
         """
         views = [self.view(name) for name in names] if names else self._all()
         counts = {}
@@ -215,6 +243,7 @@ class Layer:
             if isinstance(view, ModelView):
                 self.backfill(view, ask)
             rows = self.graph.stored(view)
+            self.store.head(rows)  # what is refused here must not empty what is online
             counts[view.name] = self.online.materialize(
                 rows, partial(self.store.head, rows), self.graph
             )

@@ -193,8 +193,10 @@ class Online:
         view = view if graph is None else graph.stored(view)
         streams = _streams(view, graph)
         declared = self._declare(view, streams)
-        head = head() if callable(head) else head  # no row falls between what is wiped and brought
         brought = {shelf: self.keeper.files(shelf) for shelf in declared}
+        # Read last: no row falls between what is wiped and brought, and no file is forgotten that
+        # was noted since.
+        head = head() if callable(head) else head
         self._note_merged(head, declared, brought)
         count = 0
         for files, table in tables(view, head, lacking(head, brought), streams):
