@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any
@@ -22,6 +22,7 @@ from cluster.features.offline.held import history_of, leaves
 from cluster.features.offline.history import Stored
 from cluster.features.offline.join import join
 from cluster.features.offline.store import Store
+from cluster.features.online.lag import Lag, Watch
 from cluster.features.online.lookup import Online
 from cluster.features.times import SAY_ZONE
 from cluster.features.view import Reject, View
@@ -124,6 +125,55 @@ class Layer:
         with self._offline_first(views):
             return self.online.lookup_anyway(views, keys, inputs=self.inputs)
 
+    def lag(self, view: View) -> Lag | None:
+        """Which stored rows of a source view, or of a model's version, are not online now.
+
+        Returns:
+            What is missing; None where the view is not online.
+
+        Raises:
+            LeptonError: one side cannot be read now.
+        """
+        return self.online.lag(view, partial(self.store.head, view), self.graph)
+
+    def behind(self, views: Sequence[View | str]) -> dict[str, Lag]:
+        """Which of some views do not see all stored rows online, as of about a second ago.
+
+        To be asked before a look-up that it is to be said of. Few rows that are missing are brought
+        meanwhile; many wait for `materialize`.
+
+        Args:
+            views: of any kind, or their names.
+
+        Returns:
+            By the view's name what is missing of it, or of what it is made from.
+        """
+        found: dict[str, Lag] = {}
+        for view in self._named(views):
+            for leaf in leaves([view], self.inputs):
+                rows = self.graph.stored(history_of(leaf)[0])
+                lag = self._watch.lag(rows)
+                if lag is None and rows.name in self.online.behind:
+                    self._watch.renew(rows)
+                    lag = Lag(rows.name)
+                if lag is not None:
+                    bring = leaf.name if isinstance(leaf, ModelView) else lag.view
+                    found.setdefault(view.name, replace(lag, view=bring))
+        return found
+
+    def missed(self, name: str) -> bool:
+        """Whether rows that were pushed to a view, or made of them, are kept from coming online."""
+        made = {reader.name for reader in self.graph.readers(self.graph[name])}
+        waiting = list(self.online.behind)
+        return name in waiting or any(one.rpartition("_v")[0] in made for one in waiting)
+
+    @cached_property
+    def _watch(self) -> Watch:
+        return Watch(self.lag, self._caught_up)
+
+    def _caught_up(self, view: View) -> Lag | None:
+        return self.online.catch_up(view, partial(self.store.head, view), self.graph)
+
     @contextmanager
     def _offline_first(self, views: Sequence[View]) -> Iterator[None]:
         """Says what is wrong offline where a look-up finds other columns: the way out lies there.
@@ -176,13 +226,7 @@ class Layer:
                 nothing was written.
         """
         view = self.pushable(name)
-        if not 0 < (rows_sent := length(raw)) <= MOST_PUSHED:
-            raise (TooLarge if rows_sent else InvalidInput)(
-                f"{rows_sent:,} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
-                hint="Push them in several parts, or ingest a file." if rows_sent else "Give some.",
-                limit=MOST_PUSHED,
-                actual=rows_sent,
-            )
+        _check_size(name, length(raw))
         if faults := _strangers(view, raw):
             raise together(faults)
         rows, rejects = admit(view, raw, place=partial(_place, root))
@@ -284,9 +328,12 @@ class Layer:
         return list(dict.fromkeys(found))
 
     def _write(self, view: View, rows: Batch) -> None:
-        created = self.store.append(view, rows).created
-        stored = {**rows, "created": created}
-        self.online.keep_up(view, stored, lambda: self.store.head(view), self.graph)
+        done = self.store.append(view, rows)
+        stored, files = {**rows, "created": done.created}, [file.name for file in done.files]
+        head = partial(self.store.head, view)
+        self.online.keep_up(view, stored, head, self.graph, files=files)
+        if view.name not in self.online.behind:
+            self._watch.lag(view)  # brings what others left offline
 
     def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, Batch]]:
         """What models say of pushed rows, for every version that somebody reads."""
@@ -301,6 +348,16 @@ class Layer:
 
 def _place(root: str, row: int) -> str:
     return f"{root}/{row}" if root else f"row {row}"
+
+
+def _check_size(name: str, rows: int) -> None:
+    if not 0 < rows <= MOST_PUSHED:
+        raise (TooLarge if rows else InvalidInput)(
+            f"{rows:,} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
+            hint="Push them in several parts, or ingest a file." if rows else "Give some.",
+            limit=MOST_PUSHED,
+            actual=rows,
+        )
 
 
 def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
