@@ -24,12 +24,14 @@ class Answered:
         outputs: one for each input, in order.
         features: for each input, what came of each view that was looked up for it.
         degraded: whether a view could not be asked, so that its values count as missing.
+        behind: views of which stored rows are not online yet, so that they knew less.
     """
 
     version: int
     outputs: Sequence[BaseModel]
     features: Sequence[Statuses] = ()
     degraded: bool = False
+    behind: Sequence[str] = ()
 
 
 class Row(NamedTuple):
@@ -38,6 +40,7 @@ class Row(NamedTuple):
     output: BaseModel | LeptonError
     statuses: Statuses
     degraded: bool
+    behind: Sequence[str] = ()
 
 
 Answer = Callable[[Sequence[BaseModel]], Awaitable[Answered]]
@@ -67,7 +70,7 @@ class Answering:
         answers = [joined.refused.get(n) or next(outputs) for n in range(len(rows))]
         self.requests.keep(partial(self.recorder.lines, joined), len(rows))
         return [
-            Row(answer, statuses, joined.degraded)
+            Row(answer, statuses, joined.degraded, joined.behind)
             for answer, statuses in zip(answers, joined.statuses, strict=True)
         ]
 
@@ -85,4 +88,5 @@ def answered(version: int, rows: Sequence[Row]) -> Answered:
         raise together(faults)
     outputs = [row.output for row in rows if isinstance(row.output, BaseModel)]
     features = [row.statuses for row in rows] if any(row.statuses for row in rows) else []
-    return Answered(version, outputs, features, any(row.degraded for row in rows))
+    behind = sorted({name for row in rows for name in row.behind})
+    return Answered(version, outputs, features, any(row.degraded for row in rows), behind)

@@ -41,11 +41,13 @@ class Looked:
         columns: by the view's own names.
         status: present, missing or stale.
         times: when what holds became true.
+        behind: whether stored rows of it are not online yet.
     """
 
     columns: Batch
     status: NDArray[Any]
     times: NDArray[Any]
+    behind: bool = False
 
     @property
     def missing(self) -> NDArray[np.bool_]:
@@ -63,6 +65,7 @@ class Joined:
         statuses: of every row, refused ones included.
         refused: why a row cannot be answered, by its number.
         degraded: whether a view could not be asked, so that its values count as missing.
+        behind: views of which stored rows are not online yet.
         views: the views that were looked up.
         looked: what each of them holds, by its name.
         keys: the key columns of every row, empty where it has none.
@@ -74,6 +77,7 @@ class Joined:
     statuses: Sequence[Statuses]
     refused: Mapping[int, LeptonError] = field(default_factory=dict)
     degraded: bool = False
+    behind: Sequence[str] = ()
     views: Sequence[View] = ()
     looked: Mapping[str, Looked] = field(default_factory=dict)
     keys: Batch = field(default_factory=dict)
@@ -147,7 +151,7 @@ class Live:
                 batch = self.task.complete(batch)
             return Joined(rows, batch, [NOTHING] * len(rows))
         at = datetime.now(UTC)
-        views = [*([self.task.inputs] * bool(named)), *self.views, *self._behind]
+        views = [*([self.task.inputs] * bool(named)), *self.views, *self._under]
         keys = _keys(rows, views, less=self.columns if named else ())
         early = [view for view in views if keys.keys() >= set(view.key)]
         looked, failed = self._lookup(early, keys, at)
@@ -165,7 +169,8 @@ class Live:
             [self._told(looked, n, sent=n not in named) for n in range(len(rows))],
             {n: row for n, row in enumerate(filled) if isinstance(row, LeptonError)},
             bool(failed),
-            [view for view in views if view not in self._behind],
+            sorted(name for name, one in looked.items() if one.behind),
+            [view for view in views if view not in self._under],
             looked,
             keys,
             at,
@@ -184,7 +189,7 @@ class Live:
         return self.task.complete({**features, **self.task.batch(inputs)})
 
     @cached_property
-    def _behind(self) -> list[View]:
+    def _under(self) -> list[View]:
         """What the functions among the features are made from.
 
         A function of which one input is known is present, so its callers are told of each.
@@ -264,6 +269,7 @@ class Live:
     ) -> tuple[dict[str, Looked], Failures]:
         """What the layer says; where it cannot, what each view says alone."""
         try:
+            behind = self._opened().behind(views)  # first: the look-up may see more than this knows
             found = self._opened().lookup(views, keys, at=at)
         except LeptonError as error:
             if len(views) == 1:
@@ -278,9 +284,8 @@ class Live:
         for view in views:
             self._failing.pop(view.name, None)
             columns = {name: found[names[view.name][name]] for name in view.columns}
-            made[view.name] = Looked(
-                columns, found[f"{view.name}_status"], found[f"{view.name}_time"]
-            )
+            status, moments = found[f"{view.name}_status"], found[f"{view.name}_time"]
+            made[view.name] = Looked(columns, status, moments, view.name in behind)
         return made, {}
 
     def _opened(self) -> "Layer":
@@ -346,7 +351,7 @@ def _only(known: NDArray[np.bool_], found: Looked, absent: Looked) -> Looked:
     for name, column in columns.items():
         column[~known] = absent.columns[name][~known]
     status = np.where(known, found.status, absent.status)
-    return Looked(columns, status, np.where(known, found.times, absent.times))
+    return Looked(columns, status, np.where(known, found.times, absent.times), found.behind)
 
 
 def _unknown(

@@ -271,6 +271,7 @@ def _joined(parts: Sequence[Prediction]) -> Prediction | None:
         "version": ",".join(versions),
         "outputs": [output for part in parts for output in part.outputs],
         "degraded": any(part.degraded for part in parts),
+        "behind": sorted({name for part in parts for name in part.behind}),
     }
     if any(part.features for part in parts):
         looked = [part.features or [{}] * len(part.outputs) for part in parts]

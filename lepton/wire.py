@@ -63,6 +63,7 @@ class Prediction(BaseModel):
         features: for each input what came of every view that the service looked up for it; empty
             where it looked up none.
         degraded: whether a view could not be asked, so that its values count as missing.
+        behind: views of which stored rows were not online yet, so that they knew less.
         request_id: what to look for in the server's log.
     """
 
@@ -71,6 +72,7 @@ class Prediction(BaseModel):
     outputs: list[Output]
     features: list[dict[str, Status]] = Field(default_factory=list)
     degraded: bool = False
+    behind: list[str] = Field(default_factory=list)
     request_id: str = ""
 
 
@@ -117,6 +119,8 @@ class ViewInfo(BaseModel):
         rows: how many are stored; none where they are made when they are read.
         newest: the latest event time, where rows are stored.
         online: whether it can be looked up.
+        behind: how many stored rows look-ups do not see yet: `materialize` brings them.
+        release: of a model view the version of its model.
     """
 
     name: str
@@ -132,6 +136,8 @@ class ViewInfo(BaseModel):
     rows: int | None = None
     newest: datetime | None = None
     online: bool = False
+    behind: int = 0
+    release: int | None = None
 
 
 class ViewList(BaseModel):
@@ -163,11 +169,13 @@ class Looked(BaseModel):
         status: present; stale, where what is known is older than the view's time-to-live; missing;
             degraded, where the store could not be read in time, so that nothing is known.
         event_time: when it became true; none where it is missing.
+        behind: whether stored rows of the view were not online yet, so that there may be more.
     """
 
     values: dict[str, JsonValue]
     status: Literal["present", "missing", "stale", "degraded"]
     event_time: datetime | None = None
+    behind: bool = False
 
 
 class Lookup(BaseModel):
@@ -191,9 +199,16 @@ class PushRequest(BaseModel):
 
 
 class Pushed(BaseModel):
-    """The answer to a ``PushRequest``: how many rows were written."""
+    """The answer to a ``PushRequest``.
+
+    Attributes:
+        rows: how many were written.
+        degraded: whether they are kept, but look-ups do not see them yet: the online store could
+            not be reached. They come online by themselves once it answers.
+    """
 
     rows: int
+    degraded: bool = False
     request_id: str = ""
 
 

@@ -63,6 +63,8 @@ def ingest(
 ) -> None:
     """Bring raw files into the feature layer; bad rows go to a rejects file."""
     show.ingested(rows.ingest(view, paths, columns, max_rejects))
+    for sentence in rows.not_online(view):
+        show.say(sentence)
 
 
 @app.command()
@@ -80,7 +82,10 @@ def lookup(
     keys: Annotated[list[str], typer.Argument(help="42; or user_id=1,item_id=2.")],
 ) -> None:
     """Print the newest values of some keys, and since when they hold."""
+    behind = rows.behind(view)
     show.rows(rows.lookup(view, keys))
+    for sentence in behind:
+        show.say(sentence)
 
 
 @app.command()
@@ -89,8 +94,13 @@ def push(
     values: Annotated[list[str], typer.Argument(help="user_id=u1 item_id=p2 value=1")],
 ) -> None:
     """Write one event, offline and online; what is made from it changes at once."""
-    rows.push(view, values)
-    show.say(f"{view}: written, offline and online.")
+    if rows.push(view, values):
+        show.say(f"{view}: written, offline and online.")
+    else:
+        show.say(
+            f"{view}: written, offline only: the online store does not answer. The next push or "
+            f"look-up once it does brings this, or python -m services materialize {view}"
+        )
 
 
 @views.callback(invoke_without_command=True)

@@ -64,7 +64,8 @@ def build(task: type[AnyTask], answer: Answer, version: Callable[[], int] = lamb
 def _more(said: Answered) -> bytes:
     """What came of the look-ups, where there were any."""
     looked = b',"features":%b' % orjson.dumps(said.features) if said.features else b""
-    return looked + b',"degraded":true' * said.degraded
+    behind = b',"behind":%b' % orjson.dumps(list(said.behind)) if said.behind else b""
+    return looked + b',"degraded":true' * said.degraded + behind
 
 
 def _row_of(fault: InvalidInput) -> int:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.errors import Conflict, InvalidInput, NotFound
+from cluster.errors import Conflict, InvalidInput, LeptonError, NotFound
 from cluster.features.layer import Layer
+from cluster.features.modelview import ModelView
+from cluster.features.offline.held import history_of, leaves
 from cluster.features.offline.snapshot import Snapshot
+from cluster.features.online.lag import Lag
 from cluster.features.view import View
 from cluster.settings import settings
 from services import catalog, lineage
@@ -24,7 +27,10 @@ class Listed:
         rows: how many are stored; None where they are made when they are read.
         newest: the latest event time, if any row is stored.
         readers: the views that are made from it and the capabilities that read it.
-        version: changes with its definition, and with those of the views behind it.
+        version: changes with its definition, with those of the views behind it, and with the
+            version of its model.
+        release: the version of its model, where it is a model view that has one.
+        behind: how many stored rows look-ups of it do not see yet; None where it is not online.
     """
 
     view: View
@@ -33,6 +39,8 @@ class Listed:
     newest: np.datetime64 | None
     readers: list[str]
     version: str
+    release: int | None = None
+    behind: int | None = None
 
 
 def listed(layer: Layer | None = None) -> list[Listed]:
@@ -63,8 +71,25 @@ def draw(path: Path) -> Path:
     return path
 
 
+def waiting(layer: Layer, view: View) -> list[Lag]:
+    """What look-ups of a view do not see of the rows behind it; nothing where it is not online.
+
+    Raises:
+        LeptonError: one side cannot be read now.
+    """
+    leaves_of = leaves([view], layer.inputs)
+    lags = [layer.lag(layer.graph.stored(history_of(leaf)[0])) for leaf in leaves_of]
+    return [lag for lag in lags if lag is not None]
+
+
 def _listed(layer: Layer, view: View) -> Listed:
     head = _head(layer, view)
+    try:
+        view = layer.resolved(view)
+    except NotFound:  # its model has no version
+        lags = None
+    else:
+        lags = _asked(layer, view)
     return Listed(
         view,
         lineage.kind_of(view),
@@ -72,7 +97,17 @@ def _listed(layer: Layer, view: View) -> Listed:
         head.newest if head and head.rows else None,
         list(_readers(layer, view)),
         view.version_over(layer.graph.inputs),
+        (view.release or None) if isinstance(view, ModelView) else None,
+        sum(lag.rows for lag in lags) if lags else None,
     )
+
+
+def _asked(layer: Layer, view: View) -> list[Lag] | None:
+    """What look-ups do not see; None where nobody can say now, which a look-up says itself."""
+    try:
+        return waiting(layer, view)
+    except LeptonError:
+        return None
 
 
 def _head(layer: Layer, view: View) -> Snapshot | None:

@@ -81,11 +81,14 @@ class Features:
         limits(content, {"keys": MOST_KEYS, "views": MOST_VIEWS})
         asked = shaped(content, LookupRequest)
         work = partial(self._looked_up, asked)
-        results, degraded = work() if self._is_quick(asked) else await asyncio.to_thread(work)
+        quick = self._is_quick(asked)
+        results, degraded, behind = work() if quick else await asyncio.to_thread(work)
         body = b'{"results":%b,"request_id":%b}'
         answer = json_response(body % (results, orjson.dumps(request_id(request.scope))), request)
         if degraded:
             answer.headers["X-Lepton-Degraded"] = "features"
+        if behind:
+            answer.headers["X-Lepton-Behind"] = ", ".join(behind)
         return answer
 
     async def push(self, request: Request) -> Response:
@@ -94,7 +97,8 @@ class Features:
         limits(content, {"rows": MOST_PUSHED})
         asked = shaped(content, PushRequest)
         work = partial(self._pushed, request.path_params["view"], asked)
-        return _answer({"rows": await asyncio.to_thread(work)}, request)
+        rows, degraded = await asyncio.to_thread(work)
+        return _answer({"rows": rows, **({"degraded": True} if degraded else {})}, request)
 
     async def nearest(self, request: Request) -> Response:
         """The keys whose vectors are nearest to one."""
@@ -107,8 +111,7 @@ class Features:
 
         Where the online store cannot be read, nothing is known, and the status is `degraded`.
         """
-        found = self.layer.online.lookup_anyway(views, keys, inputs=self.layer.inputs)
-        return found, columns_of(views, keys)
+        return self.layer.lookup_anyway(views, keys), columns_of(views, keys)
 
     def _is_quick(self, asked: LookupRequest) -> bool:
         """Whether a look-up takes less than a thread takes to begin: few rows of a local file."""
@@ -119,20 +122,25 @@ class Features:
     def _described(self) -> list[ViewInfo]:
         return [described(self.layer, one) for one in listed(self.layer)]
 
-    def _looked_up(self, asked: LookupRequest) -> tuple[bytes, bool]:
-        """What was found as JSON, and whether some of it could not be read now."""
+    def _looked_up(self, asked: LookupRequest) -> tuple[bytes, bool, list[str]]:
+        """What was found as JSON, whether some could not be read now, and which views lag."""
         views = [self.layer.view(name) for name in dict.fromkeys(asked.views)]
         keys = key_columns(asked.keys, key_of(views), "/keys")
+        behind = self.layer.behind(views)
         found, named = self.look(views, keys)
         columns = [json_rows(view, found, named[view.name]) for view in views]
+        for view, column in zip(views, columns, strict=True):
+            for row in column if view.name in behind else ():
+                row["behind"] = True
         names = [view.name for view in views]
         rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
         degraded = any(DEGRADED in found[f"{view.name}_status"] for view in views)
-        return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY), degraded
+        return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY), degraded, sorted(behind)
 
-    def _pushed(self, name: str, asked: PushRequest) -> int:
+    def _pushed(self, name: str, asked: PushRequest) -> tuple[int, bool]:
+        """How many rows were written, and whether they are not online."""
         rows = raw_rows(self.layer.pushable(name), asked.rows, "/rows")
-        return self.layer.push(name, rows, root="/rows")
+        return self.layer.push(name, rows, root="/rows"), self.layer.missed(name)
 
     def _nearest(self, name: str, asked: NearestRequest) -> list[dict[str, Any]]:
         view = self.layer.view(name)
@@ -188,6 +196,8 @@ def described(layer: Layer, listed: Listed) -> ViewInfo:
         rows=listed.rows,
         newest=None if newest is None else datetime.fromisoformat(f"{newest}Z"),
         online=is_online(layer, view),
+        behind=listed.behind or 0,
+        release=listed.release,
     )
 
 

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput
+from cluster.errors import InvalidInput, Unavailable
 from cluster.features.intake.ingest import Ingested
 from cluster.features.intake.ingest import ingest as ingest_files
+from cluster.features.modelview import ModelView
+from cluster.features.offline.held import leaves
 from cluster.features.offline.store import Store
 from cluster.features.view import View
+from cluster.model import AnyTask
 from cluster.settings import settings
 from services import catalog
 
@@ -53,6 +56,44 @@ def materialize(names: Sequence[str]) -> dict[str, int]:
     return catalog.layer(settings()).materialize(names)
 
 
+def not_online(name: str) -> list[str]:
+    """What look-ups do not see of a source view's rows, and the command that brings it.
+
+    Args:
+        name: the view.
+
+    Returns:
+        Sentences; none where all is online, or nobody looks the view up.
+    """
+    layer = catalog.layer(settings())
+    view = layer.graph[name]
+    readers = layer.graph.readers(view)
+    made = [r for r in readers if isinstance(r, ModelView) and layer.models.trained(r)]
+    command = " ".join(["python -m services materialize", name, *(one.name for one in made)])
+    try:
+        lag = layer.lag(view)
+    except Unavailable as error:
+        return [f"Whether these rows are online is not known. {error}"]
+    if lag is None:
+        aliases = layer.models.registry.aliases
+        found = [
+            task for task in catalog.names() if aliases(task).keys() & {"production", "serving"}
+        ]
+        tasks = ", ".join(task for task in found if _looks_up(catalog.find(task), view))
+        return [f"{name} is not online, where {tasks} looks it up: {command}"] if tasks else []
+    if not lag.files:
+        return []
+    blind = ", ".join([name, *(one.name for one in readers)])
+    sentence = f"{lag.rows:,} rows are not online, so look-ups of {blind} do not see them yet."
+    return [f"{sentence} Bring them: {command}"]
+
+
+def behind(name: str) -> list[str]:
+    """What a look-up of a view does not see, to be asked before it."""
+    found = catalog.layer(settings()).behind([name])
+    return [lag.told for lag in found.values()]
+
+
 def lookup(name: str, keys: Sequence[str]) -> Batch:
     """The newest values of a view by key.
 
@@ -70,7 +111,7 @@ def lookup(name: str, keys: Sequence[str]) -> Batch:
     return layer.lookup([view], columns)
 
 
-def push(name: str, values: Sequence[str]) -> int:
+def push(name: str, values: Sequence[str]) -> bool:
     """Write one event to a view, offline and online.
 
     Args:
@@ -78,7 +119,7 @@ def push(name: str, values: Sequence[str]) -> int:
         values: its key, its columns and perhaps its event time: `user_id=u1`, `value=2`.
 
     Returns:
-        How many rows were written.
+        Whether it is online, too; where not, the store there does not answer.
 
     Raises:
         InvalidInput: a value is bad, or a column is missing, unknown or given twice.
@@ -95,7 +136,15 @@ def push(name: str, values: Sequence[str]) -> int:
                 f"{column!r} is given {given.count(column)} times: {values_of}.",
                 hint="Give each column once.",
             )
-    return catalog.layer(settings()).push(name, {c: objects([v]) for c, _, v in pairs})
+    layer = catalog.layer(settings())
+    layer.push(name, {c: objects([v]) for c, _, v in pairs})
+    return not layer.missed(name)
+
+
+def _looks_up(task: type[AnyTask], view: View) -> bool:
+    """Whether a capability looks up, when it answers, what comes from a source view."""
+    asked = leaves([*task.features, *task.live], catalog.graph().inputs)
+    return any(view.name in (leaf.name, *leaf.needs) for leaf in asked)
 
 
 def _key(view: View, given: str) -> dict[str, str]:

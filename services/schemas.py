@@ -171,6 +171,11 @@ def _post(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
                 "const": True,
                 "description": "A view could not be asked; its values count as missing.",
             },
+            "behind": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Views of which stored rows were not online yet.",
+            },
             "request_id": {"type": "string"},
         },
         "required": ["model", "version", "outputs", "request_id"],

@@ -19,13 +19,17 @@ EVENT_TIME = "event_time"
 
 def views(found: Sequence[Listed]) -> None:
     """The feature layer, a view a line."""
-    table = Table("view", "kind", "key", "columns", "rows", "newest", "read by", "version", "owner")
+    table = Table(
+        "view", "kind", "key", "columns", "rows", "newest", "online", "read by", "version", "owner"
+    )
     for one in found:
         rows = "" if one.rows is None else f"{one.rows:,}"
         newest = _moment(one.newest)
         names = (one.view.key, one.view.columns, one.readers)
         key, columns, readers = (", ".join(words) for words in names)
-        words = (one.view.name, one.kind, key, columns, rows, newest, readers, one.version)
+        online = "" if one.behind is None else f"{one.behind:,} behind" if one.behind else "all"
+        version = f"{one.version} of model {one.release}" if one.release else one.version
+        words = (one.view.name, one.kind, key, columns, rows, newest, online, readers, version)
         table.add_row(*words, " ".join([one.view.owner, *one.view.tags]).strip())
     print_table(table)
 

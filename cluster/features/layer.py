@@ -1,7 +1,8 @@
 """The shared feature layer: join offline, look up online, push to both."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any
@@ -10,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.batch import Batch, length
-from cluster.errors import InvalidInput, TooLarge, nearest
+from cluster.errors import Conflict, InvalidInput, TooLarge, nearest
 from cluster.faults import together
 from cluster.features.backfill import PART_S, Ask, Backfill, here, keep
 from cluster.features.graph import Graph
 from cluster.features.intake.ingest import admit
 from cluster.features.modelview import ModelView
 from cluster.features.neighbours import Found, Neighbours
+from cluster.features.offline.held import history_of, leaves
 from cluster.features.offline.history import Stored
 from cluster.features.offline.join import join
 from cluster.features.offline.store import Store
+from cluster.features.online.lag import Lag, Watch
 from cluster.features.online.lookup import Online
 from cluster.features.times import SAY_ZONE
 from cluster.features.view import Reject, View
@@ -107,8 +110,82 @@ class Layer:
 
         Raises:
             NotFound: there is no such view, or no such version of its model.
+            Conflict: a view is online, or stored, with other columns.
         """
-        return self.online.lookup(self._named(views), keys, at=at, inputs=self.inputs)
+        named = self._named(views)
+        with self._offline_first(named):
+            return self.online.lookup(named, keys, at=at, inputs=self.inputs)
+
+    def lookup_anyway(self, views: Sequence[View], keys: Batch) -> Batch:
+        """The same, but where nothing can be read now the status is `degraded`.
+
+        Raises:
+            LeptonError: as `lookup`, less Unavailable.
+        """
+        with self._offline_first(views):
+            return self.online.lookup_anyway(views, keys, inputs=self.inputs)
+
+    def lag(self, view: View) -> Lag | None:
+        """Which stored rows of a source view, or of a model's version, are not online now.
+
+        Returns:
+            What is missing; None where the view is not online.
+
+        Raises:
+            LeptonError: one side cannot be read now.
+        """
+        return self.online.lag(view, partial(self.store.head, view), self.graph)
+
+    def behind(self, views: Sequence[View | str]) -> dict[str, Lag]:
+        """Which of some views do not see all stored rows online, as of about a second ago.
+
+        To be asked before a look-up that it is to be said of. Few rows that are missing are brought
+        meanwhile; many wait for `materialize`.
+
+        Args:
+            views: of any kind, or their names.
+
+        Returns:
+            By the view's name what is missing of it, or of what it is made from.
+        """
+        found: dict[str, Lag] = {}
+        for view in self._named(views):
+            for leaf in leaves([view], self.inputs):
+                rows = self.graph.stored(history_of(leaf)[0])
+                lag = self._watch.lag(rows)
+                if lag is None and rows.name in self.online.behind:
+                    self._watch.renew(rows)
+                    lag = Lag(rows.name)
+                if lag is not None:
+                    bring = leaf.name if isinstance(leaf, ModelView) else lag.view
+                    found.setdefault(view.name, replace(lag, view=bring))
+        return found
+
+    def missed(self, name: str) -> bool:
+        """Whether rows that were pushed to a view, or made of them, are kept from coming online."""
+        made = {reader.name for reader in self.graph.readers(self.graph[name])}
+        waiting = list(self.online.behind)
+        return name in waiting or any(one.rpartition("_v")[0] in made for one in waiting)
+
+    @cached_property
+    def _watch(self) -> Watch:
+        return Watch(self.lag, self._caught_up)
+
+    def _caught_up(self, view: View) -> Lag | None:
+        return self.online.catch_up(view, partial(self.store.head, view), self.graph)
+
+    @contextmanager
+    def _offline_first(self, views: Sequence[View]) -> Iterator[None]:
+        """Says what is wrong offline where a look-up finds other columns: the way out lies there.
+
+        To materialize, as the online side advises, would be refused for the same reason.
+        """
+        try:
+            yield
+        except Conflict:
+            for view in leaves(views, self.inputs):
+                self.store.head(history_of(view)[0])
+            raise
 
     def inputs(self, view: View) -> list[View]:
         """The views that a computed view is made from, model views at the version that counts."""
@@ -149,8 +226,7 @@ class Layer:
                 nothing was written.
         """
         view = self.pushable(name)
-        if not 0 < length(raw) <= MOST_PUSHED:
-            raise _as_many(name, length(raw))
+        _check_size(name, length(raw))
         if faults := _strangers(view, raw):
             raise together(faults)
         rows, rejects = admit(view, raw, place=partial(_place, root))
@@ -203,6 +279,7 @@ class Layer:
 
         Raises:
             NotFound: there is no such view.
+            Conflict: the stored columns are not the view's; what is online stays.
         """
         views = [self.view(name) for name in names] if names else self._all()
         counts = {}
@@ -210,6 +287,7 @@ class Layer:
             if isinstance(view, ModelView):
                 self.backfill(view, ask)
             rows = self.graph.stored(view)
+            self.store.head(rows)  # what is refused here must not empty what is online
             counts[view.name] = self.online.materialize(
                 rows, partial(self.store.head, rows), self.graph
             )
@@ -250,21 +328,36 @@ class Layer:
         return list(dict.fromkeys(found))
 
     def _write(self, view: View, rows: Batch) -> None:
-        created = self.store.append(view, rows).created
-        stored = {**rows, "created": created}
-        self.online.keep_up(view, stored, lambda: self.store.head(view), self.graph)
+        done = self.store.append(view, rows)
+        stored, files = {**rows, "created": done.created}, [file.name for file in done.files]
+        head = partial(self.store.head, view)
+        self.online.keep_up(view, stored, head, self.graph, files=files)
+        if view.name not in self.online.behind:
+            self._watch.lag(view)  # brings what others left offline
 
     def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, Batch]]:
         """What models say of pushed rows, for every version that somebody reads."""
-        for reader in self.graph.readers(view):
-            if isinstance(reader, ModelView):
-                for release in self.models.releases(reader):
-                    made = reader.at(release)
-                    yield made.rows_of, self.models.answer(made, rows)
+        readers = [one for one in self.graph.readers(view) if isinstance(one, ModelView)]
+        # A backfill asks about stored rows: pushed ones must look the same, pictures decoded.
+        seen = view.unpack(view.pack(rows)) if readers else {}
+        for reader in readers:
+            for release in self.models.releases(reader):
+                made = reader.at(release)
+                yield made.rows_of, self.models.answer(made, seen)
 
 
 def _place(root: str, row: int) -> str:
     return f"{root}/{row}" if root else f"row {row}"
+
+
+def _check_size(name: str, rows: int) -> None:
+    if not 0 < rows <= MOST_PUSHED:
+        raise (TooLarge if rows else InvalidInput)(
+            f"{rows:,} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
+            hint="Push them in several parts, or ingest a file." if rows else "Give some.",
+            limit=MOST_PUSHED,
+            actual=rows,
+        )
 
 
 def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
@@ -278,15 +371,6 @@ def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
             InvalidInput(f"{reason}.", pointer=reject.where)
             for reject, reason in zip(rejects, reasons, strict=True)
         ],
-    )
-
-
-def _as_many(name: str, rows: int) -> InvalidInput:
-    return (TooLarge if rows else InvalidInput)(
-        f"{rows:,} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
-        hint="Push them in several parts, or ingest a file." if rows else "Give some.",
-        limit=MOST_PUSHED,
-        actual=rows,
     )
 
 

@@ -1,5 +1,6 @@
 """Keys in place of columns, and features beside every row, as a replica answers them."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +16,13 @@ from cluster.features.column import Number
 from cluster.features.computed import computed
 from cluster.features.graph import Graph
 from cluster.features.layer import Layer
+from cluster.features.online.lag import EVERY_S, GRACE_S
 from cluster.features.view import View
 from cluster.keys import keys_of
 from cluster.live import Live
+from lepton.wire import Prediction
 from services.app import build
-from tests.knows import GRAPH, Input, Knows, Service, lately, layer_of, owners
+from tests.knows import GRAPH, Input, Knows, Service, lately, layer_of, owners, visits
 from tests.services.asking import send
 from tests.support import manifest, problem
 
@@ -132,6 +135,9 @@ def test_a_stored_row_that_is_no_input_is_refused(tmp_path: Path) -> None:
 class Dead:
     """A feature layer that cannot be asked."""
 
+    def behind(self, *_: object) -> dict[str, Any]:
+        return {}
+
     def lookup(self, *_: object, **__: object) -> Any:
         raise Unavailable("The store does not answer.", hint="Look at it.")
 
@@ -160,6 +166,25 @@ def test_a_function_tells_which_of_its_inputs_are_missing(service: Service) -> N
         {"worth": "missing", "owners": "missing", "lately": "missing"},
     ]
     assert [view.name for view in joined.views] == ["worth"]
+
+
+def test_an_answer_from_views_that_are_behind_says_so(service: Service) -> None:
+    many = 10_001  # fewer are brought by who finds them missing
+    rows = {"owner_id": objects(f"n{n}" for n in range(many)), "place": objects(["x"] * many)}
+    service.layer.store.write(visits, {**rows, "event_time": np.full(many, np.datetime64(1, "us"))})
+    time.sleep(GRACE_S + 0.05)
+    live = service.answering.live
+    live._open_layer = lambda: replace(service.layer)  # which has looked at nothing yet
+    found = asked(service, {"x": 1.0, "y": 2.0, "owner_id": "o1"})
+    assert found["behind"] == ["lately"]
+    assert found["features"] == [{"owners": "present", "lately": "present"}]
+    sent = Prediction.model_validate(found)
+    assert sent.behind == ["lately"]
+    service.layer.materialize(["visits"])
+    time.sleep(EVERY_S + 0.05)
+    asked(service, {"x": 1.0, "y": 2.0, "owner_id": "o1"})  # asked anew, in a thread
+    time.sleep(0.5)
+    assert "behind" not in asked(service, {"x": 1.0, "y": 2.0, "owner_id": "o1"})
 
 
 def test_a_store_that_is_dead_fails_no_request_and_the_answer_says_degraded(

@@ -19,13 +19,14 @@ from cluster.batch import objects
 from cluster.errors import Unavailable
 from cluster.features.layer import Layer
 from cluster.features.online.keeper import Got, Want
+from cluster.features.online.lag import GRACE_S
 from cluster.features.online.lookup import Online
 from cluster.features.online.sqlite_keeper import SqliteKeeper
 from cluster.features.pictures import decode, encode
 from lepton.wire import Lookup, Neighbours, ViewList
 from services.door import build
 from services.features_http import Features
-from tests.services.goods import PICTURE, Post, good, goods, looked_up
+from tests.services.goods import PICTURE, Post, good, goods, looked_up, places
 from tests.support import ask, problem
 
 JSON = "application/json"
@@ -256,6 +257,33 @@ def test_what_cannot_be_read_now_is_marked_and_not_guessed(layer: Layer, tmp_pat
     feast = json.dumps({"features": ["goods:title"], "entities": {"item_id": ["42"]}}).encode()
     told = problem(ask(door, "POST", "/get-online-features", feast), 503)
     assert told.retry_after_s
+
+
+def test_a_view_whose_online_side_is_behind_is_marked(
+    layer: Layer, tmp_path: Path, post: Post
+) -> None:
+    more = 10_001  # fewer are brought by who finds them missing
+    ids, vectors = objects(f"{number}" for number in range(more)), np.ones((more, 2))
+    layer.push("places", {"item_id": objects(["a"]), "vector": vectors[:1]})
+    layer.store.write(places, {"item_id": ids, "vector": vectors})
+    time.sleep(GRACE_S + 0.05)
+    fresh = replace(layer, pins={})  # which has looked at nothing yet
+    door = build(tmp_path, dict, lambda: fresh)
+    asked = json.dumps({"views": ["places", "goods"], "keys": [{"item_id": "7"}]}).encode()
+    answer = ask(door, "POST", "/v1/features/lookup", asked)
+    assert answer.headers["X-Lepton-Behind"] == "places"
+    (result,) = Lookup.model_validate_json(answer.content).results
+    assert (result["places"].status, result["places"].behind) == ("missing", True)
+    assert not result["goods"].behind
+    views = ViewList.model_validate_json(ask(door, "GET", "/v1/features").content).views
+    assert {view.name: view.behind for view in views if view.behind} == {"places": more}
+
+
+def test_a_push_that_the_online_store_missed_is_marked(layer: Layer, tmp_path: Path) -> None:
+    away = replace(layer, online=Online(Gone(tmp_path / "gone.db")))
+    body = json.dumps({"rows": [good()]}).encode()
+    answer = ask(build(tmp_path, dict, lambda: away), "POST", "/v1/features/goods/push", body)
+    assert (answer.status_code, answer.json()["rows"], answer.json()["degraded"]) == (200, 1, True)
 
 
 def test_a_body_over_the_limit_is_refused(post: Post) -> None:

@@ -62,6 +62,44 @@ def test_every_command_says_what_it_does() -> None:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
+def test_rows_that_are_not_online_yet_are_told_of_with_the_command(
+    services: Command, ratings: Path, home: Path, tmp_path: Path
+) -> None:
+    made = manifest("recsys.recommend", metrics={"ndcg": 0.5}, objective="ndcg")
+    Registry(home).write("recsys.recommend", filler(made, {"weights": b"w"}))
+    Registry(home).point("production", "recsys.recommend", 1)
+    said = services("ingest", "interactions", str(ratings))[1]
+    assert (
+        "interactions is not online, where recsys.recommend looks it up: "
+        "python -m services materialize interactions\n" in said
+    )
+    services("materialize")
+    more = tmp_path / "more.csv"
+    more.write_text(RATINGS.replace("\n1,", "\n7,"))
+    said = services("ingest", "interactions", str(more))[1]
+    assert (
+        "2 rows are not online, so look-ups of interactions, item_activity, user_activity, "
+        "user_history do not see them yet. Bring them: python -m services materialize "
+        "interactions\n" in said
+    )
+    assert "2 behind" in services("features")[1]
+    services("materialize", "interactions")
+    assert " behind" not in services("features")[1]
+    assert "not online" not in services("ingest", "interactions", str(more))[1]
+
+
+def test_a_push_that_the_online_store_missed_says_so(
+    services: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = ("push", "interactions", "user_id=1", "item_id=2", "value=1")
+    assert services(*event)[1] == "interactions: written, offline and online.\n"
+    monkeypatch.setenv("LEPTON_REDIS_URL", "redis://127.0.0.1:9/0")
+    assert services(*event)[1] == (
+        "interactions: written, offline only: the online store does not answer. The next push or "
+        "look-up once it does brings this, or python -m services materialize interactions\n"
+    )
+
+
 def test_rows_that_were_brought_online_are_looked_up_by_key(
     services: Command, ratings: Path
 ) -> None:

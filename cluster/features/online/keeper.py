@@ -147,6 +147,9 @@ class Keeper(Protocol):
     def files(self, shelf: str) -> set[str]:
         """The names of the data files that were brought."""
 
+    def forget(self, shelf: str, names: Sequence[str]) -> None:
+        """Note no longer that some files were brought; their rows stay."""
+
     def change(self, changes: Sequence[Put | Merge]) -> None:
         """Write, once for all readers where it can; the files are noted last.
 

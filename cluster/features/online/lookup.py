@@ -26,6 +26,7 @@ from cluster.features.online.found import (
     nothing,
 )
 from cluster.features.online.keeper import Keeper, Put, Want
+from cluster.features.online.lag import FEW_ROWS, Lag
 from cluster.features.online.packing import types_of
 from cluster.features.online.sqlite_keeper import SqliteKeeper
 from cluster.features.view import View
@@ -116,13 +117,16 @@ class Online:
             status = objects([DEGRADED] * length(keys))
             return answer | {f"{view.name}_status": status for view in views}
 
-    def write(self, view: View, rows: Batch, graph: Graph | None = None) -> None:
+    def write(
+        self, view: View, rows: Batch, graph: Graph | None = None, *, files: Sequence[str] = ()
+    ) -> None:
         """Write rows of a view, and feed the windows over it, so that lookups see them at once.
 
         Args:
             view: whose rows; all its columns.
             rows: at least one; `created` says when they came in, now by default.
             graph: knows the windows over the view.
+            files: the data files that the rows are all of.
 
         Raises:
             NotFound: the view, or a window over it, is not online yet: materialize it.
@@ -137,28 +141,35 @@ class Online:
         shelves = [view.name, *streams]
         got = self.keeper.read([Want(shelf, []) for shelf in shelves])
         declared = {shelf: one.declaration for shelf, one in zip(shelves, got, strict=True)}
-        self.keeper.change_now(changes(view, table, declared, streams))
+        self.keeper.change_now(changes(view, table, declared, streams, files))
 
     def keep_up(
-        self, view: View, rows: Batch, head: Callable[[], Snapshot], graph: Graph | None = None
+        self,
+        view: View,
+        rows: Batch,
+        head: Callable[[], Snapshot],
+        graph: Graph | None = None,
+        *,
+        files: Sequence[str] = (),
     ) -> None:
         """Write rows that are stored already, or all that is missing where that is more.
 
-        Where the online side cannot be written to now, the view stays `behind`, and the next rows
-        that get through bring what it misses.
+        Where the online side cannot be written to now, the view stays `behind`: the next rows that
+        get through, or `catch_up`, bring what it misses.
 
         Args:
             view: whose rows; all its columns.
             rows: at least one; `created` says when they came in.
             head: gives the newest of all rows.
             graph: knows the windows over the view.
+            files: the data files that the rows are all of.
 
         Raises:
             LeptonError: as `write` and `materialize`, less NotFound and Unavailable.
         """
         try:
             try:
-                self.write(view, rows, graph)
+                self.write(view, rows, graph, files=files)
                 written = view.name not in self.behind
             except (NotFound, Conflict):  # not online, or not as it is declared now
                 written = False
@@ -187,14 +198,13 @@ class Online:
         Raises:
             Conflict: the folder cannot be written to, or another process uses other code.
             Corrupt: a data file is damaged or gone, or what is kept is.
-            Unavailable: it cannot be written to now.
-            NotEnough: the disk is full.
+            Unavailable: it cannot be written to now. NotEnough: the disk is full.
         """
         view = view if graph is None else graph.stored(view)
         streams = _streams(view, graph)
         declared = self._declare(view, streams)
-        head = head() if callable(head) else head  # no row falls between what is wiped and brought
         brought = {shelf: self.keeper.files(shelf) for shelf in declared}
+        head = head() if callable(head) else head  # last: no row falls between, and no note either
         self._note_merged(head, declared, brought)
         count = 0
         for files, table in tables(view, head, lacking(head, brought), streams):
@@ -207,6 +217,51 @@ class Online:
             count += table.num_rows
         self.behind.discard(view.name)
         return count
+
+    def lag(
+        self, view: View, head: Callable[[], Snapshot], graph: Graph | None = None
+    ) -> Lag | None:
+        """Which stored rows of a view are not online, or not in the events of windows over it.
+
+        Args:
+            view: whose rows.
+            head: gives the newest of them.
+            graph: knows the windows over the view.
+
+        Returns:
+            What is missing; None where the view is not online as it is declared now.
+
+        Raises:
+            LeptonError: the rows cannot be read now, on one side or the other.
+        """
+        streams = _streams(view, graph)
+        shelves = [view.name, *streams]
+        # read in this way since it gives up as soon as a look-up does
+        declared = [got.declaration for got in self.keeper.read([Want(s, []) for s in shelves])]
+        if not _holds(view, streams, dict(zip(shelves, declared, strict=True))):
+            return None
+        brought = {shelf: self.keeper.files(shelf) for shelf in shelves}
+        found = head()
+        names = {file.name for file in found.files}
+        unnoted = any(not names <= noted for noted in brought.values())
+        return Lag(view.name, tuple(lacking(found, brought)), unnoted)
+
+    def catch_up(
+        self, view: View, head: Callable[[], Snapshot], graph: Graph | None = None
+    ) -> Lag | None:
+        """Bring what `lag` finds where that are few rows, and say what is missing then.
+
+        Raises:
+            LeptonError: as `lag` and `materialize`.
+        """
+        found = self.lag(view, head, graph)
+        if found is None or not found.unnoted:
+            return found
+        waiting = found.settled()
+        if waiting.rows > FEW_ROWS or (found.files and not waiting.files):
+            return found
+        self.materialize(view, head, graph)
+        return self.lag(view, head, graph)
 
     def close(self) -> None:
         """End the connections of this thread; the next call makes new ones."""
@@ -254,6 +309,21 @@ class Online:
             merged = [file.name for file in unnoted if has(names, file)]
             if merged:
                 self.keeper.change([Put(shelf, declared[shelf], [], [], merged)])
+            # Each push notes a file. The names were read before the rows: all of those that came
+            # since are there.
+            needed = {file.name for file in head.files}
+            needed.update(parent for file in head.files for parent in file.parents)
+            if gone := sorted(names - needed):
+                self.keeper.forget(shelf, gone)
+
+
+def _holds(view: View, streams: Streams, declared: Mapping[str, str | None]) -> bool:
+    """Whether shelves hold what the view and the windows over it need."""
+    own, *others = (declared[shelf] for shelf in (view.name, *streams))
+    if own is None or json.loads(own) != types_of(view.columns):
+        return False
+    pairs = zip(others, streams.values(), strict=True)
+    return all(held is not None and Kept.read(held).covers(kept) for held, (_, kept) in pairs)
 
 
 def _streams(view: View, graph: Graph | None) -> Streams:

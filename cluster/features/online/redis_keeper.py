@@ -141,6 +141,12 @@ class RedisKeeper:
             found = patient.smembers(_files(shelf))
         return {name.decode() for name in found}
 
+    def forget(self, shelf: str, names: Sequence[str]) -> None:
+        """Note no longer that some files were brought; their rows stay."""
+        with self._told(self._patient) as patient:
+            for start in range(0, len(names), MOST_TOGETHER):
+                patient.srem(_files(shelf), *names[start : start + MOST_TOGETHER])
+
     def change(self, changes: Sequence[Put | Merge]) -> None:
         """Write, some keys at a time; the files are noted once all rows are there."""
         with self._told(self._patient) as patient:

@@ -38,6 +38,7 @@ where substr(excluded.value, 1, 16) >= substr(value, 1, 16)
 """
 REPLACE = "insert or replace into rows values (?, ?, ?)"
 REMOVE = "delete from rows where shelf = ? and key = ?"
+FORGET = "delete from files where shelf = (select id from shelves where name = ?) and name = ?"
 # in the order of the keys, since what stands left of a left join is the outer loop
 FIND = """
 select rows.value from json_each(?) as asked
@@ -109,6 +110,12 @@ class SqliteKeeper:
                 (shelf,),
             )
             return {name for (name,) in found}
+
+    def forget(self, shelf: str, names: Sequence[str]) -> None:
+        """Note no longer that some files were brought; their rows stay."""
+        with self._opened("rwc") as online:
+            online.execute("begin immediate")
+            online.executemany(FORGET, ((shelf, name) for name in names))
 
     def change(self, changes: Sequence[Put | Merge]) -> None:
         """Write, all of it in one transaction."""

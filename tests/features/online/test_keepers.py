@@ -66,6 +66,16 @@ def test_more_files_than_a_script_takes_are_noted(keeper: Keeper) -> None:
     assert keeper.files("s") == names
 
 
+def test_what_is_forgotten_is_noted_no_more_and_its_rows_stay(keeper: Keeper) -> None:
+    keeper.declare("s", "one")
+    names = [f"file {number}" for number in range(5_000)]
+    keeper.change([Put("s", "one", ["k"], [ROW], names)])
+    keeper.forget("s", names[1:])
+    keeper.forget("none", names)
+    assert keeper.files("s") == {"file 0"}
+    assert keeper.read([Want("s", ["k"])])[0].values == [ROW]
+
+
 def test_a_row_that_comes_while_a_view_is_first_brought_is_not_lost(
     keeper: Keeper, tmp_path: Path
 ) -> None:

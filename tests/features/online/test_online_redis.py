@@ -5,15 +5,21 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import redis
 
 from cluster.batch import objects
 from cluster.errors import Conflict, NotFound, Unavailable
+from cluster.features.graph import Graph
+from cluster.features.layer import Layer
 from cluster.features.offline.store import Store
 from cluster.features.online.breaker import Breaker
 from cluster.features.online.lookup import Online
 from cluster.features.online.redis_keeper import RedisKeeper
+from cluster.models import Models
+from cluster.registry import Registry
+from services import catalog
 from tests.features.offline.shelf import batch, shelf
 from tests.features.online.crowd_laws import CrowdLaws
 from tests.features.online.online_laws import LATE, always, graph, visit, visits
@@ -118,6 +124,40 @@ def test_what_was_pushed_while_redis_was_away_is_caught_up(
     push("b", 3, "next")
     assert found.behind == set()
     assert answered(found) == ["missed", "next"]
+
+
+def test_what_was_missed_is_marked_and_comes_without_another_push(
+    own: Server, tmp_path: Path
+) -> None:
+    models = Models(Registry(tmp_path), catalog.find)
+    layer = Layer(Graph([shelf]), Store(tmp_path / "store"), Online(RedisKeeper(own.url)), models)
+
+    def push(word: str) -> None:
+        row = {"id": objects(["a"]), "word": objects([word]), "number": np.ones(1)}
+        layer.push("shelf", row)
+
+    push("first")
+    assert not layer.missed("shelf")
+    own.freeze()
+    push("missed")
+    assert layer.missed("shelf")
+    own.thaw()
+    until = time.monotonic() + 10
+    while True:
+        behind = layer.behind(["shelf"])
+        try:
+            word = layer.lookup(["shelf"], {"id": objects(["a"])})["word"][0]
+        except Unavailable:
+            word = ""
+        if word == "missed":
+            break
+        assert not word or behind, "an old value, and nothing says so"
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    while layer.missed("shelf"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert layer.behind(["shelf"]) == {}
 
 
 def test_a_redis_that_comes_back_empty_is_filled_by_materialize(
