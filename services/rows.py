@@ -7,10 +7,12 @@ from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput
 from cluster.features.intake.ingest import Ingested
 from cluster.features.intake.ingest import ingest as ingest_files
+from cluster.features.offline.compact import Compacted
 from cluster.features.offline.store import Store
 from cluster.features.view import View
 from cluster.settings import settings
 from services import catalog
+from services.local import LocalLayer
 
 
 def ingest(view: str, paths: Sequence[str | Path], columns: str, max_rejects: float) -> Ingested:
@@ -51,6 +53,16 @@ def materialize(names: Sequence[str]) -> dict[str, int]:
         NotFound: there is no such view.
     """
     return catalog.layer(settings()).materialize(names)
+
+
+def compact(name: str) -> Compacted:
+    """Merge the small files of a view's stored rows and drop rows that others replaced.
+
+    Raises:
+        NotFound: there is no such view, or nothing of it is stored.
+        InvalidInput: nothing of it is ever stored.
+    """
+    return LocalLayer(catalog.layer(settings())).compact(name)
 
 
 def lookup(name: str, keys: Sequence[str]) -> Batch:

@@ -70,6 +70,9 @@ def test_rows_that_were_brought_online_are_looked_up_by_key(
     assert (status, "python -m services materialize interactions" in said) == (1, True)
     assert services("materialize") == (0, "interactions: 3 rows brought online.\n", "")
     assert services("materialize", "interactions")[1] == "interactions: 0 rows brought online.\n"
+    assert services("compact", "interactions")[1] == (
+        "interactions: 0 files merged into 0; 0 replaced rows dropped.\n"
+    )
     status, shown, _ = services("lookup", "interactions", "user_id=1,item_id=20")
     assert (status, "5.0" in shown, "2000-07-30T18:45:04" in shown) == (0, True, True)
     status, _, said = services("lookup", "interactions", "1")
