@@ -21,7 +21,7 @@ from lepton.wire import Neighbour
 from services.given import given, keys_of
 
 Views = View | str | Sequence[View | str]
-MEMORY_MB = 512
+MEMORY_MB = 2048
 """What `join_files` may take unless it is told otherwise."""
 
 
