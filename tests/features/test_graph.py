@@ -320,8 +320,8 @@ def test_a_model_view_that_cannot_be_is_refused_where_it_is_declared(
     ],
 )
 def test_a_lost_column_is_named_however_it_is_asked_for(function: Function) -> None:
+    function.__name__ = "mine"
     with pytest.raises(InvalidInput, match=r"asks for a column 'titel' that.*mean 'title'\?"):
-        function.__name__ = "mine"
         Graph([items, named(function)])
 
 
