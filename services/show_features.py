@@ -19,14 +19,17 @@ EVENT_TIME = "event_time"
 
 def views(found: Sequence[Listed]) -> None:
     """The feature layer, a view a line."""
-    table = Table("view", "kind", "key", "columns", "rows", "newest", "read by", "version", "owner")
+    heads = ("view", "kind", "key", "columns", "rows", "newest", "ttl", "read by", "version")
+    table = Table(*heads, "owner", "tags", "description")
     for one in found:
         rows = "" if one.rows is None else f"{one.rows:,}"
         newest = _moment(one.newest)
         names = (one.view.key, one.view.columns, one.readers)
         key, columns, readers = (", ".join(words) for words in names)
-        words = (one.view.name, one.kind, key, columns, rows, newest, readers, one.version)
-        table.add_row(*words, " ".join([one.view.owner, *one.view.tags]).strip())
+        ttl = "" if one.view.ttl is None else str(one.view.ttl)
+        words = (one.view.name, one.kind, key, columns, rows, newest, ttl, readers, one.version)
+        said = one.view.description.partition("\n")[0]
+        table.add_row(*words, *map(escape, (one.view.owner, ", ".join(one.view.tags), said)))
     print_table(table)
 
 
