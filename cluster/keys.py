@@ -1,5 +1,6 @@
 """Let a caller name a stored row in place of sending it: its key in place of its columns."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from cluster.errors import InvalidInput
+from cluster.faults import NAME_SHOWN
 from cluster.features.column import KEY_CHARACTERS
 from cluster.model import AnyTask
 
@@ -86,6 +88,28 @@ def twofold(task: type[AnyTask], row: object, pointer: str) -> InvalidInput | No
         "send.",
         pointer=pointer,
     )
+
+
+def misnamed(task: type[AnyTask], row: object, pointer: str) -> InvalidInput | None:
+    """What is wrong with a raw input whose unknown field is most like the key of a stored row.
+
+    Args:
+        task: the capability.
+        row: what was sent.
+        pointer: where it stands.
+    """
+    if keys_of(task) is None or not isinstance(row, Mapping):
+        return None
+    known = {*task.Input.model_fields, *task.inputs.key}
+    for name in (str(name) for name in row if name not in known):
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        if close and close[0] in task.inputs.key and close[0] not in row:
+            return InvalidInput(
+                f"There is no field {name[:NAME_SHOWN]!r}.",
+                hint=f"Did you mean {close[0]!r}, which names a stored row of {task.inputs.name}?",
+                pointer=pointer,
+            )
+    return None
 
 
 def shapes_of(task: type[AnyTask]) -> Sequence[type[BaseModel]]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cluster.batch import Arrays, Batch, chunks, objects
 from cluster.errors import Conflict, nearest
+from cluster.features.declared import gives, shown
 from cluster.features.modelview import ModelView
 from cluster.model import AnyTask, Model
 from cluster.registry import Registry
@@ -106,7 +107,7 @@ class Models:
 
         Raises:
             NotFound: there is no such capability.
-            Conflict: its Input or Output lacks a field.
+            Conflict: its Input or Output lacks a field, or a column is of another type.
         """
         task = self.find(view.task)
         for kind, names in ((task.Input, view.inputs), (task.Output, view.columns)):
@@ -117,6 +118,14 @@ class Models:
                         f"{kind.__name__}, which lacks it.",
                         hint=nearest(name, kind.model_fields),
                     )
+        for name, column in view.columns.items():
+            annotation = task.Output.model_fields[name].annotation
+            if not gives(annotation, column):
+                raise Conflict(
+                    f"View {view.name!r} declares {name!r} as {column}, but {view.task}'s Output "
+                    f"gives it as {shown(annotation)}.",
+                    hint="Declare what the model gives.",
+                )
 
     def _pinned(self, task: str, version: int, stamp: tuple[int, int]) -> dict[str, int]:
         """At which release a version reads each model view; the stamp tells versions apart."""

@@ -1,6 +1,7 @@
 """Read every setting from the environment, and say which variable is wrong."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,9 +45,7 @@ class Settings(BaseModel):
     log_share: float = Field(1.0, ge=0, le=1, validation_alias="LEPTON_LOG_SHARE")
     log_mb: int = Field(64, ge=8, validation_alias="LEPTON_LOG_MB")
     # where rows are looked up by key; without one, in an SQLite file under home
-    redis_url: str | None = Field(
-        None, pattern=r"^(rediss?|unix)://", validation_alias="LEPTON_REDIS_URL"
-    )
+    redis_url: str | None = Field(None, validation_alias="LEPTON_REDIS_URL")
     # how long a lookup or a push waits for Redis
     redis_wait_ms: int = Field(50, ge=2, le=10_000, validation_alias="LEPTON_REDIS_WAIT_MS")
     # the proxy refuses a longer request before a replica sees it
@@ -56,6 +55,17 @@ class Settings(BaseModel):
     @classmethod
     def _whole_path(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @field_validator("redis_url")
+    @classmethod
+    def _of_redis(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"(rediss?|unix)://", url):
+            shown = re.sub(r"[^/@]*@", "...@", url)  # a password is not for logs
+            raise ValueError(
+                f"{shown!r} is no URL of a Redis: write redis://host:6379/0, rediss://... with "
+                "TLS, or unix:///path"
+            )
+        return url
 
     @field_validator("dashboard_port")
     @classmethod

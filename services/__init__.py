@@ -8,14 +8,16 @@ from cluster.settings import settings
 from services import catalog
 
 if TYPE_CHECKING:
-    from cluster.features.layer import Layer
+    from services.local import LocalLayer
 
 __all__ = ["layer", "load"]
 
 
-def layer() -> "Layer":
+def layer() -> "LocalLayer":
     """The feature layer that the environment names: `layer().join(examples, views)`."""
-    return catalog.layer(settings())
+    from services.local import LocalLayer  # noqa: PLC0415 - with Polars, which no replica needs
+
+    return LocalLayer(catalog.layer(settings()))
 
 
 def load(name: str, reference: str | int = "production") -> Model:

@@ -72,8 +72,23 @@ def materialize(
     views: Annotated[list[str] | None, typer.Argument(help="Without one, all with rows.")] = None,
 ) -> None:
     """Bring stored rows to where they are looked up by key; those already there stay."""
-    for name, count in rows.materialize(views or []).items():
-        show.say(f"{name}: {count:,} rows brought online.")
+    counts = rows.materialize(views or [])
+    for name, count in counts.items():  # those that a push had put there are read once more
+        show.say(f"{name}: {count:,} stored rows read; all are online.")
+    if not counts:
+        show.say("No view has rows yet. Take some in: python -m services ingest VIEW PATHS")
+
+
+@app.command()
+def compact(
+    view: Annotated[str, typer.Argument(help="interactions or another with rows of its own.")],
+) -> None:
+    """Merge the small files of a view's stored rows; what they tell stays the same."""
+    done = rows.compact(view)
+    show.say(
+        f"{view}: {done.merged:,} files merged into {done.made:,}; "
+        f"{done.dropped:,} replaced rows dropped."
+    )
 
 
 @app.command()
@@ -125,6 +140,8 @@ def check(
     """Hold logged look-ups to an offline join of the same moment; status 1 where values differ."""
     found = watch.check(task)
     show_features.skew(found)
+    if not found:
+        show.say("No request was logged yet. Deploy a capability and ask it something.")
     if any(report.differences for report in found.values()):
         raise typer.Exit(1)
 

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from cluster.answering import Answer, Answered
 from cluster.errors import InvalidInput, Malformed, TooLarge, UnsupportedMedia
 from cluster.faults import faults, refuse_infinite, together
-from cluster.keys import is_keyed, shapes_of, twofold
+from cluster.keys import is_keyed, misnamed, shapes_of, twofold
 from cluster.model import AnyTask
 from services.http import HANDLERS, Edge, invalid, json_response, not_json, request_id
 
@@ -141,7 +141,8 @@ class InputReader:
         """Rows of Input and of Keys, in their order."""
         sent, named, found = list[int](), list[int](), list[InvalidInput]()
         for number, row in enumerate(rows):
-            if fault := twofold(self.task, row, f"/inputs/{number}"):
+            at = f"/inputs/{number}"
+            if fault := twofold(self.task, row, at) or misnamed(self.task, row, at):
                 found.append(fault)
             else:
                 (named if is_keyed(self.task, row) else sent).append(number)

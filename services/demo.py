@@ -95,7 +95,7 @@ def _show(data: Path | None, here: Settings) -> None:
     if data is None:
         _train(VECTORS, knobs[VECTORS])
     for view, count in rows.materialize([]).items():
-        show.say(f"{view}: {count:,} rows brought online.")
+        show.say(f"{view}: {count:,} stored rows read; all are online.")
     served = [_serve(task, here, knobs.get(task, [])) for task in TASKS]
     show.served([(s.manifest, s.url) for s in served])
     for line in demo_features.lines(here):

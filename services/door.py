@@ -24,6 +24,9 @@ from services.features_http import Features
 from services.http import HANDLERS, json_response, problem
 from services.schemas import openapi, path_of, task_info
 
+FEATURE_PATHS = (
+    "Ask /v1/features by GET; /v1/features/lookup, and /push and /nearest of a view, by POST."
+)
 FRESH_S = 1.0  # how old an answer about what runs may be
 
 States = Callable[[], dict[str, State]]
@@ -115,7 +118,8 @@ def absent(path: str) -> NotFound | Unavailable:
             hint=f"Serve it: python -m services deploy {name}",
             retry_after_s=2.0,
         )
-    return NotFound(f"There is nothing at {path[:200]!r}.", hint=nearest(path, paths))
+    hint = FEATURE_PATHS if path.startswith("/v1/features/") else nearest(path, paths)
+    return NotFound(f"There is nothing at {path[:200]!r}.", hint=hint)
 
 
 class Discovery:

@@ -170,8 +170,9 @@ class Features:
         found = self.layer.lookup([view], keys)
         own = tuple(str(keys[name][0]) for name in view.key)
         if found[f"{view.name}_missing"][0]:
+            said = ", ".join(f"{name}={part!r}" for name, part in zip(view.key, own, strict=True))
             raise InvalidInput(
-                f"View {view.name!r} holds no vector of that key.",
+                f"View {view.name!r} holds no vector of {said}.",
                 hint="Push the row that it is made from, or give a vector.",
                 pointer="/key",
             )

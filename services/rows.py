@@ -8,12 +8,14 @@ from cluster.errors import InvalidInput, Unavailable
 from cluster.features.intake.ingest import Ingested
 from cluster.features.intake.ingest import ingest as ingest_files
 from cluster.features.modelview import ModelView
+from cluster.features.offline.compact import Compacted
 from cluster.features.offline.held import leaves
 from cluster.features.offline.store import Store
 from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.settings import settings
 from services import catalog
+from services.local import LocalLayer
 
 
 def ingest(view: str, paths: Sequence[str | Path], columns: str, max_rejects: float) -> Ingested:
@@ -92,6 +94,16 @@ def behind(name: str) -> list[str]:
     """What a look-up of a view does not see, to be asked before it."""
     found = catalog.layer(settings()).behind([name])
     return [lag.told for lag in found.values()]
+
+
+def compact(name: str) -> Compacted:
+    """Merge the small files of a view's stored rows and drop rows that others replaced.
+
+    Raises:
+        NotFound: there is no such view, or nothing of it is stored.
+        InvalidInput: nothing of it is ever stored.
+    """
+    return LocalLayer(catalog.layer(settings())).compact(name)
 
 
 def lookup(name: str, keys: Sequence[str]) -> Batch:

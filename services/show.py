@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic.fields import FieldInfo
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.table import Column, Table
 
 from cluster.batch import Batch
 from cluster.config import Between
+from cluster.features.column import ALWAYS
 from cluster.features.intake.ingest import Ingested
 from cluster.model import AnyTask
 from cluster.registry import Manifest
@@ -151,8 +153,16 @@ def rows(batch: Batch) -> None:
         shown = (getattr(value, "shape", None) or value for value in row)
         known = (name not in unknown or not unknown[name][place] for name in batch)
         cells = zip(shown, known, strict=True)
-        table.add_row(*(escape(str(value)) if there else "" for value, there in cells))
+        table.add_row(*(escape(_cell(value)) if there else "" for value, there in cells))
     print_table(table)
+
+
+def _cell(value: object) -> str:
+    """A value as text; a moment in UTC says so."""
+    if isinstance(value, np.datetime64):
+        written = np.datetime_as_string(value, unit="us").removesuffix(".000000")
+        return "always" if value == ALWAYS else f"{written}Z"
+    return str(value)
 
 
 def _unknown(batch: Batch) -> dict[str, NDArray[Any]]:

@@ -19,9 +19,19 @@ EVENT_TIME = "event_time"
 
 def views(found: Sequence[Listed]) -> None:
     """The feature layer, a view a line."""
-    table = Table(
-        "view", "kind", "key", "columns", "rows", "newest", "online", "read by", "version", "owner"
+    heads = (
+        "view",
+        "kind",
+        "key",
+        "columns",
+        "rows",
+        "newest",
+        "ttl",
+        "online",
+        "read by",
+        "version",
     )
+    table = Table(*heads, "owner", "tags", "description")
     for one in found:
         rows = "" if one.rows is None else f"{one.rows:,}"
         newest = _moment(one.newest)
@@ -29,8 +39,10 @@ def views(found: Sequence[Listed]) -> None:
         key, columns, readers = (", ".join(words) for words in names)
         online = "" if one.behind is None else f"{one.behind:,} behind" if one.behind else "all"
         version = f"{one.version} of model {one.release}" if one.release else one.version
-        words = (one.view.name, one.kind, key, columns, rows, newest, online, readers, version)
-        table.add_row(*words, " ".join([one.view.owner, *one.view.tags]).strip())
+        ttl = "" if one.view.ttl is None else str(one.view.ttl)
+        words = (one.view.name, one.kind, key, columns, rows, newest, ttl, online, readers, version)
+        said = one.view.description.partition("\n")[0]
+        table.add_row(*words, *map(escape, (one.view.owner, ", ".join(one.view.tags), said)))
     print_table(table)
 
 

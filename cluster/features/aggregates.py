@@ -50,11 +50,16 @@ class Aggregate(ABC):
     within: timedelta | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Refuse a window that holds nothing.
+        """Refuse a window that holds nothing, and a column without a name.
 
         Raises:
-            InvalidInput: it is not longer than nothing.
+            InvalidInput: it is not longer than nothing, or what names the column is no string.
         """
+        if not isinstance(self.column, str):
+            raise InvalidInput(
+                f"{self.column!r} is no name of a column.",
+                hint="Lengths of windows are named: within=timedelta(days=7).",
+            )
         if self.within is not None and (
             not isinstance(self.within, timedelta) or self.within <= timedelta()
         ):
@@ -141,11 +146,13 @@ class Last(Aggregate):
         """Refuse a list of nothing.
 
         Raises:
-            InvalidInput: `n` is below 1.
+            InvalidInput: `n` is below 1, or no whole number.
         """
         super().__post_init__()
-        if self.n < 1:
-            raise InvalidInput(f"The last {self.n} events are none.", hint="Write n=1 or more.")
+        if not isinstance(self.n, int) or self.n < 1:
+            raise InvalidInput(
+                f"The last {self.n!r} events are none.", hint="Write n=1 or another whole number."
+            )
 
     def kind(self, over: View) -> Column:
         """A list, of words or of numbers."""

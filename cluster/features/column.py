@@ -101,7 +101,11 @@ class Key(Text):
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """As for any text; what is longer could be stored, but nobody could ask for it."""
         words, faults = super().admit(values)
+        faults = _truths(values) | faults
         for row, word in enumerate(words):
+            value = values[row]
+            if isinstance(value, float) and not value.is_integer() and word:
+                faults.setdefault(row, f"is {value}, which is no id")
             if len(word) > KEY_CHARACTERS:
                 faults[row] = f"has {len(word):,} characters; the limit is {KEY_CHARACTERS}"
         return words, faults
@@ -139,11 +143,12 @@ class Number(Column):
 
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """Numbers and text that reads as one; NaN and infinity are no numbers."""
-        faults: Faults = {}
+        faults: Faults = _truths(values)
         try:
             numbers = values.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
-            numbers, faults = _numbers(values)
+            numbers, bad = _numbers(values)
+            faults = bad | faults
         for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
             missing = values[row] is None
             faults.setdefault(
@@ -170,7 +175,7 @@ class Whole(Column):
         # Python reads digits that a float would round.
         exact = np.zeros(len(values), dtype=np.int64)
         for row in np.flatnonzero(whole).tolist():
-            exact[row] = _whole(values[row])
+            exact[row] = 0 if row in faults else _whole(values[row])
         return exact, faults
 
 
@@ -350,6 +355,17 @@ def _unwritable(words: Sequence[str | None]) -> list[int]:
 
 def _writable(word: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in word)
+
+
+def _truths(values: NDArray[Any]) -> Faults:
+    """The rows that hold true or false, which Python takes for 1 and 0."""
+    if values.dtype.kind not in "Ob":
+        return {}
+    return {
+        row: f"is {str(value).lower()}, neither a number nor text"
+        for row, value in enumerate(values.tolist())
+        if isinstance(value, bool)
+    }
 
 
 def _numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], Faults]:

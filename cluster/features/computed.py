@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Unpack
@@ -14,8 +15,10 @@ from cluster.batch import Batch
 from cluster.blame import blame
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Column
+from cluster.features.declared import check_some
 from cluster.features.view import About, Inputs, Sample, View, digits
 
+QUOTED = re.compile(r'"([^"\n]+)"')
 Function = Callable[..., pl.DataFrame]
 """Takes one frame for each view that it depends on, all with the same `n` rows in the same order,
 and returns a frame of the declared columns with `n` rows. What an input does not know of a row is
@@ -87,8 +90,8 @@ class Computed(View):
         )
 
     def _lost(self, asked: str, inputs: Mapping[str, pl.DataFrame]) -> InvalidInput:
-        wanted = asked.splitlines()[0].strip("\"' ").removeprefix("unable to find column ")
-        wanted = wanted.split(";")[0].strip("\"' ")
+        named = QUOTED.search(asked)  # `unable to find column "x"; ...`, `"x" not found`
+        wanted = named[1] if named else asked.partition("\n")[0]
         known = [column for frame in inputs.values() for column in frame.columns]
         return InvalidInput(
             f"View {self.name!r} asks for a column {wanted!r} that none of "
@@ -140,6 +143,7 @@ def computed(
     """
 
     def declare(function: Function) -> Computed:
+        check_some(function.__name__, columns)
         name, said = function.__name__, {"description": inspect.getdoc(function) or ""}
         everything: About = {**said, **about}  # type: ignore[typeddict-item]
         return Computed(name, key, columns, _unmade(name), function=function, **everything)

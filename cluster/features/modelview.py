@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 from cluster.batch import Batch
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Column, Number, Vector
+from cluster.features.declared import check_some
 from cluster.features.view import About, Sample, View
 
 MODEL = re.compile(r"(?P<task>[a-z]+\.[a-z][a-z0-9_]*)@(?P<reference>[a-z]+|[1-9][0-9]*)")
+
+ALIASES = ("candidate", "production", "serving")
+"""What a version may be called in place of its number."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,8 @@ def model_view(
         InvalidInput: the model is not named so, or `over` lacks a column.
     """
     task, reference = _model(name, model)
-    filled = dict(inputs) if inputs is not None else {column: column for column in over.columns}
-    _check(name, over, filled)
+    check_some(name, columns)
+    filled = _check(name, over, inputs)
     return ModelView(
         name, over.key, columns, _like(over, columns), task=task, reference=reference, over=over,
         inputs=filled, **about,
@@ -124,10 +128,22 @@ def _model(name: str, model: str) -> tuple[str, str]:
             f"{model!r} names no model for view {name!r}.",
             hint="Write domain.task@production, or a version's number after the @.",
         )
-    return named["task"], named["reference"]
+    reference = named["reference"]
+    if not reference.isdecimal() and reference not in ALIASES:
+        raise InvalidInput(
+            f"View {name!r} is made by {model!r}, of which {reference!r} is no alias.",
+            hint=nearest(reference, ALIASES),
+        )
+    return named["task"], reference
 
 
-def _check(name: str, over: View, filled: Mapping[str, str]) -> None:
+def _check(name: str, over: View, inputs: Mapping[str, str] | None) -> dict[str, str]:
+    """Which column of the other view fills each field of the model's Input."""
+    if not isinstance(over, View):
+        raise InvalidInput(
+            f"View {name!r} is over {over!r}, which is no view.", hint="Give the view itself."
+        )
+    filled = {column: column for column in over.columns} if inputs is None else dict(inputs)
     for column in filled.values():
         if column not in over.schema:
             raise InvalidInput(
@@ -135,6 +151,7 @@ def _check(name: str, over: View, filled: Mapping[str, str]) -> None:
                 "lacks.",
                 hint=nearest(column, over.schema),
             )
+    return filled
 
 
 def _like(over: View, columns: Mapping[str, Column]) -> Sample:

@@ -79,10 +79,10 @@ class Vectors:
             InvalidInput: a query is of another size or not finite, or `k` is out of its range.
         """
         asked = _checked(queries, "queries", self.size)
-        if not 1 <= k <= MOST:
+        if not isinstance(k, int | np.integer) or not 1 <= k <= MOST:
             raise InvalidInput(
                 f"{k} nearest cannot be asked for.", hint=f"Ask for 1 to {MOST:,}.",
-                limit=MOST, actual=k,
+                limit=MOST, actual=float(k),
             )  # fmt: skip
         keys: list[list[str]] = []
         scores: list[list[float]] = []

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cluster.batch import Arrays, Batch, length
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import ALWAYS, Column, Key, Split, Time
+from cluster.features.declared import check_about, check_columns, check_defaults
 
 Sample = Callable[[int, np.random.Generator], Batch]
 """Draws that many made-up rows of the view's shape: `sample(n, rng) -> Batch`."""
@@ -107,17 +108,19 @@ class View:
         """Refuse what could not be stored or read.
 
         Raises:
-            InvalidInput: a name, the key or the time-to-live is none.
+            InvalidInput: a name, the key, a type, a default or the time-to-live is none.
         """
         if not NAME.fullmatch(self.name):
             raise InvalidInput(
                 f"{self.name!r} is no name of a view.", hint="Names are small letters, digits, _."
             )
-        if isinstance(self.key, str) or not self.key:
+        if not isinstance(self.key, tuple) or not self.key:
+            one = self.key if isinstance(self.key, str) and self.key else "item_id"
             raise InvalidInput(
                 f"View {self.name!r} has the key {self.key!r}, which is no tuple of columns.",
-                hint=f'Write key=("{self.key or "item_id"}",).',
+                hint=f'Write key=("{one}",).',
             )
+        check_columns(self.name, self.columns)
         for column in self.columns:
             if column in RESERVED or column in self.key:
                 what = "part of its key" if column in self.key else "kept for what every row has"
@@ -125,11 +128,8 @@ class View:
                     f"View {self.name!r} has a column {column!r}, a name that is {what}.",
                     hint="Give the column another name.",
                 )
-        if self.ttl is not None and self.ttl <= timedelta():
-            raise InvalidInput(
-                f"View {self.name!r} has a time-to-live of {self.ttl}, so that nothing ever holds.",
-                hint="Write one that is longer than nothing, or leave it out.",
-            )
+        check_defaults(self.name, self.columns, self.defaults)
+        check_about(self.name, self.ttl, self.tags)
 
     @property
     def needs(self) -> tuple[str, ...]:

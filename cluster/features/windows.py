@@ -12,6 +12,7 @@ from cluster.batch import Arrays, Batch, objects, without
 from cluster.errors import InvalidInput, nearest
 from cluster.features.aggregates import GROUP, Aggregate, Ints, Span
 from cluster.features.column import Column
+from cluster.features.declared import as_called, shown
 from cluster.features.view import About, Sample, View
 
 KNOWN, NEWEST = "__known", "__newest"
@@ -92,13 +93,13 @@ def windows(
     Raises:
         InvalidInput: a column or key is not among those of the events, or of the wrong type.
     """
-    _check(name, over, key)
-    kinds = {column: aggregate.kind(over) for column, aggregate in columns.items()}
+    _check(name, over, key, columns)
+    kinds = {column: _kind(name, over, column, one) for column, one in columns.items()}
     sample = _of_events(over, key, columns)
     return Windows(name, key, kinds, sample, over=over, aggregates=columns, **about)
 
 
-def _check(name: str, over: View, key: tuple[str, ...]) -> None:
+def _check(name: str, over: View, key: tuple[str, ...], columns: object) -> None:
     if not isinstance(over, View):
         raise InvalidInput(
             f"View {name!r} is over {over!r}, which is no view.", hint="Give the view itself."
@@ -109,6 +110,28 @@ def _check(name: str, over: View, key: tuple[str, ...]) -> None:
                 f"View {name!r} has the key {part!r}, which {over.name!r} lacks.",
                 hint=nearest(part, over.key),
             )
+    if not isinstance(columns, Mapping) or not columns:
+        raise InvalidInput(
+            f"View {name!r} has the columns {columns!r}, which are none.",
+            hint='Write columns={"events": Count()}.',
+        )
+
+
+def _kind(name: str, over: View, column: str, aggregate: object) -> Column:
+    """The type of a column of the view, of what its aggregate finds in the events."""
+    if not isinstance(aggregate, Aggregate):
+        known = "Count(), Sum(...), Mean(...), Last(...), Distinct(...) or Since()"
+        raise InvalidInput(
+            f"Column {column!r} of view {name!r} is {shown(aggregate)}, which says nothing of "
+            "events.",
+            hint=f"Write {as_called(aggregate, Aggregate) or known}.",
+        )
+    try:
+        return aggregate.kind(over)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"Column {column!r} of view {name!r}: {error.message}", hint=error.hint
+        ) from None
 
 
 def _of_events(over: View, key: tuple[str, ...], columns: Mapping[str, Aggregate]) -> Sample:

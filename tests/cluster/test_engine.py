@@ -57,6 +57,9 @@ def test_settings_have_defaults_and_the_environment_overrides_them() -> None:
 
 
 def test_a_redis_is_named_by_its_address() -> None:
+    for url, shown in (("cache:6379", "'cache:6379'"), ("a:secret@cache", "'...@cache'")):
+        with pytest.raises(InvalidInput, match=f"{shown} is no URL of a Redis: write redis://host"):
+            settings({"LEPTON_REDIS_URL": url})
     named = settings({"LEPTON_REDIS_URL": "redis://cache:6379/0", "LEPTON_REDIS_WAIT_MS": "20"})
     assert (named.redis_url, named.redis_wait_ms) == ("redis://cache:6379/0", 20)
     assert settings({}).redis_url is None

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import Corrupt
+from cluster.errors import Conflict, Corrupt
+from cluster.features.column import Column, Number, Text, Vector
+from cluster.features.interactions import items
 from cluster.features.item_vectors import item_image_vector as view
+from cluster.features.modelview import ModelView, model_view
 from cluster.models import Models
 from cluster.registry import Registry
 from services import catalog
@@ -53,3 +56,21 @@ def test_a_version_that_lost_its_manifest_is_told(tmp_path: Path) -> None:
     (tmp_path / "registry" / RANKS / "1" / "manifest.json").unlink()
     with pytest.raises(Corrupt, match=r"manifest.json of recsys.recommend version 1 is missing"):
         models(tmp_path).releases(view)
+
+
+def labelled(name: str, kind: Column) -> ModelView:
+    inputs, columns = {"text": "title"}, {name: kind}
+    return model_view("mine", "nlp.classify@1", over=items, columns=columns, inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("label", Number()), ("probability", Text()), ("probability", Vector(3))]
+)
+def test_a_column_that_the_model_gives_otherwise_is_told_when_views_are_loaded(
+    name: str, kind: Column
+) -> None:
+    asked = models(Path())
+    asked.check(labelled("label", Text()))
+    asked.check(labelled("probability", Number()))
+    with pytest.raises(Conflict, match=f"'mine' declares '{name}' as .* gives it as (str|float)"):
+        asked.check(labelled(name, kind))

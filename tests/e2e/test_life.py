@@ -63,7 +63,7 @@ def on_wire(row: dict[str, Any]) -> dict[str, Any]:
 def answers(name: str) -> list[dict[str, Any]]:
     """What the version in production says in this process, with what is known live beside it."""
     model = services.load(name)
-    live = Live(model.task, services.layer, model.manifest)
+    live = Live(model.task, lambda: catalog.layer(settings()), model.manifest)
     joined = live.join([model.task.Input.model_validate(row) for row in rows(name)])
     return dumped(model.task.predict(joined.batch))
 

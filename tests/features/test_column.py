@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.batch import Batch, concat, objects, take
-from cluster.features.column import Column, Number, Split, Text, Texts, Time, Vector, Whole, times
+from cluster.features.column import (
+    Column,
+    Key,
+    Number,
+    Split,
+    Text,
+    Texts,
+    Time,
+    Vector,
+    Whole,
+    times,
+)
 from cluster.features.intake.ingest import ingest_rows
 from cluster.features.offline.digest import digest_rows
 from cluster.features.offline.history import InMemory, Stored
@@ -185,3 +196,18 @@ def test_a_digest_depends_on_the_row_and_not_on_its_batch(rows: list[tuple[str, 
     alone = [digest_rows([c[i : i + 1] for c in columns], 1)[0].as_py() for i in range(len(rows))]
     assert together == alone
     assert len(set(together)) == len({(word, number + 0.0) for word, number in rows})
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        (Number(), True, "is true, neither a number nor text"),
+        (Whole(), False, "is false, neither a number nor text"),
+        (Key(), True, "is true, neither a number nor text"),
+        (Key(), 1.5, "is 1.5, which is no id"),
+    ],
+)
+def test_what_python_would_take_for_a_number_or_an_id_is_refused(
+    column: Column, value: object, reason: str
+) -> None:
+    assert column.admit(objects(["7", value]))[1] == {1: reason}

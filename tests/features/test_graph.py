@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from cluster.errors import Conflict, InvalidInput, LeptonError, NotFound
-from cluster.features.aggregates import Count, Last
+from cluster.features.aggregates import Count, Last, Since, Sum
 from cluster.features.column import Number, Text, Vector, Whole
 from cluster.features.computed import Computed, computed
 from cluster.features.graph import Graph
@@ -20,6 +20,7 @@ from cluster.features.view import View
 from cluster.features.windows import windows
 
 Function = Callable[..., pl.DataFrame]
+LABEL = {"label": Text()}
 
 activity = windows("activity", over=interactions, key=("user_id",), columns={"events": Count()})
 title_vector = model_view(
@@ -192,7 +193,11 @@ def nothing() -> pl.DataFrame:
             r"has a default for 'titel'.*Did you mean 'title'",
         ),
         (
-            [activity, interactions, model_view("wrong", "a.b@1", over=activity, columns={})],
+            [
+                activity,
+                interactions,
+                model_view("wrong", "a.b@1", over=activity, columns=LABEL),
+            ],
             InvalidInput,
             r"'wrong' is made from the rows of 'activity', which are not stored",
         ),
@@ -202,7 +207,7 @@ def nothing() -> pl.DataFrame:
             r"'activity' is made from the rows of 'title_vector', .*: Windows must be over",
         ),
         (
-            [items, title_vector, model_view("wrong", "a.b@1", over=title_vector, columns={})],
+            [items, title_vector, model_view("wrong", "a.b@1", over=title_vector, columns=LABEL)],
             InvalidInput,
             r"'wrong' is made from the rows of 'title_vector', .*: ModelView must be over a source",
         ),
@@ -233,6 +238,14 @@ def test_a_number_that_is_none_has_the_default() -> None:
         ({"key": "item_id"}, r"has the key 'item_id', which is no tuple.*\('item_id',\)|key=\("),
         ({"key": ()}, "which is no tuple of columns"),
         ({"ttl": timedelta(days=-1)}, "so that nothing ever holds"),
+        ({"key": ["item_id"]}, r"the key \['item_id'\], which is no tuple of columns"),
+        ({"ttl": 5}, "'items' has a time-to-live of 5, which is no timedelta. Write ttl="),
+        ({"tags": "abc"}, r"the tags 'abc', which are no tuple of words. Write tags=\(\"abc\",\)"),
+        ({"columns": {"n": Number}}, r"'n' of view 'items' is Number, which is no.*Write Number\("),
+        ({"columns": {"n": 3}}, r"is 3, which is no type of a column. Write Number\(\), Text"),
+        ({"columns": 3}, "has the columns 3, which are none"),
+        ({"defaults": {"title": 3}}, "The default 3 of column 'title' of view 'items' cannot stan"),
+        ({"defaults": 3}, "the defaults 3, which name no columns"),
         ({"columns": {"item_id": Text()}}, "a name that is part of its key"),
         ({"columns": {"created": Text()}}, "a name that is kept for what every row has"),
     ],
@@ -244,12 +257,37 @@ def test_a_view_that_could_not_be_stored_or_read_is_refused(
         replace(items, **changes)
 
 
+def of_events(aggregate: Any, **about: Any) -> Any:
+    return windows("mine", over=interactions, key=("user_id",), columns={"n": aggregate}, **about)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: Count(within=timedelta()), "is no length of a window"),
         (lambda: Count(within=7), "7 is no length of a window"),  # type: ignore[arg-type]
         (lambda: Last("item_id", n=0), "The last 0 events are none"),
+        (lambda: Last("item_id", n=2.5), "The last 2.5 events are none"),  # type: ignore[arg-type]
+        (lambda: Count(timedelta(days=7)), "is no name of a column. Lengths of windows are named"),  # type: ignore[arg-type]
+        (lambda: of_events(Count), r"'n' of view 'mine' is Count, which says.* Write Count\(\)"),
+        (lambda: of_events(Number()), r"is Number\(\), which says nothing of events. Write Count"),
+        (
+            lambda: of_events(Sum("valu")),
+            "'n' of view 'mine': View 'interactions' has no column ",
+        ),
+        (
+            lambda: windows("mine", over=interactions, key=("user_id",), columns={}),
+            "which are none",
+        ),
+        (
+            lambda: of_events(Count(), defaults={"n": "many"}),
+            r"The default 'many' of column 'n'",
+        ),
+        (
+            lambda: of_events(Count(), defaults={"n": True}),
+            r"the column is Whole\(\). Give a",
+        ),
+        (lambda: of_events(Since(), defaults={"n": float("nan")}), "The default nan of column 'n'"),
     ],
 )
 def test_a_window_that_holds_nothing_is_refused(make: Callable[[], Any], words: str) -> None:
@@ -262,6 +300,7 @@ def test_a_window_that_holds_nothing_is_refused(make: Callable[[], Any], words: 
     [
         ("nlp/embed", None, "'nlp/embed' names no model for view 'wrong'"),
         ("nlp.embed@", None, "names no model"),
+        ("nlp.embed@prodcution", None, "'prodcution' is no alias. Did you mean 'production'?"),
         ("nlp.embed@3", {"text": "titel"}, r"column 'titel', which 'items' lacks.*mean 'title'"),
     ],
 )
@@ -270,6 +309,20 @@ def test_a_model_view_that_cannot_be_is_refused_where_it_is_declared(
 ) -> None:
     with pytest.raises(InvalidInput, match=words):
         model_view("wrong", model, over=items, columns={"vector": Vector(4)}, inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda items: items.select(pl.col("titel")),
+        lambda items: pl.DataFrame({"words": items["titel"]}),
+        lambda items: items.drop("titel"),
+    ],
+)
+def test_a_lost_column_is_named_however_it_is_asked_for(function: Function) -> None:
+    function.__name__ = "mine"
+    with pytest.raises(InvalidInput, match=r"asks for a column 'titel' that.*mean 'title'\?"):
+        Graph([items, named(function)])
 
 
 def test_an_unknown_view_is_answered_with_the_nearest() -> None:

@@ -59,6 +59,12 @@ def test_a_raw_picture_is_one_input_and_the_query_holds_its_options(
     assert heard.inputs[0].image.tolist() == PICTURE.tolist()
 
 
+def test_a_field_that_is_like_the_key_offers_the_key(sees: Starlette) -> None:
+    found = problem(send(sees, {"inputs": [{"item_id": "p0042"}]}), 422)
+    assert "'item_id'. Did you mean 'image_id', which names a stored row of images?" in found.detail
+    assert "image is missing" in problem(send(sees, {"inputs": [{"imag": "a"}]}), 422).detail
+
+
 def test_a_large_picture_is_read_too(sees: Starlette, heard: Heard) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     assert ask(sees, "POST", "/", encode(noise), content_type="image/png").status_code == 200

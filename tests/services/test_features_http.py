@@ -219,7 +219,7 @@ def test_an_unknown_view_offers_the_nearest(post: Post) -> None:
         ("places", {"vector": [1, 2]}, 404, "holds no vectors yet"),
         ("places", {}, 422, "neither a vector nor a key"),
         ("places", {"vector": [1, 2], "key": {"item_id": "1"}}, 422, "both a vector and a key"),
-        ("places", {"key": {"item_id": "1"}}, 422, "holds no vector of that key"),
+        ("places", {"key": {"item_id": "1"}}, 422, "holds no vector of item_id='1'."),
         ("places", {"vector": [1, "x"]}, 422, "must be a number"),
         ("places", {"vector": [1, 2], "k": 0}, 422, "k is 0"),
         ("places", {"vector": [1, 2], "k": 1_001}, 422, "k is 1001"),

@@ -9,6 +9,7 @@ import pytest
 
 from cluster.errors import Corrupt, InvalidInput
 from cluster.features.activity import item_activity, item_trend
+from cluster.features.column import Text
 from cluster.features.graph import Graph
 from cluster.features.images import item_images, labelled_images
 from cluster.features.interactions import interactions, items, users
@@ -19,7 +20,9 @@ from services import catalog, features
 from services.lineage import draw, kind_of
 
 TASKS = {"vision.classify": catalog.find("vision.classify")}
-shown = model_view("shown", "vision.classify@production", over=item_images, columns={})
+shown = model_view(
+    "shown", "vision.classify@production", over=item_images, columns={"label": Text()}
+)
 GRAPH = Graph([shown, item_images, labelled_images, interactions, item_activity, item_trend])
 
 

@@ -100,16 +100,30 @@ def test_a_push_that_the_online_store_missed_says_so(
     )
 
 
+def test_an_empty_home_is_told(services: Command) -> None:
+    assert services("materialize")[1].startswith("No view has rows yet. Take some in: python -m")
+    assert services("features", "check")[1].startswith("No request was logged yet. Deploy a cap")
+    shown = services("features")[1]
+    for head in ("ttl", "owner", "tags", "description"):
+        assert f" {head} " in shown
+
+
 def test_rows_that_were_brought_online_are_looked_up_by_key(
     services: Command, ratings: Path
 ) -> None:
     services("ingest", "interactions", str(ratings))
     status, _, said = services("lookup", "interactions", "user_id=1,item_id=20")
     assert (status, "python -m services materialize interactions" in said) == (1, True)
-    assert services("materialize") == (0, "interactions: 3 rows brought online.\n", "")
-    assert services("materialize", "interactions")[1] == "interactions: 0 rows brought online.\n"
+    assert services("materialize") == (0, "interactions: 3 stored rows read; all are online.\n", "")
+    assert (
+        services("materialize", "interactions")[1]
+        == "interactions: 0 stored rows read; all are online.\n"
+    )
+    assert services("compact", "interactions")[1] == (
+        "interactions: 0 files merged into 0; 0 replaced rows dropped.\n"
+    )
     status, shown, _ = services("lookup", "interactions", "user_id=1,item_id=20")
-    assert (status, "5.0" in shown, "2000-07-30T18:45:04" in shown) == (0, True, True)
+    assert (status, "5.0" in shown, "2000-07-30T18:45:04Z" in shown) == (0, True, True)
     status, _, said = services("lookup", "interactions", "1")
     assert (status, "'1' is no key of interactions. Write user_id=...,item_id=..." in said) == (
         1,

@@ -43,9 +43,9 @@ def test_what_is_not_known_is_shown_as_nothing(capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
     assert [row for row in cells if row and row[0]] == [
-        ["1", "2.5", "False", "present", "2026-05-01T00:00:00.000000"],
+        ["1", "2.5", "False", "present", "2026-05-01T00:00:00Z"],
         ["2", "", "True", "missing", ""],
-        ["3", "", "True", "stale", "2024-05-01T00:00:00.000000"],
+        ["3", "", "True", "stale", "2024-05-01T00:00:00Z"],
     ]
 
 

@@ -89,15 +89,26 @@ def ingest(
         NotEnough: the disk is full; nothing was written.
     """
     if view.read is None:
-        raise InvalidInput(
-            f"View {view.name!r} has no reader.", hint="Rows that are made go in by ingest_rows."
-        )
+        raise _unreadable(view)
     mapping = dict(columns or {})
     zone = mapping.pop("timezone", "")
     zone_named(zone)  # a wrong name is one mistake, not one bad row after another
     raw = (view.read(path, mapping) for path in _distinct(paths))
     return _take_in(
         view, raw, store, zone=zone, max_reject_share=max_reject_share, progress=progress
+    )
+
+
+def _unreadable(view: View) -> InvalidInput:
+    if view.needs:
+        made_from = " or ".join(view.needs)
+        return InvalidInput(
+            f"View {view.name!r} is made from {made_from}, so no files are ingested into it.",
+            hint=f"Ingest into {made_from}.",
+        )
+    return InvalidInput(
+        f"View {view.name!r} has no reader, so no files are ingested into it.",
+        hint=f"Push its rows, or declare the view with read=: python -m services push {view.name}",
     )
 
 

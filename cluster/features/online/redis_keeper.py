@@ -176,7 +176,7 @@ class RedisKeeper:
             ) from None
         except redis.RedisError as error:
             raise Unavailable(
-                f"Redis does not answer: {error}.",
+                f"Redis does not answer: {str(error).rstrip('.')}.",
                 hint="See that it runs at LEPTON_REDIS_URL. What it misses meanwhile is brought by "
                 "python -m services materialize",
                 retry_after_s=1,
