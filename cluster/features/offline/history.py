@@ -55,16 +55,19 @@ class Stored:
         """All rows, every byte of them checked."""
         return self.frame_of(None, view, columns)
 
-    def frame_of(self, keys: Batch | None, view: View, columns: Sequence[str]) -> pl.DataFrame:
+    def frame_of(
+        self, keys: Batch | None, view: View, columns: Sequence[str], more: Sequence[str] = ()
+    ) -> pl.DataFrame:
         """The rows of some keys, in the same order; takes the memory of these and of one file.
 
         Args:
             keys: the view's key columns `[m]`, or some of them; None for all rows.
             view: whose rows.
             columns: which of its columns.
+            more: what else is stored of a row; a view without rows has none of it.
         """
         snapshot = self._checked(view, columns)
-        table = snapshot.table([*columns, CREATED], keys=keys) if snapshot.files else None
+        table = snapshot.table([*columns, CREATED, *more], keys=keys) if snapshot.files else None
         return framed(view, table, columns)
 
     def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:
