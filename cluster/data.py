@@ -239,10 +239,16 @@ class _Learnt(Stored):
 
     plan: Plan
 
-    def frame(self, view: View, columns: Sequence[str], keys: Batch | None = None) -> pl.DataFrame:
+    def frame(
+        self,
+        view: View,
+        columns: Sequence[str],
+        keys: Batch | None = None,
+        more: Sequence[str] = (),
+    ) -> pl.DataFrame:
         """The rows in the order in which they are stored, of all keys."""
         del keys
-        frame = super().frame(view, columns)
+        frame = super().frame(view, columns, more=more)
         if view.name != self.plan.view.name:
             return frame
         return frame.filter(pl.Series(self.plan.parts == TRAIN))

@@ -1,12 +1,14 @@
 """Do what the command line asks for with rows of views: take in, bring online, look up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, Unavailable
 from cluster.features.intake.ingest import Ingested
 from cluster.features.intake.ingest import ingest as ingest_files
+from cluster.features.layer import Layer
 from cluster.features.modelview import ModelView
 from cluster.features.offline.compact import Compacted
 from cluster.features.offline.held import leaves
@@ -104,6 +106,47 @@ def compact(name: str) -> Compacted:
         InvalidInput: nothing of it is ever stored.
     """
     return LocalLayer(catalog.layer(settings())).compact(name)
+
+
+def made_ready(task: str, version: int) -> list[str]:
+    """Make and bring online what a version says of views that name production, where they are.
+
+    Done before the version is in production, nobody who looks those views up finds them empty; done
+    again after it, what was pushed meanwhile is there, too.
+
+    Args:
+        task: the capability that is asked.
+        version: of its model.
+
+    Returns:
+        A sentence for each view: what was brought, or what would bring it.
+
+    Raises:
+        LeptonError: the version cannot be asked, or one side cannot be written to.
+    """
+    layer = catalog.layer(settings())
+    views = [
+        view
+        for view in layer.graph.order
+        if isinstance(view, ModelView) and (view.task, view.reference) == (task, "production")
+    ]
+    names = [v.name for v in views if layer.models.trained(v) and _is_online(layer, v)]
+    pinned = replace(layer, pins=dict.fromkeys(names, version))
+    counts = pinned.materialize(names) if names else {}
+    said = [
+        f"{name}: {count:,} row{'s' * (count != 1)} of version {version} brought online."
+        for name, count in counts.items()
+        if count
+    ]
+    return said + [
+        f"{view.name} is not online; to bring it: python -m services materialize {view.name}"
+        for view in views
+        if view.name not in names and layer.store.head(view.over).files
+    ]
+
+
+def _is_online(layer: Layer, view: View) -> bool:
+    return layer.lag(layer.graph.stored(layer.resolved(view))) is not None
 
 
 def lookup(name: str, keys: Sequence[str]) -> Batch:

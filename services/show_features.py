@@ -83,6 +83,8 @@ def skew(found: Mapping[str, Report]) -> None:
         odd = len(report.differences)
         differ = "1 value differs" if odd == 1 else f"{odd:,} values differ"
         say(f"{task}: {report.compared:,} look-ups compared, {differ}{rest}.")
+        for lag in report.lags.values():
+            say(f"Not brought online: {lag.told}")
 
 
 def drift(found: Drifted) -> None:

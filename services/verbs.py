@@ -28,6 +28,7 @@ from lepton.wire import State
 from services import catalog
 from services.app import build as build_app
 from services.opening import Opening
+from services.rows import made_ready
 from services.schemas import path_of
 
 if TYPE_CHECKING:
@@ -156,10 +157,14 @@ def versions(task: str) -> tuple[list[Manifest], dict[str, int]]:
 
 
 def promote(task: str, reference: str, *, force: bool = False) -> str:
-    """Put a version into production.
+    """Put a version into production, and what it says of model views online before that.
+
+    Returns:
+        Sentences that say so.
 
     Raises:
         Conflict: it scores worse than the one in production.
+        LeptonError: what it says could not be brought online: the one before stays in production.
     """
     capability, registry = catalog.find(task), Registry(settings().home)
     new = registry.manifest(task, reference)
@@ -171,8 +176,9 @@ def promote(task: str, reference: str, *, force: bool = False) -> str:
                 f"{old.score:.4f} of version {old.version} in production.",
                 hint="Promote it all the same with --force.",
             )
+    said = made_ready(task, new.version) if "production" in registry.aliases(task) else []
     registry.point("production", task, new.version)
-    return _now_in_production(task, new)
+    return " ".join([*said, _now_in_production(task, new)])
 
 
 def rollback(task: str) -> str:
@@ -184,10 +190,12 @@ def rollback(task: str) -> str:
 
 
 def _now_in_production(task: str, manifest: Manifest) -> str:
-    return (
+    """That a version is, and what its model views have got or lack since it was decided on."""
+    sentence = (
         f"Version {manifest.version} of {task} is in production "
         f"({manifest.objective} {manifest.score:.4f})."
     )
+    return " ".join([sentence, *made_ready(task, manifest.version)])
 
 
 def up(say: Callable[[str], None]) -> None:

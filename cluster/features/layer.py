@@ -1,7 +1,6 @@
 """The shared feature layer: join offline, look up online, push to both."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -113,8 +112,11 @@ class Layer:
             Conflict: a view is online, or stored, with other columns.
         """
         named = self._named(views)
-        with self._offline_first(named):
+        try:
             return self.online.lookup(named, keys, at=at, inputs=self.inputs)
+        except Conflict:
+            self._agree(named)
+            raise
 
     def lookup_anyway(self, views: Sequence[View], keys: Batch) -> Batch:
         """The same, but where nothing can be read now the status is `degraded`.
@@ -122,8 +124,11 @@ class Layer:
         Raises:
             LeptonError: as `lookup`, less Unavailable.
         """
-        with self._offline_first(views):
+        try:
             return self.online.lookup_anyway(views, keys, inputs=self.inputs)
+        except Conflict:
+            self._agree(views)
+            raise
 
     def lag(self, view: View) -> Lag | None:
         """Which stored rows of a source view, or of a model's version, are not online now.
@@ -174,18 +179,13 @@ class Layer:
     def _caught_up(self, view: View) -> Lag | None:
         return self.online.catch_up(view, partial(self.store.head, view), self.graph)
 
-    @contextmanager
-    def _offline_first(self, views: Sequence[View]) -> Iterator[None]:
+    def _agree(self, views: Sequence[View]) -> None:
         """Says what is wrong offline where a look-up finds other columns: the way out lies there.
 
         To materialize, as the online side advises, would be refused for the same reason.
         """
-        try:
-            yield
-        except Conflict:
-            for view in leaves(views, self.inputs):
-                self.store.head(history_of(view)[0])
-            raise
+        for view in leaves(views, self.inputs):
+            self.store.head(history_of(view)[0])
 
     def inputs(self, view: View) -> list[View]:
         """The views that a computed view is made from, model views at the version that counts."""

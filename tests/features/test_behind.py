@@ -108,6 +108,15 @@ def test_a_push_brings_what_others_left_offline(layer: Layer) -> None:
     assert soon(lambda: seen(layer) == 5)
 
 
+def test_what_another_process_brought_is_not_marked_for_ever(layer: Layer) -> None:
+    layer.push("sales", rows(1))
+    layer.online.behind.add("sales")  # as after a push that the store missed
+    assert layer.missed("sales")
+    assert layer.behind(["activity"])["activity"].told.startswith("Some rows of sales are stored")
+    assert soon(lambda: layer.behind(["activity"]) == {})
+    assert not layer.missed("sales")
+
+
 def test_many_rows_wait_for_materialize(layer: Layer) -> None:
     layer.push("sales", rows(1))
     layer.store.write(sales, rows(FEW_ROWS + 1, ago_s=3_600.0))

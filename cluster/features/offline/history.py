@@ -53,10 +53,23 @@ class Stored:
 
     snapshots: Callable[[View], Snapshot]
 
-    def frame(self, view: View, columns: Sequence[str], keys: Batch | None = None) -> pl.DataFrame:
-        """Rows of the keys alone, every byte checked; takes the memory of these and one file."""
+    def frame(
+        self,
+        view: View,
+        columns: Sequence[str],
+        keys: Batch | None = None,
+        more: Sequence[str] = (),
+    ) -> pl.DataFrame:
+        """Rows of the keys alone, every byte checked; takes the memory of these and one file.
+
+        Args:
+            view: whose rows.
+            columns: which of its columns.
+            keys: the view's key columns `[m]`, or some of them; None for all rows.
+            more: what else is stored of a row; a view without rows has none of it.
+        """
         snapshot = self._checked(view, columns)
-        table = snapshot.table([*columns, CREATED], keys=keys) if snapshot.files else None
+        table = snapshot.table([*columns, CREATED, *more], keys=keys) if snapshot.files else None
         return framed(view, table, columns)
 
     def pieces(self, view: View, columns: Sequence[str]) -> Sequence[Piece]:

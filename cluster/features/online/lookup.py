@@ -256,6 +256,7 @@ class Online:
         """
         found = self.lag(view, head, graph)
         if found is None or not found.unnoted:
+            self.behind.discard(view.name)  # another process may have brought it
             return found
         waiting = found.settled()
         if waiting.rows > FEW_ROWS or (found.files and not waiting.files):

@@ -1,6 +1,7 @@
 """Hold what was looked up online to what an offline join says of the same moment."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -9,17 +10,20 @@ import numpy as np
 import polars as pl
 
 from cluster.batch import Batch
+from cluster.errors import LeptonError
 from cluster.features.layer import Layer
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import Asked, Held, held, history_of, leaves
-from cluster.features.offline.history import CREATED, Stored
+from cluster.features.offline.history import Stored
 from cluster.features.offline.join import all_held
+from cluster.features.offline.shape import ARRIVED
+from cluster.features.online.lag import Lag
 from cluster.features.view import View
 from cluster.features.watch.spelling import spelled
 
-SETTLE_US = 1_000_000
-"""A row that came in so shortly before or after a look-up was on its way while it was looked up:
-that it was seen or not seen proves nothing."""
+SETTLE_US = 500_000
+"""A row that was committed so shortly before or after a look-up was on its way while it was looked
+up, as a push takes no longer: that it was seen or not seen proves nothing."""
 STATUS = "(status)"
 AT_ONCE = 20_000
 
@@ -52,9 +56,11 @@ class Report:
     Attributes:
         compared: how many look-ups of one view for one key.
         differences: every value that differed.
-        in_flight: look-ups that differ by rows that came in within a second of them.
+        in_flight: look-ups that differ by rows that were committed within half a second of them,
+            and are online now.
         rewritten: look-ups of rows that were replaced since, so that nothing tells what they held.
         left_out: look-ups that cannot be compared, by the reason.
+        lags: what is stored and not online now, of each view that came to differ.
     """
 
     compared: int = 0
@@ -62,6 +68,7 @@ class Report:
     in_flight: int = 0
     rewritten: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
+    lags: dict[str, Lag] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,8 @@ def check(
 ) -> Report:
     """Compare every logged look-up with the join as of its moment.
 
-    The join sees the rows that had come in by that moment, and no others: `created` at or before
-    it. Values must be equal to the last bit, and so must event times and statuses.
+    The join sees the rows that had been committed by that moment, and no others. Values must be
+    equal to the last bit, and so must event times and statuses.
 
     Args:
         layer: where the offline rows are.
@@ -102,19 +109,20 @@ def check(
             memory, and each data file is read once for them.
     """
     report = Report()
-    declared = {view.name: view for view in views}
-    for (name, release), asked in _grouped(layer, declared, lines, report).items():
+    grouped = _grouped(layer, {view.name: view for view in views}, lines, report)
+    for (view, release), asked in grouped:
         for part in _parts(asked, at_once):
-            _compare(_Offline(layer, declared[name], release, part), part, report)
+            _compare(_Offline(layer, view, release, part), part, report)
     return report
 
 
+Groups = Iterable[tuple[tuple[View, int], Sequence[Logged]]]
+"""Of a view, and of the release of its model, the look-ups that can be compared."""
+
+
 def _grouped(
-    layer: Layer,
-    declared: Mapping[str, View],
-    lines: Iterable[Mapping[str, Any]],
-    report: Report,
-) -> dict[tuple[str, int], list[Logged]]:
+    layer: Layer, declared: Mapping[str, View], lines: Iterable[Mapping[str, Any]], report: Report
+) -> Groups:
     """Look-ups by view and release; the report is told of those that cannot be compared."""
 
     @cache  # reading a function's text takes a while
@@ -133,7 +141,7 @@ def _grouped(
             key = {part: line["keys"][part] for part in declared[name].key}
             state = State(seen["status"], seen.get("time", 0), seen.get("values", {}))
             grouped.setdefault((name, release), []).append(Logged(key, line["at"], state))
-    return grouped
+    return [((declared[name], release), asked) for (name, release), asked in grouped.items()]
 
 
 def _parts(asked: Sequence[Logged], size: int) -> Iterator[Sequence[Logged]]:
@@ -169,12 +177,13 @@ def _compare(offline: "_Offline", asked: Sequence[Logged], report: Report) -> No
     by_now = dict(zip(odd, offline.states(odd, None), strict=True))
     for n in odd:
         one, state = asked[n], by_then[n]
-        if one.state in (before[n], after[n]):
+        if one.state in (before[n], after[n]) and not offline.never_came(n):
             report.in_flight += 1
         elif state.time != one.state.time == by_now[n].time:
             report.rewritten += 1
         else:
             report.differences += _differences(offline.view, one, state)
+            report.lags |= {lag.view: lag for lag in offline.lags}
 
 
 def _differences(view: View, one: Logged, offline: State) -> list[Difference]:
@@ -212,10 +221,17 @@ class _Offline:
         )
         self.at = np.array([one.at for one in asked], dtype=np.int64)
         history = Stored(layer.store.head)
+        found = leaves([self.view], self.inputs)
         self.rows = {
-            leaf.name: history.frame(*history_of(leaf), self._keys_of(leaf))
-            for leaf in leaves([self.view], self.inputs)
+            leaf.name: history.frame(*history_of(leaf), self._keys_of(leaf), [ARRIVED])
+            for leaf in found
         }
+        self.lags = list(_lags(layer, found))
+
+    def never_came(self, number: int) -> bool:
+        """Whether rows that were committed just before a look-up are not online even now."""
+        came = [file.arrived // 1_000 for lag in self.lags for file in lag.files]
+        return any(0 <= self.at[number] - at <= SETTLE_US for at in came)
 
     def _keys_of(self, leaf: View) -> Batch:
         """The keys that were asked about: of events, a part of theirs."""
@@ -226,12 +242,11 @@ class _Offline:
 
         Args:
             numbers: which look-ups.
-            shift_us: how much later than its moment a row may have come in; None for any time.
+            shift_us: how much later than its moment a row may have been committed; None for any
+                time.
         """
         made: dict[int, State] = {}
-        arrivals = [
-            _micros(rows[CREATED]) for rows in self.rows.values() if CREATED in rows.columns
-        ]
+        arrivals = [_arrived(rows) for rows in self.rows.values() if ARRIVED in rows.columns]
         known = np.unique(np.concatenate(arrivals)) if arrivals else np.zeros(0, np.int64)
         mine = np.asarray(numbers, dtype=np.int64)
         if shift_us is None:
@@ -249,8 +264,8 @@ class _Offline:
 
         def leaf(view: View) -> Held:
             rows = self.rows[view.name]
-            if CREATED in rows.columns:
-                rows = rows.filter(pl.Series(_micros(rows[CREATED]) <= latest))
+            if ARRIVED in rows.columns:
+                rows = rows.filter(pl.Series(_arrived(rows) <= latest)).drop(ARRIVED)
             return held(view, asked, rows)
 
         own = all_held([self.view], asked, leaf, self.inputs)[self.view.name]
@@ -265,5 +280,15 @@ class _Offline:
         ]
 
 
-def _micros(column: pl.Series) -> Any:
-    return column.dt.cast_time_unit("us").to_physical().to_numpy()
+def _arrived(rows: pl.DataFrame) -> Any:
+    """When rows were committed, in microseconds, which may be long after they were created."""
+    return rows[ARRIVED].to_numpy() // 1_000
+
+
+def _lags(layer: Layer, found: Iterable[View]) -> Iterator[Lag]:
+    """What is stored and not online now; nothing of what cannot be asked now."""
+    for leaf in found:
+        with suppress(LeptonError):
+            lag = layer.lag(layer.graph.stored(history_of(leaf)[0]))
+            if lag is not None and lag.files:
+                yield replace(lag, view=leaf.name) if isinstance(leaf, ModelView) else lag

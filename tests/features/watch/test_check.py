@@ -1,5 +1,6 @@
 """What replicas looked up is what an offline join says of the same moment; else it is told."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -105,6 +106,55 @@ def test_rows_that_never_came_online_are_reported(service: Service) -> None:
     service.together([Input(x=1.0, y=2.0, owner_id="o1")])
     report = checked(service, later_s=2)
     assert [(d.column, d.online, d.offline) for d in report.differences][:1] == [("rank", 5.0, 9.0)]
+
+
+def test_rows_that_were_stored_just_before_and_never_brought_are_no_excuse(
+    service: Service,
+) -> None:
+    at_once = {
+        "owner_id": objects(["o1"]), "rank": np.array([9.0]),
+        "event_time": np.array([datetime.now(UTC).replace(tzinfo=None)], "datetime64[us]"),
+    }  # fmt: skip
+    service.layer.store.write(owners, at_once)
+    service.together([Input(x=1.0, y=2.0, owner_id="o1")])
+    report = checked(service)
+    assert (report.in_flight, report.differences[0].column) == (0, "rank")
+    assert report.lags["owners"].told == (
+        "1 row of owners is stored and not online yet. "
+        "Bring it: python -m services materialize owners"
+    )
+
+
+def test_rows_that_were_stored_well_before_are_no_excuse_once_they_are_online_either(
+    service: Service,
+) -> None:
+    row = {"owner_id": objects(["o1"]), "rank": np.array([9.0]), "event_time": ago(0.1)}
+    times = np.array([row["event_time"][0].replace(tzinfo=None)], "datetime64[us]")
+    service.layer.store.write(owners, {**row, "event_time": times})
+    found = [{**line, "at": line["at"] + 700_000} for line in logged_once(service)]
+    service.layer.materialize(["owners"])
+    report = check(service.layer, VIEWS, found)
+    assert (report.in_flight, [d.column for d in report.differences]) == (0, ["rank", "event_time"])
+    assert report.lags == {}
+
+
+def test_rows_that_an_ingest_was_still_reading_are_not_missed(service: Service) -> None:
+    row = {"owner_id": objects(["o1"]), "rank": np.array([9.0])}
+    moment = np.array([datetime.now(UTC).replace(tzinfo=None)], "datetime64[us]")
+    with service.layer.store.stage(owners) as stage:  # created from here on
+        stage.add({**row, "event_time": moment})
+        time.sleep(0.6)
+        found = logged_once(service)
+        time.sleep(0.6)
+        service.layer.store.commit(stage)
+    report = check(service.layer, VIEWS, found)
+    assert (report.differences, report.in_flight) == ([], 0)
+
+
+def logged_once(service: Service) -> list[dict[str, Any]]:
+    """One look-up, as it was logged."""
+    service.together([Input(x=1.0, y=2.0, owner_id="o1")])
+    return list(lines(service))
 
 
 def test_a_status_that_differs_is_reported_as_such(service: Service) -> None:
