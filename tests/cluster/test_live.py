@@ -168,6 +168,7 @@ def test_a_function_tells_which_of_its_inputs_are_missing(service: Service) -> N
     assert [view.name for view in joined.views] == ["worth"]
 
 
+@pytest.mark.slow
 def test_an_answer_from_views_that_are_behind_says_so(service: Service) -> None:
     many = 10_001  # fewer are brought by who finds them missing
     rows = {"owner_id": objects(f"n{n}" for n in range(many)), "place": objects(["x"] * many)}

@@ -59,6 +59,7 @@ def test_the_toy_learns_and_its_export_answers(tmp_path: Path) -> None:
     assert [c["epoch"] for c in reloaded.curves] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     one, same, other = (fitted(FP32, Run(seed=seed)) for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(weights(one), weights(same), strict=True))

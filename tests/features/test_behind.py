@@ -68,6 +68,7 @@ def settle() -> None:
     time.sleep(max(GRACE_S, EVERY_S) + 0.05)
 
 
+@pytest.mark.slow
 def test_what_was_pushed_is_not_behind_however_the_files_were_merged(layer: Layer) -> None:
     for number in range(2 * WRITES + 5):
         layer.push("sales", rows(1, ago_s=float(number)))
@@ -85,6 +86,7 @@ def test_what_was_pushed_is_not_behind_however_the_files_were_merged(layer: Laye
     assert names <= kept  # the notes of files that are no more go
 
 
+@pytest.mark.slow
 def test_rows_that_came_by_another_way_are_told_of_and_then_brought(layer: Layer) -> None:
     layer.push("sales", rows(1))
     layer.store.write(sales, rows(16, ago_s=3_600.0))
@@ -100,6 +102,7 @@ def test_rows_that_came_by_another_way_are_told_of_and_then_brought(layer: Layer
     assert soon(lambda: layer.behind(["activity"]) == {} and seen(layer) == 17)
 
 
+@pytest.mark.slow
 def test_a_push_brings_what_others_left_offline(layer: Layer) -> None:
     layer.push("sales", rows(1))
     layer.store.append(sales, rows(3, ago_s=3_600.0))  # of a process that ended too soon
@@ -117,6 +120,7 @@ def test_what_another_process_brought_is_not_marked_for_ever(layer: Layer) -> No
     assert not layer.missed("sales")
 
 
+@pytest.mark.slow
 def test_many_rows_wait_for_materialize(layer: Layer) -> None:
     layer.push("sales", rows(1))
     layer.store.write(sales, rows(FEW_ROWS + 1, ago_s=3_600.0))
@@ -131,6 +135,7 @@ def test_many_rows_wait_for_materialize(layer: Layer) -> None:
     assert seen(layer) == FEW_ROWS + 2
 
 
+@pytest.mark.slow
 def test_a_view_that_a_killed_materialize_left_in_part_is_behind(layer: Layer) -> None:
     layer.store.write(sales, rows(FEW_ROWS + 1))
     empty = Store(layer.store.root.parent / "none")

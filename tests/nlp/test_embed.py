@@ -55,6 +55,7 @@ def test_texts_of_one_label_become_neighbours_in_any_script(
     assert task.evaluate(once).metrics["recall_at_1"] > 0.95
 
 
+@pytest.mark.slow
 def test_without_labels_texts_with_the_same_words_become_neighbours(tmp_path: Path) -> None:
     shown = rows({"x": ("red shoes for women", "a large red shoe"), "y": ("my card was stolen",)})
     task = trained(shown, tmp_path, "method=selfsupervised")

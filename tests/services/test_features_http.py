@@ -259,6 +259,7 @@ def test_what_cannot_be_read_now_is_marked_and_not_guessed(layer: Layer, tmp_pat
     assert told.retry_after_s
 
 
+@pytest.mark.slow
 def test_a_view_whose_online_side_is_behind_is_marked(
     layer: Layer, tmp_path: Path, post: Post
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_file_holds_no_row_twice(tmp_path: Path) -> None:
     assert store.append(shelf, {name: column[:0] for name, column in rows.items()}).files == ()
 
 
+@pytest.mark.slow
 def test_an_append_of_more_than_a_file_holds_loses_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     rows = batch({("a", 0): ("x" * 35_000_000, 1.0), ("b", 0): ("y" * 35_000_000, 2.0)})

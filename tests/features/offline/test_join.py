@@ -98,6 +98,7 @@ def test_every_row_gets_what_a_loop_over_all_rows_finds(
     assert list(joined) == ["id", "event_time", "label", "value", "prices_missing"]
 
 
+@pytest.mark.slow
 @given(rows_of, rows_of, questions)
 def test_frames_give_the_same_as_batches_for_several_views(
     rows: list[Row], others: list[Row], asked_about: list[tuple[str, int]]
@@ -170,6 +171,7 @@ def twice(margin: pl.DataFrame) -> pl.DataFrame:
     return margin.select(twice=pl.col("margin") * 2)
 
 
+@pytest.mark.slow
 @given(rows_of, rows_of, questions)
 def test_a_function_runs_on_what_its_inputs_held_at_the_same_moment(
     rows: list[Row], others: list[Row], asked_about: list[tuple[str, int]]

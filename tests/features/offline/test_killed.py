@@ -90,6 +90,7 @@ def test_a_disk_that_fails_to_keep_what_it_was_given_is_told(homes: Path, action
         assert line["after"] == sorted([*line["rows"], *AFTER])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["write", "append", "compact"])
 def test_a_commit_appears_when_all_it_names_is_on_the_disk(homes: Path, action: str) -> None:
     swept(homes / "order", action, "fsync,link", "delay_enter=1")

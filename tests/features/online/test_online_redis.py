@@ -126,6 +126,7 @@ def test_what_was_pushed_while_redis_was_away_is_caught_up(
     assert answered(found) == ["missed", "next"]
 
 
+@pytest.mark.slow
 def test_what_was_missed_is_marked_and_comes_without_another_push(
     own: Server, tmp_path: Path
 ) -> None:

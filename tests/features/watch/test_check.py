@@ -138,6 +138,7 @@ def test_rows_that_were_stored_well_before_are_no_excuse_once_they_are_online_ei
     assert report.lags == {}
 
 
+@pytest.mark.slow
 def test_rows_that_an_ingest_was_still_reading_are_not_missed(service: Service) -> None:
     row = {"owner_id": objects(["o1"]), "rank": np.array([9.0])}
     moment = np.array([datetime.now(UTC).replace(tzinfo=None)], "datetime64[us]")

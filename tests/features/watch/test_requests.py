@@ -70,6 +70,7 @@ def test_a_folder_that_cannot_be_written_to_costs_lines_only(tmp_path: Path) -> 
     kept.close()
 
 
+@pytest.mark.slow
 def test_after_an_error_of_the_disk_the_log_goes_on(tmp_path: Path) -> None:
     folder, away = tmp_path / "requests", tmp_path / "away"
     kept = log(folder)
