@@ -16,6 +16,7 @@ from cluster.config import Between
 from cluster.config import Config as BaseConfig
 from cluster.errors import InvalidInput
 from cluster.features.activity import user_history
+from cluster.features.column import KEY_CHARACTERS
 from cluster.features.interactions import interactions, items, users
 from cluster.features.item_vectors import item_image_vector, item_text_vector
 from cluster.features.view import View
@@ -30,7 +31,7 @@ from recsys._ials import Ials, Knobs, OnEpoch
 from recsys._interactions import Log, held_out, read
 from recsys._ranking import by_blocks, ndcg, ndcg_of_scores, recall, top_k
 
-Ids = Annotated[list[Annotated[Key, Field(min_length=1, max_length=256)]], FailFast()]
+Ids = Annotated[list[Annotated[Key, Field(min_length=1, max_length=KEY_CHARACTERS)]], FailFast()]
 
 
 class Config(BaseConfig):
@@ -69,7 +70,9 @@ class Input(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: Key = Field("", max_length=256, description="A user of the training data, if known.")
+    user_id: Key = Field(
+        "", max_length=KEY_CHARACTERS, description="A user of the training data, if known."
+    )
     items: Ids = Field([], max_length=10_000, description="What a newcomer took so far.")
     k: int = Field(10, ge=1, le=1_000, description="How many items to show.")
     exclude_seen: bool = Field(default=False, description="Leave out what the user took before.")
