@@ -179,7 +179,7 @@ class Plan:
         trained on; of the examples they see that part alone, or they would tell of the others.
         """
         told = {view.name: self._told(view) for view in self.tables}
-        return {name: rows for name, rows in told.items() if rows}
+        return {name: rows for name, rows in told.items() if rows and length(rows)}
 
     def lived(self, rows: Batch) -> dict[str, Batch]:
         """What live views tell of the keys of rows as of the last row that is trained on.

@@ -14,7 +14,6 @@ from scipy import sparse
 from cluster.batch import Batch, length, load_arrays, objects, save_arrays
 from cluster.config import Between
 from cluster.config import Config as BaseConfig
-from cluster.errors import InvalidInput
 from cluster.features.activity import user_history
 from cluster.features.column import KEY_CHARACTERS
 from cluster.features.interactions import interactions, items, users
@@ -30,6 +29,7 @@ from recsys._ease import Ease
 from recsys._ials import Ials, Knobs, OnEpoch
 from recsys._interactions import Log, held_out, read
 from recsys._ranking import by_blocks, ndcg, ndcg_of_scores, recall, top_k
+from recsys._views import named
 
 Ids = Annotated[list[Annotated[Key, Field(min_length=1, max_length=KEY_CHARACTERS)]], FailFast()]
 
@@ -88,8 +88,8 @@ class Output(BaseModel):
     items: list[str]
     scores: list[float]
     basis: Literal["user", "items", "recent", "popular"] = Field(
-        description="What the ranking rests on: the user's history, the items sent, what someone "
-        "new took since the training, or popularity."
+        description="What the ranking rests on: the user's history and what views say of the "
+        "user, the items sent, what someone new took since the training, or popularity."
     )
     unknown: list[str] = Field([], description="Items and categories sent that are not known.")
 
@@ -114,16 +114,7 @@ class Recommend(Task[Config, Input, Output]):
     @classmethod
     def tables_for(cls, config: Config, find: Callable[[str], View]) -> tuple[View, ...]:
         """The views of items that are always read, and those that `views` names."""
-        named = tuple(
-            find(name) for name in config.views if name not in {v.name for v in cls.tables}
-        )
-        for view in named:
-            if view.key not in (items.key, users.key):
-                raise InvalidInput(
-                    f"View {view.name!r} is by {', '.join(view.key)}.",
-                    hint="Name views by item_id alone or by user_id alone.",
-                )
-        return (*cls.tables, *named)
+        return (*cls.tables, *named(config.views, cls.tables, find))
 
     def fit(self, train: Rows, valid: Rows, run: Run) -> None:
         """Number users and items over all workers, choose knobs if asked, and fit."""
@@ -156,12 +147,14 @@ class Recommend(Task[Config, Input, Output]):
         held = held_out(self.log, share=0.25, seed=run.seed)
         kept, wanted = self.log.part(~held), self.log.part(held).matrix()
         best, shown = self.config, slice(self.log.traits, None)
-        seen, wanted = kept.matrix()[:, shown], wanted[:, shown]
+        asked = np.flatnonzero(wanted[:, shown].getnnz(axis=1))  # tables may name many others
+        seen, wanted = kept.matrix()[asked, shown], wanted[asked, shown]
 
         def value(config: Config) -> float:
             model, histories = _fit(config, kept, run), _matrix(config, kept)
             known: Any = model.users if isinstance(model, Ials) else histories
-            return float(run.agree(ndcg_of_scores(model.scores(known)[:, shown], seen, wanted)))
+            scores = model.scores(known[asked])[:, shown]
+            return float(run.agree(ndcg_of_scores(scores, seen, wanted)))
 
         top = value(best)
         of_traits = TRAIT_GRID if self.log.traits else {}
@@ -276,15 +269,15 @@ class Recommend(Task[Config, Input, Output]):
         rows, columns, data, basis, unknown, stored = [], [], [], [], [], []
         for row, sent in enumerate(batch["items"]):
             entries = self._entries(batch["user_id"][row])
-            known = bool(entries)
+            history = any(item >= self.log.traits for item in entries)
             brought = self._numbers(sent)
             recent = [item for item in self._recent(batch, row) if item not in entries]
             entries.update({item: 1.0 for item in (*brought, *recent) if item not in entries})
             rows += [row] * len(entries)
             columns += list(entries)
             data += list(entries.values())
-            without_sent = "user" if known else "recent" if recent else "popular"
-            basis.append("items" if brought else without_sent)
+            known = "user" if history or (entries and not recent) else ""
+            basis.append("items" if brought else known or ("recent" if recent else "popular"))
             unknown.append([item for item in sent if item not in self._items])
             as_learnt = known and not brought and not recent
             stored.append(self._users[batch["user_id"][row]] if as_learnt else -1)

@@ -83,11 +83,12 @@ def waiting(layer: Layer, view: View) -> list[Lag]:
 
 
 def _listed(layer: Layer, view: View) -> Listed:
-    head = _head(layer, view)
+    head, lags = _head(layer, view), None
     try:
         view = layer.resolved(view)
-    except NotFound:  # its model has no version
-        lags = None
+        version = view.version_over(layer.inputs)
+    except NotFound:  # its model, or that of a view behind it, has no version
+        version = view.version_over(layer.graph.inputs)
     else:
         lags = _asked(layer, view)
     return Listed(
@@ -96,7 +97,7 @@ def _listed(layer: Layer, view: View) -> Listed:
         head.rows if head else (0 if view.stored else None),
         head.newest if head and head.rows else None,
         list(_readers(layer, view)),
-        view.version_over(layer.graph.inputs),
+        version,
         (view.release or None) if isinstance(view, ModelView) else None,
         sum(lag.rows for lag in lags) if lags else None,
     )

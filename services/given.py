@@ -43,7 +43,7 @@ def given(rows: Any) -> Given:
     elif hasattr(rows, "to_dict"):
         found = Given({name: _pandas(rows[name]) for name in rows}, _beside_pandas(rows))
     elif isinstance(rows, Mapping):
-        single = any(not (isinstance(v, LISTS) or hasattr(v, "to_list")) for v in rows.values())
+        single = any(not (isinstance(v, LISTS) or _is_series(v)) for v in rows.values())
         found = _dicts([rows], one=True) if single else _columns(rows)
     else:
         found = _dicts(as_rows(rows), one=False)
@@ -72,6 +72,11 @@ def keys_of(names: Sequence[str], columns: Batch, *, gaps: bool) -> Arrays:
                 )
             keys[name][row] = None
     return keys
+
+
+def _is_series(value: object) -> bool:
+    """A column of Polars, pandas or Arrow."""
+    return hasattr(value, "to_list") or hasattr(value, "to_pylist")
 
 
 def _is_gap(value: object) -> bool:
@@ -112,7 +117,7 @@ def _dicts(rows: Sequence[object], *, one: bool) -> Given:
     names = dict.fromkeys(name for row in held for name in row)
 
     def beside(made: Batch, types: Mapping[str, Column | None]) -> Any:
-        rows_made = _table(made, types).to_pylist()
+        rows_made = _table(made, types).to_pylist() or [{}] * len(held)  # of no columns
         answer = [{**row, **new} for row, new in zip(held, rows_made, strict=True)]
         return answer[0] if one else answer
 
@@ -159,6 +164,8 @@ def _listed(column: Any) -> NDArray[Any]:
         return _series(column)
     if hasattr(column, "notna"):
         return _pandas(column)
+    if hasattr(column, "to_pylist"):
+        return _series(pl.Series(pl.from_arrow(column)))
     values = list(column)
     if values and all(isinstance(value, np.datetime64) for value in values):
         return np.array(values)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput, Unavailable
+from cluster.errors import InvalidInput, LeptonError
 from cluster.features.intake.ingest import Ingested
 from cluster.features.intake.ingest import ingest as ingest_files
 from cluster.features.layer import Layer
@@ -76,7 +76,7 @@ def not_online(name: str) -> list[str]:
     command = " ".join(["python -m services materialize", name, *(one.name for one in made)])
     try:
         lag = layer.lag(view)
-    except Unavailable as error:
+    except LeptonError as error:  # the rows are taken in, whatever is wrong over there
         return [f"Whether these rows are online is not known. {error}"]
     if lag is None:
         aliases = layer.models.registry.aliases

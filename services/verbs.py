@@ -13,7 +13,7 @@ import httpx
 from cluster import engine
 from cluster.config import Config
 from cluster.data import Plan, plan
-from cluster.errors import Conflict, NotFound, Unavailable
+from cluster.errors import Conflict, LeptonError, NotFound, Unavailable
 from cluster.features.graph import Graph
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import leaves
@@ -182,7 +182,7 @@ def promote(task: str, reference: str, *, force: bool = False) -> str:
 
 
 def rollback(task: str) -> str:
-    """Put the version before into production again."""
+    """Put the version before into production again, and what it says of model views online."""
     catalog.find(task)
     registry = Registry(settings().home)
     registry.resolve(task, "production")  # where none is, it says how to get one
@@ -195,7 +195,11 @@ def _now_in_production(task: str, manifest: Manifest) -> str:
         f"Version {manifest.version} of {task} is in production "
         f"({manifest.objective} {manifest.score:.4f})."
     )
-    return " ".join([sentence, *made_ready(task, manifest.version)])
+    try:
+        ready = made_ready(task, manifest.version)
+    except LeptonError as error:  # the version has changed, and that must be heard
+        ready = [f"What it says of views is not all online: {error}"]
+    return " ".join([sentence, *ready])
 
 
 def up(say: Callable[[str], None]) -> None:

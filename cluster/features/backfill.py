@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cluster.batch import Batch, length
 from cluster.features.modelview import ModelView
+from cluster.features.offline.shape import ARRIVED
 from cluster.features.offline.snapshot import DataFile, Snapshot
 from cluster.features.offline.store import Store
 from cluster.features.view import View
@@ -56,15 +57,15 @@ class Backfill:
     def pieces(self) -> Iterator[Piece]:
         """The rows that are not in `done`, or were replaced since; reads keys and times alone."""
         key = [*self.over.key, "event_time"]
-        names = [*key, "created"]
-        known = _frame(self.done.table(names)) if self.done else None
+        known = _frame(self.done.table([*key, "created"])) if self.done else None
         for file in self.source.files:
-            rows = _frame(self.source.rows_of(file, names)).with_row_index("row")
+            rows = _frame(self.source.rows_of(file, [*key, ARRIVED])).with_row_index("row")
             wanted = rows
             if known is not None:
-                both = rows.join(known, on=key, how="left", suffix="_made")
-                made = pl.col("created_made")
-                wanted = both.filter(made.is_null() | (pl.col("created") > made))
+                both = rows.join(known, on=key, how="left")
+                asked = pl.col("created").to_physical()
+                # not when it was created: an ingest may have begun long before it was committed
+                wanted = both.filter(asked.is_null() | (pl.col(ARRIVED) // 1_000 > asked))
             numbers = wanted["row"].sort().cast(pl.Int64).to_numpy()
             for start in range(0, len(numbers), PIECE_ROWS):
                 yield Piece(file, numbers[start : start + PIECE_ROWS])

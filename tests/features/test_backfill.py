@@ -108,3 +108,14 @@ def test_a_row_of_which_the_model_says_the_same_as_before_is_asked_about_once(ho
         asked.store.write(labelled_points, rows)
         assert asked.backfill(side) > 0
         assert asked.backfill(side) == 0
+
+
+def test_a_row_whose_ingest_began_before_and_ended_after_is_asked_about_again(home: Path) -> None:
+    asked = layer(home)
+    rows = asked.store.head(labelled_points).read(labelled_points)
+    last = {name: column[-1:] for name, column in rows.items()}
+    with asked.store.stage(labelled_points) as stage:
+        stage.add({**last, "x": -last["x"], "y": -last["y"]})
+        assert asked.backfill(side) == ROWS
+        asked.store.commit(stage)
+    assert (asked.backfill(side), asked.backfill(side)) == (1, 0)

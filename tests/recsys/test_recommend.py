@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from scipy import sparse
 
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, NotFound
+from cluster.features.column import Text
+from cluster.features.interactions import items
 from cluster.rows import Resident
 from cluster.run import Run
 from recsys._ease import Ease
@@ -142,6 +145,11 @@ def test_views_are_read_by_name_if_they_are_about_items_or_users() -> None:
     ]
     with pytest.raises(InvalidInput, match="View 'interactions' is by user_id, item_id"):
         Recommend.tables_for(Config.parse(["views=interactions"]), find)
+    with pytest.raises(InvalidInput, match="View 'item_images' holds pictures"):
+        Recommend.tables_for(Config.parse(["views=item_images"]), find)
+    seller = replace(items, name="sellers", columns={"user_id": Text()})
+    with pytest.raises(InvalidInput, match="View 'sellers' has a column 'user_id'"):
+        Recommend.tables_for(Config.parse(["views=sellers"]), lambda _: seller)
     with pytest.raises(NotFound, match="user_activty"):
         Recommend.tables_for(Config.parse(["views=user_activty"]), find)
 
