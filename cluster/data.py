@@ -15,7 +15,7 @@ from cluster.batch import Batch, length, take, without
 from cluster.errors import InvalidInput, NotEnough
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import among, history_of, leaves
-from cluster.features.offline.history import History, Kept, Stored
+from cluster.features.offline.history import History, Cached, Stored
 from cluster.features.offline.join import join
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.offline.store import Store
@@ -45,7 +45,7 @@ class Plan:
         histories: the stored rows that features and tables are made from, by the name of the
             stored view.
         inputs: what computed views among them are made from.
-        kept: whether the rows that features are made from stay in memory once they were read.
+        cached: whether the rows that features are made from stay in memory once they were read.
         tables: views that are read whole beside the rows.
         live: views that are looked up when the model is asked, and joined to no row.
         lately: the stored rows that live views are made from; a run with others is the same run.
@@ -58,7 +58,7 @@ class Plan:
     features: tuple[View, ...] = ()
     histories: Mapping[str, Snapshot] = field(default_factory=dict)
     inputs: Inputs | None = None
-    kept: bool = True
+    cached: bool = True
     tables: tuple[View, ...] = ()
     live: tuple[View, ...] = ()
     lately: Mapping[str, Snapshot] = field(default_factory=dict)
@@ -216,7 +216,7 @@ class Plan:
 
     @cached_property
     def _learnt(self) -> History:
-        return Kept(_Learnt(self._snapshot, self))
+        return Cached(_Learnt(self._snapshot, self))
 
     def _snapshot(self, view: View) -> Snapshot:
         name = view.name
@@ -226,7 +226,7 @@ class Plan:
     def _history(self) -> History:
         """The rows that features are made from: read once, or those of each join for itself."""
         stored = Stored(self._snapshot)
-        return Kept(stored) if self.kept else stored
+        return Cached(stored) if self.cached else stored
 
 
 @dataclass(frozen=True)
@@ -287,10 +287,20 @@ def plan(
     histories = {**_heads([*features, *whole], store, made_from), view.name: snapshot}
     heads = _heads(live, store, made_from)
     lately = {name: head for name, head in heads.items() if name not in histories}
-    kept = _size_bytes(leaves(features, made_from), histories) <= spare
+    cached = _size_bytes(leaves(features, made_from), histories) <= spare
     resident = snapshot.size_bytes <= spare
     decided = Plan(
-        view, snapshot, task.split, resident, features, histories, inputs, kept, whole, live, lately
+        view,
+        snapshot,
+        task.split,
+        resident,
+        features,
+        histories,
+        inputs,
+        cached,
+        whole,
+        live,
+        lately,
     )
     _check(decided)
     return decided

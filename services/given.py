@@ -50,7 +50,7 @@ def given(rows: Any) -> Given:
     return _checked(found)
 
 
-def keys_of(names: Sequence[str], columns: Batch, *, gaps: bool) -> Arrays:
+def key_texts(names: Sequence[str], columns: Batch, *, gaps: bool) -> Arrays:
     """Those of the key columns that are there, as text: whole numbers become their digits.
 
     Args:

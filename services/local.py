@@ -18,7 +18,7 @@ from cluster.features.offline.history import Stored
 from cluster.features.offline.partitions import join_files
 from cluster.features.view import View, columns_of
 from lepton.wire import Neighbour
-from services.given import given, keys_of
+from services.given import given, key_texts
 
 Views = View | str | Sequence[View | str]
 MEMORY_MB = 2048
@@ -44,8 +44,8 @@ class LocalLayer:
         """Examples with the columns of views beside them, each as of its row's own moment.
 
         Args:
-            examples: the keys of the views, and `event_time` with a zone or as `datetime64`. A row
-                whose key is None finds nothing.
+            examples: the keys of the views, and `event_time` with a zone, or a NumPy array of
+                `datetime64`, which is UTC. A row whose key is None finds nothing.
             views: the views or their names, or one of them.
 
         Returns:
@@ -54,13 +54,13 @@ class LocalLayer:
 
         Raises:
             NotFound: there is no such view, or no such version of its model.
-            InvalidInput: the examples hold no rows, lack a column, or a value is bad.
+            InvalidInput: the examples are no rows, lack a column, or a value is bad.
         """
         named, rows = self._named(views), given(examples)
         types = _types(named, rows.columns)
         if not rows.columns:
             return rows.beside({}, {})
-        keys = keys_of(_keys(named), rows.columns, gaps=True)
+        keys = key_texts(_keys(named), rows.columns, gaps=True)
         found = self.layer.join({**rows.columns, **keys}, named)
         return rows.beside({name: found[name] for name in types}, types)
 
@@ -86,6 +86,7 @@ class LocalLayer:
         Raises:
             NotFound: there is no such file, folder or view.
             InvalidInput: the file is no Parquet, lacks a column, or has one of another type.
+            Conflict: the target is a folder.
             NotEnough: the memory allowed is too small even for many parts.
         """
         source, made = Path(examples), Path(target)
@@ -111,7 +112,7 @@ class LocalLayer:
 
         Raises:
             NotFound: there is no such view, or it is not online.
-            InvalidInput: the keys hold no rows, lack a column, or one is empty.
+            InvalidInput: the keys are no rows, lack a column, or one is empty.
         """
         named, rows = self._named(views), given(keys)
         types = _types(named, rows.columns)
@@ -119,7 +120,7 @@ class LocalLayer:
             types |= {f"{view.name}_status": Text(), f"{view.name}_time": Time()}
         if not rows.columns:
             return rows.beside({}, {})
-        own = keys_of(_keys(named), rows.columns, gaps=False)
+        own = key_texts(_keys(named), rows.columns, gaps=False)
         found = self.layer.lookup(named, {**rows.columns, **own}, at=at)
         return rows.beside({name: found[name] for name in types}, types)
 

@@ -123,7 +123,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Cached:
     """Rows of another history, each view's read once and then held in memory.
 
     Args:

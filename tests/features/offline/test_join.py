@@ -20,7 +20,7 @@ from cluster.features.graph import Graph
 from cluster.features.images import images
 from cluster.features.modelview import model_view
 from cluster.features.offline import asof
-from cluster.features.offline.history import Files, InMemory, Kept, Stored
+from cluster.features.offline.history import Files, InMemory, Cached, Stored
 from cluster.features.offline.join import join, join_frame
 from cluster.features.offline.store import Store
 from cluster.features.view import View, columns_of
@@ -360,7 +360,7 @@ def test_rows_are_read_from_a_store_and_from_files_alike(tmp_path: Path) -> None
             files[-1]
         )
     examples = asked([("a", 4), ("a", 6), ("b", 3), ("b", 9)])
-    for history in (Stored(store.head), Kept(Stored(store.head)), Files({"prices": files})):
+    for history in (Stored(store.head), Cached(Stored(store.head)), Files({"prices": files})):
         joined = join(examples, [view], history)
         assert joined["value"].tolist() == [1.0, 3.0, 0.0, 2.0]
 
