@@ -15,7 +15,7 @@ from cluster.batch import Batch, length, take, without
 from cluster.errors import InvalidInput, NotEnough
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import among, history_of, leaves
-from cluster.features.offline.history import History, Cached, Stored
+from cluster.features.offline.history import Cached, History, Stored
 from cluster.features.offline.join import join
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.offline.store import Store

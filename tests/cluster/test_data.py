@@ -274,7 +274,7 @@ def test_streamed_rows_have_the_features_that_resident_ones_have(
         sky = objects(f"{name} at {hour}" for name in names)
         store.write(weather, {**wet(names, hour=hour, rain=hour), "sky": sky})
     made = plan(Windy, store, memory_share=memory_share)
-    assert made.kept is (memory_share > 0)
+    assert made.cached is (memory_share > 0)
     shard = Shard(labelled_points, rows=300)
     streamed = list(Streamed(shard, made, 300).batches(128))  # type: ignore[arg-type]
     assert [len(batch["x"]) for batch in streamed] == [128, 128, 44]

@@ -20,7 +20,7 @@ from cluster.features.graph import Graph
 from cluster.features.images import images
 from cluster.features.modelview import model_view
 from cluster.features.offline import asof
-from cluster.features.offline.history import Files, InMemory, Cached, Stored
+from cluster.features.offline.history import Cached, Files, InMemory, Stored
 from cluster.features.offline.join import join, join_frame
 from cluster.features.offline.store import Store
 from cluster.features.view import View, columns_of
