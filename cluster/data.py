@@ -287,21 +287,10 @@ def plan(
     histories = {**_heads([*features, *whole], store, made_from), view.name: snapshot}
     heads = _heads(live, store, made_from)
     lately = {name: head for name, head in heads.items() if name not in histories}
-    cached = _size_bytes(leaves(features, made_from), histories) <= spare
+    fits = _size_bytes(leaves(features, made_from), histories) <= spare
     resident = snapshot.size_bytes <= spare
-    decided = Plan(
-        view,
-        snapshot,
-        task.split,
-        resident,
-        features,
-        histories,
-        inputs,
-        cached,
-        whole,
-        live,
-        lately,
-    )
+    rest = (histories, inputs, fits, whole, live, lately)
+    decided = Plan(view, snapshot, task.split, resident, features, *rest)
     _check(decided)
     return decided
 
