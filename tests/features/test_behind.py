@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,18 @@ def test_many_rows_wait_for_materialize(layer: Layer) -> None:
     layer.materialize()
     assert soon(lambda: layer.behind(["activity"]) == {})
     assert seen(layer) == FEW_ROWS + 2
+
+
+@pytest.mark.slow
+def test_many_rows_that_have_just_come_are_not_brought_with_a_few_older_ones(layer: Layer) -> None:
+    layer.push("sales", rows(1))
+    layer.store.append(sales, rows(3, ago_s=3_600.0))
+    settle()
+    layer.store.write(sales, rows(FEW_ROWS + 1, ago_s=7_200.0))
+    found = layer.online.catch_up(sales, partial(layer.store.head, sales), layer.graph)
+    assert found is not None
+    assert found.rows == FEW_ROWS + 4
+    assert seen(layer) == 1
 
 
 @pytest.mark.slow

@@ -258,8 +258,8 @@ class Online:
         if found is None or not found.unnoted:
             self.behind.discard(view.name)  # another process may have brought it
             return found
-        waiting = found.settled()
-        if waiting.rows > FEW_ROWS or (found.files and not waiting.files):
+        # all are counted, since all would be brought: also those of an `ingest` that has just ended
+        if found.rows > FEW_ROWS or (found.files and not found.settled().files):
             return found
         self.materialize(view, head, graph)
         return self.lag(view, head, graph)
