@@ -236,11 +236,11 @@ class Online:
         """
         streams = _streams(view, graph)
         shelves = [view.name, *streams]
-        # read in this way since it gives up as soon as a look-up does
+        # read in these ways since they give up as soon as a look-up does
         declared = [got.declaration for got in self.keeper.read([Want(s, []) for s in shelves])]
         if not _holds(view, streams, dict(zip(shelves, declared, strict=True))):
             return None
-        brought = {shelf: self.keeper.files(shelf) for shelf in shelves}
+        brought = dict(zip(shelves, self.keeper.files_now(shelves), strict=True))
         found = head()
         names = {file.name for file in found.files}
         unnoted = any(not names <= noted for noted in brought.values())

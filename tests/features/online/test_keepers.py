@@ -52,6 +52,15 @@ def test_the_same_declaration_again_wipes_nothing(keeper: Keeper) -> None:
     assert keeper.files("s") == set()
 
 
+def test_what_was_brought_to_some_shelves_is_read_at_once(keeper: Keeper) -> None:
+    assert keeper.files_now(["s", "t"]) == [set(), set()]
+    for name in ("s", "t"):
+        keeper.declare(name, "one")
+        keeper.change([Put(name, "one", [], [], [f"file of {name}"])])
+    found = [{"file of t"}, {"file of s"}, set()]
+    assert keeper.files_now(["t", "s", "none"]) == found
+
+
 def test_who_was_overtaken_notes_no_file(keeper: Keeper) -> None:
     keeper.declare("s", "two")
     with pytest.raises(Conflict, match="declared anew"):
