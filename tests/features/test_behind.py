@@ -87,6 +87,25 @@ def test_what_was_pushed_is_not_behind_however_the_files_were_merged(layer: Laye
     assert names <= kept  # the notes of files that are no more go
 
 
+@pytest.mark.parametrize("merges", [2, 4])
+def test_rows_that_came_by_files_that_were_merged_again_are_not_behind(
+    layer: Layer, merges: int
+) -> None:
+    layer.push("sales", rows(1, ago_s=0.0))
+    for merge in range(merges):
+        for number in range(3):
+            new = rows(1, ago_s=60.0 * (1 + 3 * merge + number))
+            done = layer.store.append(sales, new)
+            files = [file.name for file in done.files]
+            layer.online.write(sales, {**new, "created": done.created}, layer.graph, files=files)
+        assert layer.store.compact(sales).made == 1
+    assert layer.lag(sales) == Lag("sales", unnoted=True)
+    assert layer.materialize(["sales"]) == {"sales": 0}
+    assert layer.lag(sales) == Lag("sales")
+    (file,) = layer.store.head(sales).files
+    assert layer.online.keeper.files("sales") <= {file.name, *file.parents}
+
+
 @pytest.mark.slow
 def test_rows_that_came_by_another_way_are_told_of_and_then_brought(layer: Layer) -> None:
     layer.push("sales", rows(1))

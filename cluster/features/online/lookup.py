@@ -13,7 +13,7 @@ from cluster.errors import Conflict, NotFound, TooLarge, Unavailable
 from cluster.features.column import Time
 from cluster.features.graph import Graph
 from cluster.features.offline.snapshot import Snapshot
-from cluster.features.online.bring import changes, has, lacking, tables
+from cluster.features.online.bring import changes, has, lacking, needed, tables
 from cluster.features.online.events import Kept, Streams, streams_of
 from cluster.features.online.found import (
     PRESENT,
@@ -312,9 +312,7 @@ class Online:
                 self.keeper.change([Put(shelf, declared[shelf], [], [], merged)])
             # Each push notes a file. The names were read before the rows: all of those that came
             # since are there.
-            needed = {file.name for file in head.files}
-            needed.update(parent for file in head.files for parent in file.parents)
-            if gone := sorted(names - needed):
+            if gone := sorted(names - needed(head, names.union(merged))):
                 self.keeper.forget(shelf, gone)
 
 
