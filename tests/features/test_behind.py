@@ -168,6 +168,19 @@ def test_many_rows_that_have_just_come_are_not_brought_with_a_few_older_ones(lay
 
 
 @pytest.mark.slow
+def test_a_push_brings_what_was_missed_if_that_is_little(layer: Layer) -> None:
+    layer.push("sales", rows(1))
+    layer.online.behind.add("sales")  # as after a push that the store missed
+    layer.store.append(sales, rows(3, ago_s=3_600.0))
+    layer.push("sales", rows(1, ago_s=1.0))
+    assert (seen(layer), layer.missed("sales")) == (5, False)
+    layer.online.behind.add("sales")
+    layer.store.write(sales, rows(FEW_ROWS + 1, ago_s=7_200.0))
+    layer.push("sales", rows(1, ago_s=2.0))
+    assert (seen(layer), layer.missed("sales")) == (6, True)
+
+
+@pytest.mark.slow
 def test_a_view_that_a_killed_materialize_left_in_part_is_behind(layer: Layer) -> None:
     layer.store.write(sales, rows(FEW_ROWS + 1))
     empty = Store(layer.store.root.parent / "none")

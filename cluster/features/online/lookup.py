@@ -152,10 +152,10 @@ class Online:
         *,
         files: Sequence[str] = (),
     ) -> None:
-        """Write rows that are stored already, or all that is missing where that is more.
+        """Write rows that are stored already, and all others of a view that is not online yet.
 
         Where the online side cannot be written to now, the view stays `behind`: the next rows that
-        get through, or `catch_up`, bring what it misses.
+        get through, or `catch_up`, bring what it misses if that are few rows.
 
         Args:
             view: whose rows; all its columns.
@@ -170,11 +170,12 @@ class Online:
         try:
             try:
                 self.write(view, rows, graph, files=files)
-                written = view.name not in self.behind
             except (NotFound, Conflict):  # not online, or not as it is declared now
-                written = False
-            if not written:
                 self.materialize(view, head, graph)
+            if view.name in self.behind:
+                missed = self.lag(view, head, graph)
+                if missed is not None and missed.rows <= FEW_ROWS:
+                    self.materialize(view, head, graph)
         except Unavailable:
             self.behind.add(view.name)
 
