@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,25 @@ def test_what_was_pushed_is_not_behind_however_the_files_were_merged(layer: Laye
     assert names <= kept  # the notes of files that are no more go
 
 
+@pytest.mark.parametrize("merges", [2, 4])
+def test_rows_that_came_by_files_that_were_merged_again_are_not_behind(
+    layer: Layer, merges: int
+) -> None:
+    layer.push("sales", rows(1, ago_s=0.0))
+    for merge in range(merges):
+        for number in range(3):
+            new = rows(1, ago_s=60.0 * (1 + 3 * merge + number))
+            done = layer.store.append(sales, new)
+            files = [file.name for file in done.files]
+            layer.online.write(sales, {**new, "created": done.created}, layer.graph, files=files)
+        assert layer.store.compact(sales).made == 1
+    assert layer.lag(sales) == Lag("sales", unnoted=True)
+    assert layer.materialize(["sales"]) == {"sales": 0}
+    assert layer.lag(sales) == Lag("sales")
+    (file,) = layer.store.head(sales).files
+    assert layer.online.keeper.files("sales") <= {file.name, *file.parents}
+
+
 @pytest.mark.slow
 def test_rows_that_came_by_another_way_are_told_of_and_then_brought(layer: Layer) -> None:
     layer.push("sales", rows(1))
@@ -133,6 +153,31 @@ def test_many_rows_wait_for_materialize(layer: Layer) -> None:
     layer.materialize()
     assert soon(lambda: layer.behind(["activity"]) == {})
     assert seen(layer) == FEW_ROWS + 2
+
+
+@pytest.mark.slow
+def test_many_rows_that_have_just_come_are_not_brought_with_a_few_older_ones(layer: Layer) -> None:
+    layer.push("sales", rows(1))
+    layer.store.append(sales, rows(3, ago_s=3_600.0))
+    settle()
+    layer.store.write(sales, rows(FEW_ROWS + 1, ago_s=7_200.0))
+    found = layer.online.catch_up(sales, partial(layer.store.head, sales), layer.graph)
+    assert found is not None
+    assert found.rows == FEW_ROWS + 4
+    assert seen(layer) == 1
+
+
+@pytest.mark.slow
+def test_a_push_brings_what_was_missed_if_that_is_little(layer: Layer) -> None:
+    layer.push("sales", rows(1))
+    layer.online.behind.add("sales")  # as after a push that the store missed
+    layer.store.append(sales, rows(3, ago_s=3_600.0))
+    layer.push("sales", rows(1, ago_s=1.0))
+    assert (seen(layer), layer.missed("sales")) == (5, False)
+    layer.online.behind.add("sales")
+    layer.store.write(sales, rows(FEW_ROWS + 1, ago_s=7_200.0))
+    layer.push("sales", rows(1, ago_s=2.0))
+    assert (seen(layer), layer.missed("sales")) == (6, True)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import ceil
 
 import pyarrow.compute as pc
@@ -15,6 +16,7 @@ from cluster.features.offline.datafile import (
     FILE_ROWS,
     SPAN_ROWS,
     DataFile,
+    Lineage,
     pieces,
     write_file,
 )
@@ -28,6 +30,11 @@ GROUP_BYTES = 1_000_000_000
 """Files that take more memory together are not merged whole: only the small ones of them are."""
 LONGEST_S = 1_800.0
 """After so long a merge is given up: what it began from may be forgotten, see `OVERLAP_NS`."""
+LINEAGE_S = 86_400.0
+"""So long after its last row came it is known from which files the parents of a file were merged;
+by then the online side has noted one of them."""
+MOST_NAMED = 256
+"""So many files are named there: each commit that says all repeats them."""
 
 Choice = Callable[[Snapshot], list[list[DataFile]]]
 """Which files are to be merged, in groups."""
@@ -137,7 +144,22 @@ def _merged(
                 parents = tuple(
                     f.name for f in files if f.oldest <= file.newest and f.newest >= file.oldest
                 )
-                yield replace(file, arrived=pc.max(part[ARRIVED]).as_py(), parents=parents)
+                arrived, lineage = pc.max(part[ARRIVED]).as_py(), _lineage(files, parents)
+                yield replace(file, arrived=arrived, parents=parents, lineage=lineage)
+
+
+def _lineage(files: Sequence[DataFile], parents: Sequence[str]) -> Lineage:
+    """What those of the files were merged from that are parents, the latest merges first."""
+    merged = [file for file in files if file.parents and file.name in parents and _late(file)]
+    found = [(file.name, file.parents) for file in merged]
+    found += [one for file in merged for one in file.lineage]
+    found = list(dict(found[::-1]).items())[::-1]  # each once, after all that were merged from it
+    named = accumulate(len(names) for _, names in found)
+    return tuple(one for one, names in zip(found, named, strict=True) if names <= MOST_NAMED)
+
+
+def _late(file: DataFile) -> bool:
+    return time.time_ns() - file.arrived < LINEAGE_S * 1e9
 
 
 def _in_time(view: View, begun: float) -> None:
@@ -150,7 +172,8 @@ def _in_time(view: View, begun: float) -> None:
 
 def _live(state: State, old: Sequence[DataFile], made: Sequence[DataFile]) -> list[DataFile]:
     gone = {file.name for file in old}
-    return [*(file for file in state.files if file.name not in gone), *made]
+    live = [file for file in state.files if file.name not in gone]
+    return [*(file if _late(file) else replace(file, lineage=()) for file in live), *made]
 
 
 def _first(groups: list[list[DataFile]]) -> list[list[DataFile]]:

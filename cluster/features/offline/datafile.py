@@ -23,6 +23,9 @@ SPAN_ROWS = 65_536  # days with fewer rows share a file with the next day
 GROUP_ROWS = 65_536  # rows that a reader must take at once
 FEW_ROWS = 64  # fewer are written and read twice as fast as they are, neither packed nor coded
 
+Lineage = tuple[tuple[str, tuple[str, ...]], ...]
+"""Names of merged files, and what each was merged from."""
+
 
 @dataclass(frozen=True)
 class DataFile:
@@ -41,6 +44,9 @@ class DataFile:
         arrived: the number of its arrival: of two rows that were created at one moment, the one
             with the larger number came later. Nanoseconds since 1970, more than all before.
         parents: the files that it was merged from, if it was: then it holds a column `arrived`.
+        lineage: for a while, of those that were merged themselves, and of theirs, the name and
+            from which: whoever took in only the oldest of them is known to have all its rows. What
+            another was merged from comes after it.
     """
 
     name: str
@@ -51,6 +57,7 @@ class DataFile:
     sha256: str
     arrived: int = 0
     parents: tuple[str, ...] = ()
+    lineage: Lineage = ()
 
     @property
     def days(self) -> tuple[np.datetime64, np.datetime64]:
@@ -66,7 +73,9 @@ class DataFile:
     def from_json(cls, held: dict[str, Any]) -> Self:
         """Reads it back; a ValueError, KeyError or TypeError where it is something else."""
         times = {name: np.datetime64(held[name], "us") for name in ("oldest", "newest")}
-        return cls(**{**held, **times, "parents": tuple(held.get("parents", ()))})
+        lineage = tuple((name, tuple(parents)) for name, parents in held.get("lineage", ()))
+        parents = tuple(held.get("parents", ()))
+        return cls(**{**held, **times, "parents": parents, "lineage": lineage})
 
 
 def in_order(table: pa.Table) -> pa.Table:

@@ -32,8 +32,21 @@ def lacking(head: Snapshot, brought: Mapping[str, Collection[str]]) -> list[Data
 
 def has(brought: Collection[str], file: DataFile) -> bool:
     """Whether the rows of a file are there, as its own or as those of the files it was made of."""
-    merged_of = bool(file.parents) and all(name in brought for name in file.parents)
-    return file.name in brought or merged_of
+    if file.name in brought:
+        return True
+    there: set[str] = set()
+    for name, parents in reversed(((file.name, file.parents), *file.lineage)):
+        if parents and all(parent in brought or parent in there for parent in parents):
+            there.add(name)
+    return file.name in there
+
+
+def needed(head: Snapshot, noted: Collection[str]) -> set[str]:
+    """The files by which `has` tells what is there, once some of them are noted."""
+    names = {name for file in head.files for name in (file.name, *file.parents)}
+    unnoted = (file for file in head.files if file.name not in noted)
+    older = (parents for file in unnoted for _, parents in file.lineage)
+    return names.union(*older)
 
 
 def tables(

@@ -147,6 +147,9 @@ class Keeper(Protocol):
     def files(self, shelf: str) -> set[str]:
         """The names of the data files that were brought."""
 
+    def files_now(self, shelves: Sequence[str]) -> list[set[str]]:
+        """The same of some shelves, in one round trip: it gives up as soon as a look-up does."""
+
     def forget(self, shelf: str, names: Sequence[str]) -> None:
         """Note no longer that some files were brought; their rows stay."""
 

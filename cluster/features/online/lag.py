@@ -1,16 +1,18 @@
 """Know which views have stored rows that are not online yet, without asking at each look-up."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from cluster.errors import LeptonError
 from cluster.features.offline.snapshot import DataFile
 from cluster.features.view import View
 
+log = logging.getLogger("ray.serve")  # what a replica's log file holds
 EVERY_S = 1.0
 """How old what is known may get before it is asked anew."""
 IDLE_S = 5.0
@@ -29,8 +31,8 @@ class Lag:
     Attributes:
         view: what to materialize.
         files: the data files that hold them.
-        unnoted: whether there are files whose rows came online before they were merged into them,
-            so that the online side does not know their names yet.
+        unnoted: whether there are files that the online side has not noted: their rows lack, or
+            came by the files that they were merged from.
     """
 
     view: str
@@ -80,6 +82,7 @@ class Watch:
         self._known: dict[str, tuple[float, Lag | None]] = {}
         self._asking: set[str] = set()
         self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(1, "lepton-catch-up")  # which starts none before its use
 
     def lag(self, view: View) -> Lag | None:
         """How far a view was behind a moment ago; None where it was not, or nobody knows.
@@ -104,20 +107,21 @@ class Watch:
         with self._lock:
             if view.name in self._asking:
                 return
-            self._asking.add(view.name)
-        self._threads.submit(self._renewed, view)
-
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(1, "lepton-catch-up")
+            with suppress(RuntimeError):  # the process ends, and look-ups of it may still go on
+                self._threads.submit(self._renewed, view)
+                self._asking.add(view.name)  # before the thread can take it away: it is locked
 
     def _renewed(self, view: View) -> None:
         try:
             self._note(view, self._catch_up(view))
         except LeptonError:
             self._known.pop(view.name, None)  # nothing is known until the store answers again
+        except Exception:  # nobody reads what a thread raises, and it is a bug
+            self._known.pop(view.name, None)
+            log.exception("How far %s is behind could not be told.", view.name)
         finally:
-            self._asking.discard(view.name)
+            with self._lock:
+                self._asking.discard(view.name)
 
     def _note(self, view: View, lag: Lag | None) -> Lag | None:
         found = lag.settled() if lag else None

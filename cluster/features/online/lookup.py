@@ -13,7 +13,7 @@ from cluster.errors import Conflict, NotFound, TooLarge, Unavailable
 from cluster.features.column import Time
 from cluster.features.graph import Graph
 from cluster.features.offline.snapshot import Snapshot
-from cluster.features.online.bring import changes, has, lacking, tables
+from cluster.features.online.bring import changes, has, lacking, needed, tables
 from cluster.features.online.events import Kept, Streams, streams_of
 from cluster.features.online.found import (
     PRESENT,
@@ -152,10 +152,10 @@ class Online:
         *,
         files: Sequence[str] = (),
     ) -> None:
-        """Write rows that are stored already, or all that is missing where that is more.
+        """Write rows that are stored already, and all others of a view that is not online yet.
 
         Where the online side cannot be written to now, the view stays `behind`: the next rows that
-        get through, or `catch_up`, bring what it misses.
+        get through, or `catch_up`, bring what it misses if that are few rows.
 
         Args:
             view: whose rows; all its columns.
@@ -170,11 +170,12 @@ class Online:
         try:
             try:
                 self.write(view, rows, graph, files=files)
-                written = view.name not in self.behind
             except (NotFound, Conflict):  # not online, or not as it is declared now
-                written = False
-            if not written:
                 self.materialize(view, head, graph)
+            if view.name in self.behind:
+                missed = self.lag(view, head, graph)
+                if missed is not None and missed.rows <= FEW_ROWS:
+                    self.materialize(view, head, graph)
         except Unavailable:
             self.behind.add(view.name)
 
@@ -236,11 +237,11 @@ class Online:
         """
         streams = _streams(view, graph)
         shelves = [view.name, *streams]
-        # read in this way since it gives up as soon as a look-up does
+        # read in these ways since they give up as soon as a look-up does
         declared = [got.declaration for got in self.keeper.read([Want(s, []) for s in shelves])]
         if not _holds(view, streams, dict(zip(shelves, declared, strict=True))):
             return None
-        brought = {shelf: self.keeper.files(shelf) for shelf in shelves}
+        brought = dict(zip(shelves, self.keeper.files_now(shelves), strict=True))
         found = head()
         names = {file.name for file in found.files}
         unnoted = any(not names <= noted for noted in brought.values())
@@ -258,8 +259,8 @@ class Online:
         if found is None or not found.unnoted:
             self.behind.discard(view.name)  # another process may have brought it
             return found
-        waiting = found.settled()
-        if waiting.rows > FEW_ROWS or (found.files and not waiting.files):
+        # all are counted, since all would be brought: also those of an `ingest` that has just ended
+        if found.rows > FEW_ROWS or (found.files and not found.settled().files):
             return found
         self.materialize(view, head, graph)
         return self.lag(view, head, graph)
@@ -312,9 +313,7 @@ class Online:
                 self.keeper.change([Put(shelf, declared[shelf], [], [], merged)])
             # Each push notes a file. The names were read before the rows: all of those that came
             # since are there.
-            needed = {file.name for file in head.files}
-            needed.update(parent for file in head.files for parent in file.parents)
-            if gone := sorted(names - needed):
+            if gone := sorted(names - needed(head, names.union(merged))):
                 self.keeper.forget(shelf, gone)
 
 

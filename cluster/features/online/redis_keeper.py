@@ -117,12 +117,13 @@ class RedisKeeper:
             pipe = quick.pipeline()
             for want in wants:
                 pipe.hget(SHELVES, want.shelf)
-                if want.keys and want.parted:
-                    pipe.eval(PARTED, 1, _rows(want.shelf), *want.keys)
-                elif want.keys:
-                    pipe.hmget(_rows(want.shelf), want.keys)
+                for some in _together(want.keys):
+                    if want.parted:
+                        pipe.eval(PARTED, 1, _rows(want.shelf), *some)
+                    else:
+                        pipe.hmget(_rows(want.shelf), some)
             found = iter(pipe.execute())
-        return [_got(want, next(found), next(found) if want.keys else []) for want in wants]
+        return [_got(want, found) for want in wants]
 
     def declared(self, shelves: Sequence[str]) -> list[str | None]:
         """What each shelf was declared to hold, or None."""
@@ -140,6 +141,15 @@ class RedisKeeper:
         with self._told(self._patient) as patient:
             found = patient.smembers(_files(shelf))
         return {name.decode() for name in found}
+
+    def files_now(self, shelves: Sequence[str]) -> list[set[str]]:
+        """The same of some shelves: it gives up as soon as a lookup does."""
+        with self._breaker.call(), self._told(self._quick) as quick:
+            pipe = quick.pipeline()
+            for shelf in shelves:
+                pipe.smembers(_files(shelf))
+            found = pipe.execute()
+        return [{name.decode() for name in names} for names in found]
 
     def forget(self, shelf: str, names: Sequence[str]) -> None:
         """Note no longer that some files were brought; their rows stay."""
@@ -223,8 +233,15 @@ def _files(shelf: str) -> str:
     return f"{PREFIX}files:{shelf}"
 
 
-def _got(want: Want, declaration: bytes | None, found: list[Any]) -> Got:
+def _together(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + MOST_TOGETHER] for start in range(0, len(keys), MOST_TOGETHER))
+
+
+def _got(want: Want, answers: Iterator[Any]) -> Got:
+    """What Redis answered of a want, which it was asked in several parts."""
+    declaration: bytes | None = next(answers)
     declared = declaration.decode() if declaration else None
+    found = [one for _ in _together(want.keys) for one in next(answers)]
     if not want.parted:
         return Got(declared, found)
     parts = {place: some for place, (_, *some) in enumerate(found) if some}

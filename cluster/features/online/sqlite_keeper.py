@@ -39,6 +39,7 @@ where substr(excluded.value, 1, 16) >= substr(value, 1, 16)
 REPLACE = "insert or replace into rows values (?, ?, ?)"
 REMOVE = "delete from rows where shelf = ? and key = ?"
 FORGET = "delete from files where shelf = (select id from shelves where name = ?) and name = ?"
+NOTED = "select files.name from files join shelves on shelf = id where shelves.name = ?"
 # in the order of the keys, since what stands left of a left join is the outer loop
 FIND = """
 select rows.value from json_each(?) as asked
@@ -104,12 +105,17 @@ class SqliteKeeper:
 
     def files(self, shelf: str) -> set[str]:
         """The names of the data files that were brought."""
-        with self._opened("rwc") as online:
-            found = online.execute(
-                "select files.name from files join shelves on shelf = id where shelves.name = ?",
-                (shelf,),
-            )
-            return {name for (name,) in found}
+        with self._opened("rwc") as online:  # which makes the file where there is none
+            return {name for (name,) in online.execute(NOTED, (shelf,))}
+
+    def files_now(self, shelves: Sequence[str]) -> list[set[str]]:
+        """The same of some shelves, all of it as of one moment."""
+        try:
+            with self._opened("ro") as online:
+                online.execute("begin")
+                return [{name for (name,) in online.execute(NOTED, (shelf,))} for shelf in shelves]
+        except _Unmade:
+            return [set() for _ in shelves]
 
     def forget(self, shelf: str, names: Sequence[str]) -> None:
         """Note no longer that some files were brought; their rows stay."""

@@ -1,5 +1,6 @@
 """Merging files leaves the rows and their order as they are, whoever else writes."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from cluster.errors import NotFound
 from cluster.features.offline import compact
 from cluster.features.offline.commits import WHOLE, Commit
+from cluster.features.offline.datafile import DataFile
 from cluster.features.offline.ledger import Ledger
 from cluster.features.offline.retire import retire
 from cluster.features.offline.snapshot import Snapshot
@@ -67,6 +69,36 @@ def test_what_was_merged_is_told_by_its_parents(tmp_path: Path) -> None:
     assert set(file.parents) == {old.name for old in before.files}
     assert order(before) == order(store.snapshot(shelf))  # the old files are there for a while
     assert store.compact(shelf) == compact.Compacted(0, 0, 0)
+
+
+def merged(name: str, of: list[DataFile | str], *, ago_s: float = 0.0) -> DataFile:
+    """A file that is known to be merged of others."""
+    parents = tuple(one if isinstance(one, str) else one.name for one in of)
+    files = [one for one in of if isinstance(one, DataFile)]
+    arrived, day = time.time_ns() - int(ago_s * 1e9), np.datetime64("2024-05-01", "us")
+    lineage = compact._lineage(files, parents)
+    return DataFile(name, 1, 1, day, day, "", arrived, parents, lineage)
+
+
+def test_who_took_in_any_of_the_files_that_others_were_merged_from_has_their_rows() -> None:
+    first = merged("first", ["a", "b"])
+    second = merged("second", [first, "c"])
+    third = merged("third", [first, "d"])  # of parts of one day, as large merges make them
+    last = merged("last", [second, third, "e"])
+    for brought in ("abcde", ["first", *"cde"], ["second", "third", "e"], ["second", *"abde"]):
+        assert bring.has(set(brought), last)
+    for brought in ("bcde", "abcd", ["second", *"bde"], ["first", "second"], ""):
+        assert not bring.has(set(brought), last)
+
+
+def test_what_was_merged_long_ago_or_of_too_many_is_not_named_again() -> None:
+    old = merged("old", ["a"], ago_s=compact.LINEAGE_S + 60)
+    assert merged("new", [old, "b"]).lineage == ()
+    file = merged("0", ["a"])
+    for number in range(1, 400):
+        file = merged(str(number), [file, f"of {number}"])
+    assert sum(len(names) for _, names in file.lineage) == compact.MOST_NAMED
+    assert file.lineage[0] == ("398", ("397", "of 398"))
 
 
 def test_what_nobody_needs_any_more_goes_after_a_while(tmp_path: Path) -> None:

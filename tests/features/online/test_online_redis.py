@@ -105,6 +105,18 @@ def answered(found: Online, within_s: float = 5.0) -> list[str]:
             time.sleep(0.1)
 
 
+def test_what_was_brought_to_a_frozen_redis_is_not_waited_for(own: Server) -> None:
+    with closing(RedisKeeper(own.url)) as keeper:
+        keeper.declare("s", "one")
+        own.freeze()
+        began = time.monotonic()
+        for said in ("does not answer",) * 3 + ("left alone",) * 20:
+            with pytest.raises(Unavailable, match=said):
+                keeper.files_now(["s"])
+        assert time.monotonic() - began < 1
+        own.thaw()
+
+
 def test_what_was_pushed_while_redis_was_away_is_caught_up(
     own: Server, found: Online, tmp_path: Path
 ) -> None:
