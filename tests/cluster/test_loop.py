@@ -67,6 +67,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
 
 
 @pytest.mark.parametrize("survives", [1, 2, 5])
+@pytest.mark.slow
 def test_an_interrupted_run_ends_bit_equal(tmp_path: Path, survives: int) -> None:
     whole = fitted(FP32, Run())
     run = Interrupted(tmp_path, survives=survives)

@@ -266,6 +266,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_versions_only(tmp_path: Path
     assert add(registry, "after") == len(registry.versions(TASK)) > 5
 
 
+@pytest.mark.slow
 def test_two_processes_that_write_at_once_get_different_numbers(tmp_path: Path) -> None:
     both = [writer(tmp_path, name, 10) for name in ("left", "right")]
     numbers = [int(line) for process in both for line in process.communicate()[0].split()]

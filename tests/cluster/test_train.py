@@ -64,6 +64,7 @@ def test_one_of_several_workers_raises_or_the_others_would_wait(tmp_path: Path) 
         told(task, tmp_path, workers=2)
 
 
+@pytest.mark.slow
 def test_what_a_worker_registered_is_returned(tmp_path: Path) -> None:
     made = told(Side, tmp_path)
     assert (made.task, made.version, made.workers) == (Side.name(), 1, 1)

@@ -189,6 +189,7 @@ def test_a_view_that_a_killed_materialize_left_in_part_is_behind(layer: Layer) -
     assert opened(layer.store.root.parent).behind(["sales"])["sales"].rows == FEW_ROWS + 1
 
 
+@pytest.mark.slow
 def test_a_view_that_was_never_online_is_not_behind(layer: Layer) -> None:
     layer.store.write(sales, rows(3))
     settle()

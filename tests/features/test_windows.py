@@ -76,6 +76,7 @@ def test_every_column_is_what_a_loop_over_all_events_finds(
 
 
 @given(st.lists(event, min_size=1, max_size=30), st.integers(0, 2), st.integers(0, 22))
+@pytest.mark.slow
 def test_a_window_is_the_same_to_the_last_bit_without_the_events_outside_it(
     events: list[tuple[int, int, str, float]], key: int, moment: int
 ) -> None:

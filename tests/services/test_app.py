@@ -291,6 +291,7 @@ def test_no_body_makes_it_fail(body: bytes, media: str, query: str) -> None:
 
 @settings(max_examples=60)
 @given(place=st.integers(0, 10_000), flip=st.integers(1, 255), cut=st.integers(0, 200))
+@pytest.mark.slow
 def test_no_picture_makes_it_fail(place: int, flip: int, cut: int) -> None:
     data = bytearray(encode(PICTURE))
     data[place % len(data)] ^= flip

@@ -208,6 +208,7 @@ def test_writers_readers_and_compactions_at_once_see_whole_states(tmp_path: Path
     assert Store(tmp_path).snapshot(shelf).rows == 1 + 2 * 41
 
 
+@pytest.mark.slow
 def test_thousands_of_commits_are_one_object_to_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for turn in range(100):

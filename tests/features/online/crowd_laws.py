@@ -48,6 +48,7 @@ class CrowdLaws(Laws):
     """The laws of all keys, and those of keys with many events."""
 
     @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.slow
     def test_windows_over_thousands_of_events_agree_whatever_comes_late_or_twice(
         self, found: Online, tmp_path: Path, seed: int
     ) -> None:

@@ -122,6 +122,7 @@ class Laws:
 
     @settings(quick, max_examples=15)
     @given(writes, st.data())
+    @pytest.mark.slow
     def test_the_newest_row_of_each_key_is_found_whatever_was_written_when(
         self, rows: list[Rows], data: st.DataObject
     ) -> None:

@@ -107,6 +107,7 @@ def test_a_file_of_an_older_layout_is_made_anew(tmp_path: Path) -> None:
     assert found.lookup([shelf], ASKED)["word"].tolist() == ["x"]
 
 
+@pytest.mark.slow
 def test_another_process_sees_what_was_written(tmp_path: Path) -> None:
     _, found = filled(tmp_path)
     found.write(shelf, batch({("a", 2): ("pushed", 1.0)}))

@@ -98,6 +98,7 @@ def test_values_that_are_missing_more_often_are_told_apart(trained: Statistics) 
         assert drift.verdict == "steady"
 
 
+@pytest.mark.slow
 def test_the_plot_is_a_picture(trained: Statistics, tmp_path: Path) -> None:
     found = compare(trained, served(trained, drawn(np.random.default_rng(1))))
     plot(found, tmp_path / "drift.png", title="goods")
