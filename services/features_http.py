@@ -114,10 +114,14 @@ class Features:
         return self.layer.lookup_anyway(views, keys), columns_of(views, keys)
 
     def _is_quick(self, asked: LookupRequest) -> bool:
-        """Whether a look-up takes less than a thread takes to begin: few rows of a local file."""
+        """Whether a look-up takes less than a thread takes to begin: few rows of a local file.
+
+        After a pause it also reads what is stored offline, maybe over a network.
+        """
         made = self._made  # making it takes long
-        local = made is not None and isinstance(made.online.keeper, SqliteKeeper)
-        return local and len(asked.keys) * len(asked.views) <= FEW
+        if made is None or not isinstance(made.online.keeper, SqliteKeeper):
+            return False
+        return len(asked.keys) * len(asked.views) <= FEW and made.knows_behind(asked.views)
 
     def _described(self) -> list[ViewInfo]:
         return [described(self.layer, one) for one in listed(self.layer)]

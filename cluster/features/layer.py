@@ -154,17 +154,24 @@ class Layer:
             By the view's name what is missing of it, or of what it is made from.
         """
         found: dict[str, Lag] = {}
+        for view, leaf, rows in self._made_of(views):
+            lag = self._watch.lag(rows)
+            if lag is None and rows.name in self.online.behind:
+                self._watch.renew(rows)
+                lag = Lag(rows.name)
+            if lag is not None:
+                bring = leaf.name if isinstance(leaf, ModelView) else lag.view
+                found.setdefault(view.name, replace(lag, view=bring))
+        return found
+
+    def knows_behind(self, views: Sequence[View | str]) -> bool:
+        """Whether `behind` answers from memory, as it does unless nobody asked for a while."""
+        return all(self._watch.knows(rows) for *_, rows in self._made_of(views))
+
+    def _made_of(self, views: Sequence[View | str]) -> Iterator[tuple[View, View, View]]:
         for view in self._named(views):
             for leaf in leaves([view], self.inputs):
-                rows = self.graph.stored(history_of(leaf)[0])
-                lag = self._watch.lag(rows)
-                if lag is None and rows.name in self.online.behind:
-                    self._watch.renew(rows)
-                    lag = Lag(rows.name)
-                if lag is not None:
-                    bring = leaf.name if isinstance(leaf, ModelView) else lag.view
-                    found.setdefault(view.name, replace(lag, view=bring))
-        return found
+                yield view, leaf, self.graph.stored(history_of(leaf)[0])
 
     def missed(self, name: str) -> bool:
         """Whether rows that were pushed to a view, or made of them, are kept from coming online."""

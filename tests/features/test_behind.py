@@ -140,6 +140,13 @@ def test_what_another_process_brought_is_not_marked_for_ever(layer: Layer) -> No
     assert not layer.missed("sales")
 
 
+def test_how_far_views_are_behind_is_known_once_somebody_asked(layer: Layer) -> None:
+    assert not layer.knows_behind(["activity"])
+    layer.behind(["activity"])
+    assert layer.knows_behind(["activity", "sales"])
+    assert not opened(layer.store.root.parent).knows_behind(["sales"])
+
+
 @pytest.mark.slow
 def test_many_rows_wait_for_materialize(layer: Layer) -> None:
     layer.push("sales", rows(1))

@@ -90,7 +90,7 @@ class Watch:
         Who comes first asks, or after a while, or after the store was away.
         """
         held = self._known.get(view.name)
-        if held is not None and self._clock() - held[0] < IDLE_S:
+        if held is not None and self._clock() - held[0] < IDLE_S:  # as `knows`, of one reading
             if self._clock() - held[0] >= EVERY_S:
                 self.renew(view)
             return held[1]
@@ -101,6 +101,11 @@ class Watch:
         if lag is not None and lag.unnoted:
             self.renew(view)
         return self._note(view, lag)
+
+    def knows(self, view: View) -> bool:
+        """Whether `lag` answers of a view without asking anybody."""
+        held = self._known.get(view.name)
+        return held is not None and self._clock() - held[0] < IDLE_S
 
     def renew(self, view: View) -> None:
         """Brings what is missing of a view, or asks how much that is, while others go on."""
