@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -128,6 +129,7 @@ def log_file(folder: Path, name: str, said: Sequence[tuple[str, str, int, int]])
 
 @settings(max_examples=15)
 @given(TEXTS, TEXTS)
+@pytest.mark.slow
 def test_texts_come_out_the_same_at_once_or_apart_and_in_any_order(
     left: list[str], right: list[str]
 ) -> None:
@@ -152,6 +154,7 @@ def test_texts_come_out_the_same_at_once_or_apart_and_in_any_order(
 
 @settings(max_examples=15)
 @given(LOGS, LOGS)
+@pytest.mark.slow
 def test_of_interactions_at_one_moment_the_last_that_came_counts(
     left: list[tuple[str, str, int, int]], right: list[tuple[str, str, int, int]]
 ) -> None:
