@@ -11,6 +11,8 @@ from cluster import signals
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     with signals.kept():
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
         yield
 
 
