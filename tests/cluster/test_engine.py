@@ -15,7 +15,7 @@ import pytest
 
 from cluster import engine, host, profile
 from cluster.errors import Conflict, InvalidInput, NotEnough, Unavailable
-from cluster.settings import Settings, settings
+from cluster.settings import Settings
 
 GIB = 2**30
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -45,56 +45,6 @@ def record_of_a_dead_engine(home: Path) -> engine.Engine:
             "started_at": "2026-01-01T00:00:00Z",
         }
     )
-
-
-# settings
-
-
-def test_settings_have_defaults_and_the_environment_overrides_them() -> None:
-    assert settings({}).port == 8000
-    assert settings({"LEPTON_PORT": "9000"}).url == "http://127.0.0.1:9000"
-    assert settings({"LEPTON_HOME": "~/elsewhere"}).home == Path.home() / "elsewhere"
-
-
-def test_a_redis_is_named_by_its_address() -> None:
-    for url, shown in (("cache:6379", "'cache:6379'"), ("a:secret@cache", "'...@cache'")):
-        with pytest.raises(InvalidInput, match=f"{shown} is no URL of a Redis: write redis://host"):
-            settings({"LEPTON_REDIS_URL": url})
-    named = settings({"LEPTON_REDIS_URL": "redis://cache:6379/0", "LEPTON_REDIS_WAIT_MS": "20"})
-    assert (named.redis_url, named.redis_wait_ms) == ("redis://cache:6379/0", 20)
-    assert settings({}).redis_url is None
-    with pytest.raises(InvalidInput, match=r"LEPTON_REDIS_URL.*Set LEPTON_REDIS_URL anew"):
-        settings({"LEPTON_REDIS_URL": "cache:6379"})
-
-
-def test_lepton_s_own_tracking_variable_wins_over_mlflow_s() -> None:
-    both = {"LEPTON_TRACKING_URI": "http://ours", "MLFLOW_TRACKING_URI": "http://theirs"}
-    assert settings(both).tracking == "http://ours"
-    assert settings({"MLFLOW_TRACKING_URI": "http://theirs"}).tracking == "http://theirs"
-    assert settings({"LEPTON_HOME": "/h"}).tracking == "sqlite:////h/tracking.db"
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [("LEPTON_PORT", "80"), ("LEPTON_DASHBOARD_PORT", "x"), ("LEPTON_MEMORY_SHARE", "2")],
-)
-def test_a_bad_value_is_answered_with_the_name_of_its_variable(variable: str, value: str) -> None:
-    with pytest.raises(
-        InvalidInput, match=rf"^{variable} is '{value}'; it must be .*Set {variable} anew"
-    ):
-        settings({variable: value})
-
-
-@pytest.mark.parametrize("variable", ["LEPTON_PORT", "LEPTON_DASHBOARD_PORT"])
-def test_one_port_is_not_for_both(variable: str) -> None:
-    other = {"LEPTON_PORT": "8265", "LEPTON_DASHBOARD_PORT": "8000"}[variable]
-    said = rf"LEPTON_DASHBOARD_PORT: {other} is LEPTON_PORT already\. Set LEPTON_DASH"
-    with pytest.raises(InvalidInput, match=said):
-        settings({variable: other})
-
-
-def test_an_empty_variable_counts_as_none() -> None:
-    assert settings({"RAY_ADDRESS": "", "LEPTON_PORT": ""}).ray_address is None
 
 
 # what stands in the way
