@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
@@ -57,9 +57,14 @@ def keys_of(task: type[AnyTask]) -> type[BaseModel] | None:
     return made
 
 
+def _may_be_keyed(row: object, task: type[AnyTask]) -> TypeGuard[Mapping[str, object]]:
+    """Whether a raw input has fields, of a capability that looks rows up by key."""
+    return keys_of(task) is not None and isinstance(row, Mapping)
+
+
 def is_keyed(task: type[AnyTask], row: object) -> bool:
     """Whether a raw input has the whole key of `inputs` and none of its columns."""
-    if keys_of(task) is None or not isinstance(row, Mapping):
+    if not _may_be_keyed(row, task):
         return False
     return all(name in row for name in task.inputs.key) and not any(
         name in row for name in sent_columns(task)
@@ -74,7 +79,7 @@ def twofold(task: type[AnyTask], row: object, pointer: str) -> InvalidInput | No
         row: what was sent.
         pointer: where it stands.
     """
-    if keys_of(task) is None or not isinstance(row, Mapping):
+    if not _may_be_keyed(row, task):
         return None
     named = [n for n in task.inputs.key if n in row and n not in task.Input.model_fields]
     sent = [name for name in sent_columns(task) if name in row]
@@ -98,7 +103,7 @@ def misnamed(task: type[AnyTask], row: object, pointer: str) -> InvalidInput | N
         row: what was sent.
         pointer: where it stands.
     """
-    if keys_of(task) is None or not isinstance(row, Mapping):
+    if not _may_be_keyed(row, task):
         return None
     known = {*task.Input.model_fields, *task.inputs.key}
     for name in (str(name) for name in row if name not in known):
