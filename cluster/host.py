@@ -136,7 +136,8 @@ def check_room(
     if have < need:
         raise NotEnough(
             f"{shared} has {have // MIB} MiB free; Ray's objects need {need // MIB} MiB.",
-            hint="Enlarge it (docker run --shm-size=1g), or lower LEPTON_OBJECT_STORE_MB.",
+            hint="Enlarge it (docker run --shm-size=1g)"
+            + (", or lower LEPTON_OBJECT_STORE_MB." if need > STORE_FLOOR_BYTES else "."),
         )
     return max(min(wish, have), STORE_FLOOR_BYTES)
 
