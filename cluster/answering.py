@@ -37,7 +37,7 @@ class Answered:
 class Row(NamedTuple):
     """What a replica says to one input."""
 
-    output: BaseModel | LeptonError
+    output: BaseModel | Exception
     statuses: Statuses
     degraded: bool
     behind: Sequence[str] = ()
@@ -66,7 +66,8 @@ class Answering:
     def __call__(self, rows: Sequence[BaseModel]) -> list[Row]:
         """Answer rows of Input and of Keys, in order."""
         joined = self.live.join(rows)
-        outputs = iter(self.task.predict(joined.batch) if joined.inputs else ())
+        size = max(1, len(joined.inputs))
+        outputs = iter(self.task.answers(joined.batch, batch_rows=size) if joined.inputs else ())
         answers = [joined.refused.get(n) or next(outputs) for n in range(len(rows))]
         self.requests.keep(partial(self.recorder.lines, joined), len(rows))
         return [
@@ -80,9 +81,10 @@ def answered(version: int, rows: Sequence[Row]) -> Answered:
     faults = []
     for number, row in enumerate(rows):
         if isinstance(row.output, InvalidInput):
-            at = f"/inputs/{number}"
-            faults.append(InvalidInput(row.output.message, hint=row.output.hint, pointer=at))
+            faults.append(row.output.of_row(number))
         elif isinstance(row.output, LeptonError):
+            raise row.output.of_row(number)
+        elif isinstance(row.output, Exception):
             raise row.output
     if faults:
         raise together(faults)

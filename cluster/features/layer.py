@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, length
+from cluster.batch import Batch, length, take
 from cluster.errors import Conflict, InvalidInput, TooLarge, nearest
 from cluster.faults import together
 from cluster.features.backfill import PART_S, Ask, Backfill, here, keep
@@ -242,8 +242,9 @@ class Layer:
         rows = {"event_time": _moments(length(rows)), **rows}
         made = list(self._made_from(view, rows))  # a model that fails must leave nothing written
         self._write(view, rows)
-        for other, columns in made:
-            self._write(other, {**_keys(view, rows), **columns})
+        for other, kept, columns in made:
+            if kept:
+                self._write(other, {**take(_keys(view, rows), kept), **columns})
         return length(rows)
 
     def backfill(self, view: ModelView, ask: Ask = here, *, part_s: float = PART_S) -> int:
@@ -342,7 +343,7 @@ class Layer:
         if view.name not in self.online.behind:
             self._watch.lag(view)  # brings what others left offline
 
-    def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, Batch]]:
+    def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, list[int], Batch]]:
         """What models say of pushed rows, for every version that somebody reads."""
         readers = [one for one in self.graph.readers(view) if isinstance(one, ModelView)]
         # A backfill asks about stored rows: pushed ones must look the same, pictures decoded.
@@ -350,7 +351,7 @@ class Layer:
         for reader in readers:
             for release in self.models.releases(reader):
                 made = reader.at(release)
-                yield made.rows_of, self.models.answer(made, seen)
+                yield made.rows_of, *self.models.answer(made, seen)
 
 
 def _place(root: str, row: int) -> str:
