@@ -18,6 +18,7 @@ from cluster.answering import Answer, Answered, Answering, Row, answered
 from cluster.batching import Batcher
 from cluster.errors import Unavailable
 from cluster.features.watch.requests import RequestLog
+from cluster.health import Health
 from cluster.live import Live, OpenLayer
 from cluster.model import AnyTask, Model
 from cluster.registry import Registry
@@ -83,6 +84,7 @@ class Replica:
         )
         self.model: Model | None = None
         self.batcher: Batcher[BaseModel, Row] | None = None
+        self.health: Health | None = None
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
         """Load a version beside the one that answers, try it, then let it answer instead.
@@ -102,8 +104,10 @@ class Replica:
         model = await asyncio.to_thread(Model.open, self.task, folder)
         await asyncio.to_thread(model.probe)
         limits = self.task.serving
+        answering = Answering(model, self.open_layer, self.requests)
+        self.health = answering.health
         self.batcher = Batcher(
-            Answering(model, self.open_layer, self.requests),
+            answering,
             max_batch=limits.max_batch,
             max_waiting=max(limits.max_waiting, limits.max_rows),
         )
@@ -127,9 +131,9 @@ class Replica:
         return self.model.manifest.version if self.model else 0
 
     async def check_health(self) -> None:
-        """Ask the model a real question; Ray Serve replaces the replica if it cannot answer."""
-        if self.model is not None:
-            await asyncio.to_thread(self.model.probe)
+        """Return if the model answers; Ray Serve replaces the replica if it does not."""
+        if self.health is not None:
+            await self.health.check()
 
     def __serve_build_asgi_app__(self) -> Any:
         """The application, made in the replica."""

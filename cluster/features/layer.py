@@ -242,9 +242,8 @@ class Layer:
         rows = {"event_time": _moments(length(rows)), **rows}
         made = list(self._made_from(view, rows))  # a model that fails must leave nothing written
         self._write(view, rows)
-        for other, kept, columns in made:
-            if kept:
-                self._write(other, {**take(_keys(view, rows), kept), **columns})
+        for other, columns in made:
+            self._write(other, columns)
         return length(rows)
 
     def backfill(self, view: ModelView, ask: Ask = here, *, part_s: float = PART_S) -> int:
@@ -343,7 +342,7 @@ class Layer:
         if view.name not in self.online.behind:
             self._watch.lag(view)  # brings what others left offline
 
-    def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, list[int], Batch]]:
+    def _made_from(self, view: View, rows: Batch) -> Iterator[tuple[View, Batch]]:
         """What models say of pushed rows, for every version that somebody reads."""
         readers = [one for one in self.graph.readers(view) if isinstance(one, ModelView)]
         # A backfill asks about stored rows: pushed ones must look the same, pictures decoded.
@@ -351,7 +350,10 @@ class Layer:
         for reader in readers:
             for release in self.models.releases(reader):
                 made = reader.at(release)
-                yield made.rows_of, *self.models.answer(made, seen)
+                kept, columns = self.models.answer(made, seen)
+                if kept:
+                    keys = {name: rows[name] for name in (*view.key, "event_time")}
+                    yield made.rows_of, {**take(keys, kept), **columns}
 
 
 def _place(root: str, row: int) -> str:
@@ -395,7 +397,3 @@ def _moments(rows: int) -> NDArray[np.datetime64]:
     """Now, `[rows]`, and a microsecond later each: rows of one key and moment would be one row."""
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
     return now + np.arange(rows).astype("timedelta64[us]")
-
-
-def _keys(view: View, rows: Batch) -> Batch:
-    return {name: rows[name] for name in (*view.key, "event_time")}
