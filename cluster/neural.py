@@ -6,7 +6,7 @@ graph in ONNX Runtime, and what is evaluated is that same graph.
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from cluster.batch import Arrays, Batch, load_arrays, save_arrays
 from cluster.config import Between, Config
+from cluster.errors import LeptonError
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.task import Task
@@ -32,10 +33,19 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 class NeuralConfig(Config):
-    """The knobs that every network shares; a capability adds its own and may change defaults."""
+    """The knobs that every network shares; a capability adds its own and may change defaults.
 
-    epochs: Annotated[int, Between(1, 1_000)] = 8
-    batch_size: Annotated[int, Between(1, 8_192)] = 128
+    `epochs` and `batch_size` are obeyed where they are given. Left out, they fit the rows: a batch
+    is about their square root, from 16 to 256, and as many passes are made as give `min_steps`, and
+    `min_epochs` at least. Such a training also ends early, its rate brought down to zero, where for
+    a share `patience` of its steps the watched rows saw nothing better (1 for never).
+    """
+
+    epochs: Annotated[int | None, Between(1, 1_000)] = None
+    min_epochs: Annotated[int, Between(1, 1_000)] = 8
+    min_steps: Annotated[int, Between(1, 1_000_000)] = 1_000
+    patience: Annotated[float, Between(0.01, 1.0)] = 0.4
+    batch_size: Annotated[int | None, Between(1, 8_192)] = None
     lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 3e-3
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
@@ -114,7 +124,7 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         return functional.cross_entropy(logits, label, label_smoothing=self.config.label_smoothing)
 
     @abstractmethod
-    def decode(self, outputs: Arrays, batch: Batch) -> list[O]:
+    def decode(self, outputs: Arrays, batch: Batch) -> Sequence[O | LeptonError]:
         """The network's outputs as answers; sees the rows, and so each caller's options.
 
         A network that returns one tensor has it under the name `output`.
@@ -128,7 +138,7 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         self._trained = train_network(self, train, valid, run)
         self._example = self.encode(next(iter(train.batches(2))))
 
-    def predict(self, batch: Batch) -> list[O]:
+    def predict(self, batch: Batch) -> Sequence[O | LeptonError]:
         """Encode, run the exported graph, decode."""
         outputs = self._session.run(None, self.encode(batch))
         names = (output.name for output in self._session.get_outputs())
