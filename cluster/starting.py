@@ -151,6 +151,9 @@ def _variables(settings: Settings, folder: Path, files: int) -> dict[str, str]:
         "PYTHONPATH": pathsep.join(
             filter(None, [str(Path(__file__).parents[1]), inherited.get("PYTHONPATH")])
         ),
+        # threads that wait for work spin by default: a training beside others took five times as
+        # long so, and one alone gained nothing
+        "OMP_WAIT_POLICY": inherited.get("OMP_WAIT_POLICY") or "passive",
         "TMPDIR": str(temp_folder(inherited.get("TMPDIR", ""), folder)),
         **direct_loopback(inherited),
     }

@@ -11,7 +11,7 @@ import pytest
 
 from cluster import host, profile, reasons
 from cluster.errors import Conflict, InvalidInput, NotEnough, Unavailable
-from cluster.starting import session_folder, temp_folder, up
+from cluster.starting import _variables, session_folder, temp_folder, up
 from tests.support import here
 
 GIB = 2**30
@@ -142,6 +142,20 @@ def test_a_tmpdir_that_ray_cannot_use_is_replaced_by_a_short_one(tmp_path: Path)
     for unusable in (str(long), "/no/such/folder", ""):
         assert temp_folder(unusable, session) == session / "tmp"
     assert (session / "tmp").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_ray_starts_finds_no_proxy_before_loopback_and_spins_in_no_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "a.b")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    given = _variables(here(tmp_path), tmp_path, profile.FILES)
+    assert (given["NO_PROXY"], given["OMP_WAIT_POLICY"]) == (
+        "a.b,localhost,127.0.0.1,::1",
+        "passive",
+    )
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert _variables(here(tmp_path), tmp_path, 0)["OMP_WAIT_POLICY"] == "active"
 
 
 @pytest.mark.parametrize(
