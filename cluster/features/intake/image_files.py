@@ -25,7 +25,8 @@ WANTED = Wanted(
     names={"image_id": _ID, "image": _IMAGE, "label": _LABEL}, needed=("image", "label")
 )
 BY_ID = Wanted(
-    names={"image_id": _ID, "image": (*_ID, "idcode"), "label": _LABEL}, needed=("image", "label")
+    names={"image_id": _ID, "image": (*_IMAGE, *_ID, "idcode"), "label": _LABEL},
+    needed=("image", "label"),
 )
 ITEMS = Wanted(names={"item_id": (*ITEM, "id"), "image": _IMAGE}, needed=("item_id", "image"))
 PICTURES = frozenset(

@@ -124,12 +124,12 @@ def _sheet(source: Source, name: str, content: Content) -> _Sheet:
     wanted, holds = content.wanted, not content.paths
     try:
         ours = match(where, names, source.columns, wanted)
-    except InvalidInput as error:
+    except InvalidInput:
         wanted, holds = content.by_id, False
         try:
             ours = match(where, names, source.columns, wanted)
-        except InvalidInput:
-            raise _Unfit(error) from None  # which names the column that it really lacks
+        except InvalidInput as error:
+            raise _Unfit(error) from None
     first = [] if holds else _first(source, name, content, wanted)
     holds = holds or (wanted is content.wanted and any(map(is_bytes, first)))
     believed = wanted is content.wanted and not source.files.names
@@ -312,5 +312,6 @@ def _no_labels(source: Source, unread: Mapping[str, InvalidInput]) -> InvalidInp
         f"Nothing says what the {len(files):,} files in {tree.place} show: they "
         f"lie {lie} no folders of classes, and no table with labels names them.{said}",
         hint="Put them into a folder per class (train/cat/1.png), or a table beside them, with a "
-        "column of their paths and one of labels.",
+        "column of their paths and one of labels"
+        + (", or say which one that is, as in --map label=NAME." if unread else "."),
     )

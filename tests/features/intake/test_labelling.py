@@ -240,3 +240,29 @@ def test_a_table_of_texts_without_labels_is_skipped_beside_one_with(tmp_path: Pa
     assert rows["text"].tolist() == ["one", "two"]
     assert set(rows["split"]) == {""}
     assert {skip.where for skip in skipped} == {"test.csv", "sample_submission.csv"}
+
+
+def test_a_table_without_a_column_of_labels_says_how_to_name_it(tmp_path: Path) -> None:
+    source = lay(tmp_path, {"train/a.png": "1", "test/b.png": "2", "t.csv": "id,breed\na,x\n"})
+    with pytest.raises(
+        InvalidInput, match=r"known as label; it has 'id', 'breed'\. .*--map label="
+    ):
+        read(source)
+    assert labels(read(source, label="breed")[0]) == {1: ("x", "")}
+
+
+def test_folders_of_texts_are_read_beside_files_of_other_kinds(tmp_path: Path) -> None:
+    names = [
+        f"{part}/{label}/{n}.txt"
+        for part in ("train", "test")
+        for label in ("pos", "neg")
+        for n in "12"
+    ]
+    source = lay(tmp_path, {name: f"in {name}" for name in names})
+    lay(source, {"words.voc": "the\nof\n", "train/urls.txt": "http:", "train/unsup/1.txt": "what"})
+    rows, bad, skipped = read(source, labelled_texts)
+    assert not bad
+    assert Counter(zip(rows["label"], rows["split"], strict=True)) == {
+        (label, part): 2 for label in ("pos", "neg") for part in ("train", "test")
+    }
+    assert {skip.where for skip in skipped} == {"words.voc", "train/urls.txt", "train/unsup/1.txt"}
