@@ -186,6 +186,9 @@ def manifest(made: Manifest) -> None:
     """What a training made."""
     scores = ", ".join(f"{name} {value:.4f}" for name, value in made.metrics.items())
     say(f"{made.task} version {made.version}: {scores} on {made.rows['test']:,} test rows.")
+    if made.reference:
+        simple = ", ".join(f"{name} {value:.4f}" for name, value in made.reference.items())
+        say(f"A simple reference model, trained and measured on the same rows: {simple}.")
 
 
 def metrics(evaluation: Evaluation) -> None:
