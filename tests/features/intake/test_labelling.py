@@ -32,7 +32,8 @@ def read(path: Path, view: View = labelled_images, **columns: str) -> Read:
             bad.append(piece)
         else:
             rows, rejects = admit(view, piece)
-            good.append({name: rows[name] for name in (*view.columns, "split")})
+            names = (*view.columns, "split", *(name for name in view.key if name in rows))
+            good.append({name: rows[name] for name in names})
             bad += rejects
     return concat(good), bad, skipped
 
@@ -89,6 +90,9 @@ LAYOUTS: dict[str, tuple[Mapping[str, str], Mapping[int, tuple[str, str]]]] = {
     "tables beside the parts": (
         {"img/a.png": "1", "img/b.png": "2", "train.csv": "id,label\na,red\n",
          "test.csv": "id,label\nb,blue\n"}, PARTS),
+    "tables in a folder of their own": (
+        {"images/train/1.png": "1", "images/test/1.png": "2",
+         "labels/train.csv": "id,label\n1,red\n", "labels/test.csv": "id,label\n1,blue\n"}, PARTS),
     "shelves that are no classes": (
         {"fold1/a.png": "1", "fold2/b.png": "2", "all.csv": "id,label\na,red\nb,blue\n"}, RED_BLUE),
     "folders called as the labels": (
@@ -126,6 +130,13 @@ def test_labels_come_from_the_table_or_the_folders_that_say_them(
     pictures = {name for name, content in files.items() if content.isdigit()}
     assert {name for name in pictures if int(files[name]) > 2} <= unread
     assert len(unread & pictures) == len(pictures) - len(expected)
+
+
+def test_ids_are_keys_unless_each_part_counts_anew(tmp_path: Path) -> None:
+    source = lay(tmp_path, {"train/1.png": "1", "test/2.png": "2", "train.csv": "id,label\n1,a\n"})
+    assert read(source)[0]["image_id"].tolist() == ["1"]
+    lay(source, {"test/1.png": "3", "test.csv": "id,label\n1,b\n"})
+    assert not {"1"} & {*read(source)[0]["image_id"]}
 
 
 def test_folders_of_parts_are_never_classes(tmp_path: Path) -> None:
