@@ -34,6 +34,7 @@ PICTURES = frozenset(
      ".jp2", ".pgm", ".ppm")
 )  # fmt: skip
 """How names of pictures end; any other file is one if its first bytes are a picture's."""
+_TEXT_TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson"))  # hold no bytes of pictures
 
 
 def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
@@ -57,6 +58,13 @@ def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
             return
         tables = [name for name in tree.names if is_table(name)]
         files = Files([name for name in tree.names if not is_table(name)])
+        packed = [other.where for other in tree.others if other.where.lower().endswith(".zip")]
+        if packed and not files.names and all(suffix(name) in _TEXT_TABLES for name in tables):
+            raise InvalidInput(
+                f"{tree.where(tables[0])} names pictures, and {', '.join(packed[:3])} beside it "
+                "may hold them: a zip is read only where it holds the tables, too.",
+                hint="Unpack it into a folder beside the table.",
+            )
         yield from read_labelled(Source(tree, files, tables, columns), CONTENT)
         yield from tree.others
 

@@ -277,3 +277,18 @@ def test_folders_of_texts_are_read_beside_files_of_other_kinds(tmp_path: Path) -
         (label, part): 2 for label in ("pos", "neg") for part in ("train", "test")
     }
     assert {skip.where for skip in skipped} == {"words.voc", "train/urls.txt", "train/unsup/1.txt"}
+
+
+def test_pictures_in_a_zip_beside_the_table_are_asked_for_unpacked(tmp_path: Path) -> None:
+    lay(tmp_path, {"labels.csv": "id,breed\na,x\n"})
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        archive.writestr("a.png", encode(np.zeros((2, 2), np.uint8)))
+    with pytest.raises(InvalidInput, match=r"labels\.csv names pictures, and train\.zip beside it"):
+        read(tmp_path)
+
+
+def test_a_table_alone_believes_paths_and_says_which_is_missing(tmp_path: Path) -> None:
+    lay(tmp_path, {"in/a.png": "1", "t.csv": "image,label\nin/a.png,x\nb.png,y\n"})
+    rows, bad, _ = read(tmp_path / "t.csv")
+    assert labels(rows) == {1: ("x", "")}
+    assert bad == [Reject("t.csv line 3", "No such file: b.png.")]
