@@ -13,10 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from cluster import classes
 from cluster.batch import Batch
 from cluster.config import Between
 from cluster.features.column import ALWAYS
 from cluster.features.intake.ingest import Ingested
+from cluster.features.intake.summary import Summary
 from cluster.model import AnyTask
 from cluster.registry import Manifest
 from cluster.run import Report
@@ -29,6 +31,7 @@ err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 PLAIN_EVERY_S = 5.0
 WIDE = 10_000
+MOST_LABELS = 20
 
 
 def say(sentence: str) -> None:
@@ -105,8 +108,29 @@ def ingested(report: Ingested) -> None:
     )
     if report.doubled:
         say("Superseded: another row of the source has the same key and moment, and came later.")
+    summary(report.summary)
     if report.rejects_file:
         say(f"The rejected rows and why: {report.rejects_file}")
+
+
+def summary(found: Summary) -> None:
+    """What an ingest made of its files: labels, parts, copies, rejects, warnings."""
+    labels, parts = classes.by_label(found.counts), classes.by_part(found.counts)
+    if any(labels):
+        shown = ", ".join(f"{name} {rows:,}" for name, rows in labels.most_common(MOST_LABELS))
+        more = len(labels) - MOST_LABELS
+        say(f"Labels: {shown}{f', and {more:,} more' if more > 0 else ''}.")
+    if any(parts):
+        shown = ", ".join(f"{name or 'not named'} {rows:,}" for name, rows in parts.most_common())
+        say(f"Parts: {shown}.")
+    if found.copies:
+        say(f"Copies: {found.copies:,} rows hold the same as a row before them.")
+    for reason in found.reasons:
+        places = ", ".join(reason.places) + (", ..." if reason.rows > len(reason.places) else "")
+        say(f"Rejected: {reason.rows:,} as {reason.example} ({places}).")
+    for sentence in found.warnings:
+        out.print("Warning:", style="yellow", end=" ")
+        out.print(sentence, markup=False)
 
 
 def tasks(capabilities: Mapping[str, type[AnyTask]]) -> None:

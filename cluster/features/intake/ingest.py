@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from cluster.batch import Arrays, Batch, length, take
 from cluster.errors import InvalidInput
 from cluster.features.column import Column, Time
 from cluster.features.intake.naming import Repeats, fingerprints
+from cluster.features.intake.summary import Summary, Tally
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
 from cluster.features.times import zone_named
@@ -45,6 +46,7 @@ class Ingested:
         rejects_file: where each of them stands with its reason, if there are any.
         commit: how many writes there were once all of it held.
         older: rows of which one that was created later is there: they change nothing.
+        summary: what the rows hold, and what looks wrong with them.
     """
 
     view: str
@@ -57,6 +59,7 @@ class Ingested:
     rejects_file: Path | None
     commit: int
     older: int = 0
+    summary: Summary = field(default_factory=Summary)
 
 
 def ingest(
@@ -222,12 +225,13 @@ def _take_in(
     max_reject_share: float,
     progress: Progress | None = None,
 ) -> Ingested:
-    rows = 0
+    rows, tally = 0, Tally(view)
     rejects: list[Reject] = []
     with store.stage(view) as stage:
         for count, good, bad in _admitted(view, sources, zone):
             if good:
                 stage.add(good)
+                tally.add(good)
             rows += count
             rejects += bad
             if progress is not None:
@@ -242,7 +246,7 @@ def _take_in(
         done = store.commit(stage)
     return Ingested(
         view.name, rows, done.new, done.same, done.replaced, done.doubled, len(rejects), file,
-        done.commit, done.older,
+        done.commit, done.older, tally.summary(rejects),
     )  # fmt: skip
 
 
