@@ -31,7 +31,7 @@ err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 PLAIN_EVERY_S = 5.0
 WIDE = 10_000
-MOST_LABELS = 20
+MOST_LABELS, MOST_TABLES = 20, 3
 
 
 def say(sentence: str) -> None:
@@ -110,7 +110,7 @@ def ingested(report: Ingested) -> None:
         say("Superseded: another row of the source has the same key and moment, and came later.")
     summary(report.summary)
     if report.rejects_file:
-        say(f"The rejected rows and why: {report.rejects_file}")
+        say(f"What was left out and why: {report.rejects_file}")
 
 
 def summary(found: Summary) -> None:
@@ -124,13 +124,24 @@ def summary(found: Summary) -> None:
         shown = ", ".join(f"{name or 'not named'} {rows:,}" for name, rows in parts.most_common())
         say(f"Parts: {shown}.")
     if found.copies:
-        say(f"Copies: {found.copies:,} rows hold the same as a row before them.")
-    for reason in found.reasons:
-        places = ", ".join(reason.places) + (", ..." if reason.rows > len(reason.places) else "")
-        say(f"Rejected: {reason.rows:,} as {reason.example} ({places}).")
+        say(f"Copies: {found.copies:,} (rows that hold the same as a row before them).")
+    _left_out(found)
     for sentence in found.warnings:
         out.print("Warning:", style="yellow", end=" ")
         out.print(sentence, markup=False)
+
+
+def _left_out(found: Summary) -> None:
+    """Rejected rows and skipped files by reason, and columns that were not read."""
+    for left_out, reasons in (("Rejected", found.reasons), ("Files skipped", found.skipped)):
+        for reason in reasons:
+            more = ", ..." if reason.count > len(reason.places) else ""
+            said = f"{reason.count:,}, {reason.example} ({', '.join(reason.places)}{more})."
+            say(f"{left_out}: {said}")
+    for table, columns in list(found.unused.items())[:MOST_TABLES]:
+        say(f"Columns not used: {classes.listed(columns, most=MOST_LABELS)} of {table}.")
+    if len(found.unused) > MOST_TABLES:
+        say(f"{len(found.unused) - MOST_TABLES:,} more tables have columns that are not used.")
 
 
 def tasks(capabilities: Mapping[str, type[AnyTask]]) -> None:

@@ -36,7 +36,9 @@ def test_every_make_target_of_the_readme_exists() -> None:
 def test_every_folder_stands_in_the_map() -> None:
     mapped = README.partition("## The map")[2].partition("## Settings")[0]
     folders = {
-        f"{file.parent.relative_to(ROOT)}/" for top in FOLDERS for file in (ROOT / top).rglob("*.py")
+        f"{file.parent.relative_to(ROOT)}/"
+        for top in FOLDERS
+        for file in (ROOT / top).rglob("*.py")
     }
     assert {folder for folder in folders if f"`{folder}`" not in mapped} == set()
 

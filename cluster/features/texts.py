@@ -6,14 +6,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cluster.batch import Batch, objects
+from cluster.batch import objects
 from cluster.features import shop
 from cluster.features.column import SPLITS, Text
 from cluster.features.intake.loading import load_folders
 from cluster.features.intake.mapping import Wanted, by_position, is_table, read_table
 from cluster.features.intake.tables import ROWS
 from cluster.features.intake.tree import Tree, classes, lines, open_tree, split_in, stem, suffix
-from cluster.features.view import Reject, View
+from cluster.features.view import Piece, View
 
 WANTED = Wanted(
     names={
@@ -30,7 +30,7 @@ _OTHER = frozenset(
 )  # fmt: skip
 
 
-def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     """Texts from tables, a file per class, or a folder per class; or from a zip of these.
 
     - CSV, TSV, JSON lines or Parquet (`.gz` too) with a text and a label column, recognised by the
@@ -56,9 +56,10 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Rejec
             yield from read_table(tree, name, columns, WANTED)
         if not tables:
             yield from _classed(tree)
+        yield from tree.unread(tables or tree.names)
 
 
-def _classed(tree: Tree) -> Iterator[Batch | Reject]:
+def _classed(tree: Tree) -> Iterator[Piece]:
     """A file per class or a folder per class, whichever the names look like."""
     ends = [name for name in tree.names if suffix(name) != ".txt"]
     if ends:
@@ -73,7 +74,7 @@ def _classed(tree: Tree) -> Iterator[Batch | Reject]:
         yield from _lines(tree, name, _named(name), split_in(name))
 
 
-def _lines(tree: Tree, name: str, label: str, split: str) -> Iterator[Batch | Reject]:
+def _lines(tree: Tree, name: str, label: str, split: str) -> Iterator[Piece]:
     """One text a line, all of one class."""
     place = tree.where(name)
     with tree.stream(name) as file:

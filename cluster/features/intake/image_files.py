@@ -14,7 +14,7 @@ from cluster.features.intake.loading import load_column, load_folders
 from cluster.features.intake.mapping import Wanted, is_table, read_table
 from cluster.features.intake.tree import Tree, classes, open_tree, split_in, stem, suffix
 from cluster.features.interactions import ITEM
-from cluster.features.view import Reject
+from cluster.features.view import Piece, Reject, Skipped
 
 WANTED = Wanted(
     names={
@@ -32,7 +32,7 @@ IDX_BYTES = 1_000_000_000  # 1.2 million pictures of 28 x 28
 _IDX = re.compile(r"(?P<part>.*?)[-_.]?(?P<what>images|labels)[-.]idx[1-4]-ubyte(\.gz)?$")
 
 
-def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     """Pictures and their classes; from a zip of any of these, too. The first that fits is read.
 
     - Idx pairs (`train-images-idx3-ubyte.gz` beside `train-labels-idx1-ubyte.gz`); `t10k` is test.
@@ -57,9 +57,10 @@ def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reje
                     yield from _from_table(tree, name, rows)
         else:
             yield from load_folders(tree, classed, "image", bytes)
+            yield from tree.unread([name for name, _, _ in classed])
 
 
-def read_item_images(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_item_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     """A picture of each item: from a table, or from files that are named by the item's id.
 
     Raises:
@@ -84,8 +85,8 @@ def _usable(name: str) -> bool:
     return suffix(name) in PICTURES or is_table(name) or bool(_IDX.search(name))
 
 
-def _from_table(tree: Tree, name: str, rows: Batch | Reject) -> Iterator[Batch | Reject]:
-    if isinstance(rows, Reject):
+def _from_table(tree: Tree, name: str, rows: Piece) -> Iterator[Piece]:
+    if isinstance(rows, Reject | Skipped):
         yield rows
     else:
         yield from load_column(rows, "image", lambda value: _bytes(tree, name, value))

@@ -20,7 +20,7 @@ from cluster.features.intake.summary import Summary, Tally
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
 from cluster.features.times import zone_named
-from cluster.features.view import Reject, View
+from cluster.features.view import Piece, Reject, Skipped, Unused, View
 
 Progress = Callable[[int, int], None]
 """Told after every batch how many rows were read so far, and how many of them rejected."""
@@ -43,9 +43,11 @@ class Ingested:
         replaced: rows that were there with other values, or were created earlier.
         doubled: rows that another row of the same source took the place of.
         rejects: bad rows.
-        rejects_file: where each of them stands with its reason, if there are any.
+        rejects_file: where each of them, and each skipped file, stands with its reason, if there
+            are any.
         commit: how many writes there were once all of it held.
         older: rows of which one that was created later is there: they change nothing.
+        skipped: files of the sources that were not read, which are no rows.
         summary: what the rows hold, and what looks wrong with them.
     """
 
@@ -59,6 +61,7 @@ class Ingested:
     rejects_file: Path | None
     commit: int
     older: int = 0
+    skipped: tuple[Skipped, ...] = ()
     summary: Summary = field(default_factory=Summary)
 
 
@@ -201,12 +204,15 @@ def _nameless(view: View, raw: Batch) -> bool:
 
 
 def _admitted(
-    view: View, sources: Iterable[Iterable[Batch | Reject]], zone: str
+    view: View, sources: Iterable[Iterable[Piece]], zone: str, skipped: list[Skipped]
 ) -> Iterator[tuple[int, Arrays, list[Reject]]]:
-    """Piece by piece how many rows it has, the good ones, and the bad ones."""
+    """Piece by piece how many rows it has, the good ones, and the bad ones; skipped ones beside."""
     for source in sources:
         repeats = Repeats()
         for piece in source:
+            if isinstance(piece, Skipped):
+                skipped.append(piece)
+                continue
             if isinstance(piece, Reject):
                 yield 1, {}, [piece]
                 continue
@@ -218,7 +224,7 @@ def _admitted(
 
 def _take_in(
     view: View,
-    sources: Iterable[Iterable[Batch | Reject]],
+    sources: Iterable[Iterable[Piece]],
     store: Store,
     *,
     zone: str = "",
@@ -227,8 +233,9 @@ def _take_in(
 ) -> Ingested:
     rows, tally = 0, Tally(view)
     rejects: list[Reject] = []
+    skipped: list[Skipped] = []
     with store.stage(view) as stage:
-        for count, good, bad in _admitted(view, sources, zone):
+        for count, good, bad in _admitted(view, sources, zone, skipped):
             if good:
                 stage.add(good)
                 tally.add(good)
@@ -240,17 +247,18 @@ def _take_in(
             raise InvalidInput(
                 f"The source holds no rows for {view.name!r}.", hint="Name one with rows."
             )
-        file = _write_rejects(store, stage, rejects)
+        files = [one for one in skipped if not isinstance(one, Unused)]
+        file = _write_rejects(store, stage, [*rejects, *files])
         if len(rejects) > max_reject_share * rows:
             raise _too_many(rejects, rows, max_reject_share, file)
         done = store.commit(stage)
     return Ingested(
         view.name, rows, done.new, done.same, done.replaced, done.doubled, len(rejects), file,
-        done.commit, done.older, tally.summary(rejects),
+        done.commit, done.older, tuple(files), tally.summary(rejects, skipped),
     )  # fmt: skip
 
 
-def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject]) -> Path | None:
+def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject | Skipped]) -> Path | None:
     if not rejects:
         return None
     text = io.StringIO(newline="")

@@ -17,7 +17,7 @@ from cluster.features.column import Number
 from cluster.features.intake.tables import TABLES, Chunk, open_table
 from cluster.features.intake.tree import Tree, open_tree, split_in, stem, suffix
 from cluster.features.times import read_times
-from cluster.features.view import Reject
+from cluster.features.view import Piece, Reject, Unused
 
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
@@ -64,7 +64,7 @@ def by_position(columns: Mapping[str, str]) -> bool:
     return bool(named) and all(theirs.isdigit() for theirs in named)
 
 
-def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Iterator[Batch | Reject]:
+def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Iterator[Piece]:
     """The rows of a table; of several in one folder, the one that `wanted.files` names.
 
     Raises:
@@ -72,13 +72,15 @@ def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Itera
         InvalidInput: no table is there, it is unclear which is meant, or it lacks a column.
     """
     with open_tree(path, is_table) as tree:
-        yield from read_table(tree, _meant(tree, wanted), columns, wanted)
+        meant = _meant(tree, wanted)
+        yield from read_table(tree, meant, columns, wanted)
+        yield from tree.unread([meant])
 
 
 def read_table(
     tree: Tree, name: str, columns: Mapping[str, str], wanted: Wanted
-) -> Iterator[Batch | Reject]:
-    """The rows of one table, under our names.
+) -> Iterator[Piece]:
+    """The rows of one table, under our names; what of it is not read is told first.
 
     Raises:
         InvalidInput: it cannot be read to its end, or lacks a column.
@@ -88,6 +90,8 @@ def read_table(
         table = open_table(tree, name, file, numbered=by_position(columns))
         ours = match(where, table.names, columns, wanted)
         place = f"{where} {table.unit}"
+        if spare := tuple(name for name in table.names if name not in ours.values()):
+            yield Unused(where, "they are none of ours, and not mapped", spare)
         first = next(table.chunks, None)
         if first is None:
             return
