@@ -15,9 +15,9 @@ from cluster.batch import Batch, length, load_arrays, objects, save_arrays
 from cluster.config import Between
 from cluster.config import Config as BaseConfig
 from cluster.features.activity import user_history
-from cluster.features.column import KEY_CHARACTERS
 from cluster.features.interactions import interactions, items, users
 from cluster.features.item_vectors import item_image_vector, item_text_vector
+from cluster.features.raw import KEY_CHARACTERS
 from cluster.features.view import View
 from cluster.keys import Key
 from cluster.rows import Rows

@@ -8,11 +8,11 @@ import pytest
 
 from cluster.batch import objects, without
 from cluster.errors import InvalidInput, NotFound
-from cluster.features.column import KEY_CHARACTERS
 from cluster.features.images import labelled_images
 from cluster.features.intake.ingest import admit, ingest, ingest_rows
 from cluster.features.interactions import interactions, items, users
 from cluster.features.offline.store import Store
+from cluster.features.raw import KEY_CHARACTERS
 from cluster.features.texts import labelled_texts
 from cluster.features.view import View
 from cluster.writers import LOCK
