@@ -1,5 +1,6 @@
 """Bring the rows of a part to a worker: into memory where they fit, as a stream where not."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,8 +12,10 @@ import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cluster import classes
 from cluster.batch import Batch, length, take, without
 from cluster.errors import InvalidInput, NotEnough
+from cluster.features.column import Text
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import among, history_of, leaves
 from cluster.features.offline.history import Cached, History, Stored
@@ -107,6 +110,19 @@ class Plan:
     def counts(self) -> dict[str, int]:
         """How many rows each part has."""
         return {part: int((self.parts == part).sum()) for part in (TRAIN, VALID, TEST)}
+
+    def warnings(self, truth: Sequence[str]) -> list[str]:
+        """What a score cannot tell, as parts hold too few rows of a label, or none.
+
+        Args:
+            truth: columns; those that hold labels are looked at.
+        """
+        labels = [name for name in truth if isinstance(self.view.columns.get(name), Text)]
+        found: list[str] = []
+        for name in labels:
+            said = self.snapshot.read(self.view, [name])[name]
+            found += classes.warnings(Counter(zip(self.parts.tolist(), said, strict=True)))
+        return found
 
     def rows(self, part: str, *, rank: int = 0, workers: int = 1) -> Rows:
         """A worker's rows of a part; `train` may be a stream, the others are in memory.
@@ -313,7 +329,7 @@ def _check(decided: Plan) -> None:
             raise InvalidInput(
                 f"None of the {decided.snapshot.rows} rows of {decided.view.name!r} is in the "
                 f"{part} part.",
-                hint="Ingest more rows, or rows whose source names that part.",
+                hint=decided.split.remedy(decided.keys, part),
             )
 
 

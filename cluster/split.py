@@ -53,6 +53,21 @@ class Split(ABC):
     def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
         """The part of each row of which the source says nothing."""
 
+    def remedy(self, rows: Batch, part: str) -> str:
+        """What to do about a part that has no row.
+
+        Args:
+            rows: all there are, as for `parts`.
+            part: train, valid or test.
+        """
+        named = sorted(set(rows["split"]) - {""})
+        if len(named) == 1 and (rows["split"] != "").all():
+            return (
+                f"Their source puts all of them in {named[0]}, by the name of a file or folder or "
+                f"by a column `split`: ingest rows of {part}, too, or these without their part."
+            )
+        return "Ingest more rows, or rows whose source names that part."
+
     def _watch(self, parts: Parts, rows: Batch, key: Sequence[str]) -> Parts:
         watched = (parts == TRAIN) & (draw(rows, key) < self.valid)
         parts[watched] = VALID
@@ -101,6 +116,19 @@ class PerUser(Split):
         tests = np.round(self.test * sizes)[user]
         valids = np.round(self.valid * sizes)[user]
         return np.where(rank < tests, TEST, np.where(rank < tests + valids, VALID, TRAIN))
+
+    def remedy(self, rows: Batch, part: str) -> str:
+        """The rows that users have, where all have too few to keep any of them."""
+        most = int(np.unique(rows[self.user].astype(str), return_counts=True)[1].max())
+        if part != TEST or (rows["split"] != "").any() or np.round(self.test * most):
+            return super().remedy(rows, part)
+        fewest = next(n for n in range(most + 1, 1_000) if np.round(self.test * n))
+        return (
+            f"No {self.user} has more than {most} row{'s' * (most > 1)}, and {self.test:.0%} of "
+            f"that, rounded, is none: more such rows do not help. There must be users with "
+            f"{fewest} rows or more. If {self.user} is the number of an order or a session, ingest "
+            f"again with the column that says who it was: --map {self.user}=NAME"
+        )
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,9 @@ def answer(recipe: Recipe, run: Run) -> str:
 def learn(recipe: Recipe, run: Run) -> Manifest | None:
     """Fit on this worker's rows; rank 0 then evaluates what was exported and registers it."""
     task = recipe.task(recipe.config)
+    if run.rank == 0:
+        for sentence in recipe.plan.warnings(task.truth):
+            run.say(f"Warning: {sentence}")
     train_rows = recipe.plan.rows("train", rank=run.rank, workers=run.workers)
     run.tables = recipe.plan.whole()
     task.fit(train_rows, recipe.plan.rows("valid"), run)
@@ -229,7 +232,9 @@ def register(recipe: Recipe, task: AnyTask) -> Manifest:
             },
         )
         curves = getattr(task, "curves", [])
-        write_card(folder, manifest, evaluation, curves, summary=task.summary())
+        warnings = recipe.plan.warnings(task.truth)
+        summary = task.summary()
+        write_card(folder, manifest, evaluation, curves, summary=summary, warnings=warnings)
         return manifest
 
     return Registry(recipe.home).write(task.name(), fill)

@@ -316,3 +316,29 @@ def test_a_sample_is_spread_over_its_part(tmp_path: Path) -> None:
     assert few[0] == train[0]
     assert train.index(few[-1]) >= 0.8 * len(train)
     assert made.sample("train", 10_000)["point_id"].tolist() == train
+
+
+def test_labels_that_no_test_row_has_are_a_warning(tmp_path: Path) -> None:
+    rows = points(300)
+    rows = {**rows, "label": objects(["above"] * 299 + ["below"])}
+    rows["split"] = objects(["train"] * 200 + ["test"] * 99 + ["train"])
+    store = Store(tmp_path)
+    ingest_rows(labelled_points, rows, store)
+    made = plan(Side, store, memory_share=0.9)
+    imbalance, *alone, untested = made.warnings(("label",))
+    assert "'above' has 299 rows and 'below' has 1, a ratio of 299:1" in imbalance
+    assert alone[-1] == "All 99 rows of the test part have the label 'above'."
+    assert untested == (
+        "1 of 2 labels has no row in the test part, so no score says how well a model knows it: "
+        "'below'."
+    )
+    assert made.warnings(("point_id", "x")) == []
+
+
+def test_rows_that_their_source_puts_in_one_part_are_refused_with_that_reason(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    ingest_rows(labelled_points, {**points(30), "split": objects(["test"] * 30)}, store)
+    with pytest.raises(InvalidInput, match="Their source puts all of them in test, by the name"):
+        plan(Side, store, memory_share=0.9)

@@ -137,3 +137,13 @@ def test_a_draw_depends_on_the_named_columns_and_the_seed() -> None:
 def test_where_one_name_ends_and_the_next_begins_matters() -> None:
     batch = {"a": objects(["x", "xy"]), "b": objects(["yz", "z"])}
     assert len(set(draw(batch, ("a", "b")))) == 2
+
+
+def test_users_with_one_row_each_are_the_reason_why_none_is_kept() -> None:
+    each = {**rows(40), "user_id": objects(f"u{row}" for row in range(40))}
+    assert "test" not in PerUser(test=0.25).parts(each, KEY)
+    said = PerUser(test=0.25).remedy(each, "test")
+    assert said.startswith("No user_id has more than 1 row, and 25% of that, rounded, is none")
+    assert "There must be users with 3 rows or more." in said
+    assert "--map user_id=NAME" in said
+    assert PerUser().remedy(rows(40), "train").startswith("Ingest more rows")
