@@ -11,7 +11,13 @@ Curves = Sequence[Mapping[str, float]]
 
 
 def write_card(
-    folder: Path, manifest: Manifest, evaluation: Evaluation, curves: Curves, *, summary: str
+    folder: Path,
+    manifest: Manifest,
+    evaluation: Evaluation,
+    curves: Curves,
+    *,
+    summary: str,
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write `card.md`, and `curves.png` where there are curves.
 
@@ -21,6 +27,7 @@ def write_card(
         evaluation: what the artefact scored on the test rows.
         curves: one point per epoch, with `epoch`, `loss` and the metrics watched.
         summary: what the capability does, in one sentence.
+        warnings: what the scores cannot tell.
     """
     if curves:
         draw_curves(curves, folder / "curves.png", title=manifest.task)
@@ -29,12 +36,13 @@ def write_card(
     data = _table(("part", "rows"), [(k, f"{v:,}") for k, v in manifest.rows.items()])
     views = ", ".join(_view(name, held) for name, held in manifest.views.items())
     picture = "\n![Loss and metrics by epoch](curves.png)\n" if curves else ""
+    cautions = "".join(f"\n**Warning:** {sentence}\n" for sentence in warnings)
     (folder / "card.md").write_text(
         f"# {manifest.task}\n\n{summary}\n\nMade {manifest.created:%Y-%m-%d %H:%M} UTC by run "
         f"`{manifest.run}` with seed {manifest.seed} on {manifest.workers} worker(s).\n\n"
         f"## Data\n\nView {views}.\n\n{data}\n"
         f"## Metrics\n\nOn {evaluation.rows:,} questions, by the files that are served.\n\n"
-        f"{scores}{picture}\n{evaluation.details}\n\n## Configuration\n\n{knobs}"
+        f"{scores}{cautions}{picture}\n{evaluation.details}\n\n## Configuration\n\n{knobs}"
     )
 
 

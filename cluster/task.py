@@ -92,6 +92,9 @@ class Task(ABC, Generic[C, I, O]):
         tables: views that `fit` reads whole, the newest row of each key, whether or not an example
             mentions the key: `run.table(view)`. `tables_for` lets knobs name more.
         split: which examples are kept to measure, where the source does not say.
+        series: columns of the examples that say which rows belong together, such as a series, a
+            session or a person: of several workers each has whole ones. Without them rows are
+            dealt out one by one.
         objective: what tuning and promotion chase.
         serving: how replicas batch and scale.
         parallel: whether `fit` can learn in shards on several workers, with the collectives of
@@ -109,6 +112,7 @@ class Task(ABC, Generic[C, I, O]):
     live: ClassVar[tuple[View, ...]] = ()
     tables: ClassVar[tuple[View, ...]] = ()
     split: ClassVar[Split] = ByKey()
+    series: ClassVar[tuple[str, ...]] = ()
     objective: ClassVar[Objective]
     serving: ClassVar[Serving] = Serving()
     parallel: ClassVar[bool] = False

@@ -35,6 +35,7 @@ from cluster.keys import sent_columns
 from cluster.model import AnyTask
 from cluster.registry import Manifest, Registry, now
 from cluster.run import Progress, Report, Run, Write
+from cluster.split import TRAIN
 
 RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "torch", "transformers")
 POLL_S = 0.5
@@ -115,6 +116,7 @@ def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest
 
 def _fit(recipe: Recipe) -> str:
     """Let the workers work, and return what rank 0 did."""
+    datasets = recipe.plan.datasets(recipe.workers)
     trainer: Any = TorchTrainer(  # its result does not declare what a worker returned
         work,
         train_loop_config={"recipe": recipe},
@@ -125,7 +127,10 @@ def _fit(recipe: Recipe) -> str:
             failure_config=ray.train.FailureConfig(max_failures=3),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
-        datasets=dict(recipe.plan.datasets()),
+        datasets=dict(datasets),
+        dataset_config=ray.train.DataConfig(
+            datasets_to_split=[name for name in datasets if name == TRAIN]  # not those of a rank
+        ),
     )
     with signals.kept():  # Ray Train takes Ctrl-C
         try:
@@ -195,6 +200,9 @@ def answer(recipe: Recipe, run: Run) -> str:
 def learn(recipe: Recipe, run: Run) -> Manifest | None:
     """Fit on this worker's rows; rank 0 then evaluates what was exported and registers it."""
     task = recipe.task(recipe.config)
+    if run.rank == 0:
+        for sentence in recipe.plan.warnings(task.truth):
+            run.say(f"Warning: {sentence}")
     train_rows = recipe.plan.rows("train", rank=run.rank, workers=run.workers)
     run.tables = recipe.plan.whole()
     task.fit(train_rows, recipe.plan.rows("valid"), run)
@@ -229,7 +237,9 @@ def register(recipe: Recipe, task: AnyTask) -> Manifest:
             },
         )
         curves = getattr(task, "curves", [])
-        write_card(folder, manifest, evaluation, curves, summary=task.summary())
+        warnings = recipe.plan.warnings(task.truth)
+        summary = task.summary()
+        write_card(folder, manifest, evaluation, curves, summary=summary, warnings=warnings)
         return manifest
 
     return Registry(recipe.home).write(task.name(), fill)

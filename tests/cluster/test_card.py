@@ -50,6 +50,14 @@ def test_views_are_told_with_what_there_is_of_them(tmp_path: Path) -> None:
     assert said in (tmp_path / "card.md").read_text()
 
 
+def test_what_the_scores_cannot_tell_stands_under_them(tmp_path: Path) -> None:
+    scored = Evaluation({"accuracy": 1.0}, 9, "")
+    said = ["1 of 2 labels has no row in the test part."]
+    write_card(tmp_path, manifest(), scored, [], summary="Say.", warnings=said)
+    text = (tmp_path / "card.md").read_text()
+    assert f"| accuracy | 1.0000 |\n\n**Warning:** {said[0]}\n" in text
+
+
 def test_the_curves_are_a_png(tmp_path: Path) -> None:
     card(tmp_path, CURVES)
     with Image.open(tmp_path / "curves.png") as image:

@@ -14,7 +14,7 @@ from cluster.features.intake.loading import load_column, load_folders
 from cluster.features.intake.mapping import Wanted, is_table, read_table
 from cluster.features.intake.tree import Tree, classes, open_tree, split_in, stem, suffix
 from cluster.features.interactions import ITEM
-from cluster.features.view import Piece, Reject
+from cluster.features.view import Piece, Reject, Skipped
 
 WANTED = Wanted(
     names={
@@ -85,8 +85,8 @@ def _usable(name: str) -> bool:
     return suffix(name) in PICTURES or is_table(name) or bool(_IDX.search(name))
 
 
-def _from_table(tree: Tree, name: str, rows: Batch | Reject) -> Iterator[Batch | Reject]:
-    if isinstance(rows, Reject):
+def _from_table(tree: Tree, name: str, rows: Piece) -> Iterator[Piece]:
+    if isinstance(rows, Reject | Skipped):
         yield rows
     else:
         yield from load_column(rows, "image", lambda value: _bytes(tree, name, value))
