@@ -148,7 +148,8 @@ class Plan:
         rows = np.flatnonzero(self.parts == part)
         if workers == 1 or not self.series:
             return rows[rank::workers]
-        return rows[shards(take(self.keys, rows), self.series, workers) == rank]
+        owners = shards(take(self.keys, rows), self.series, workers)
+        return rows[np.flatnonzero(owners == rank)]
 
     def rows(self, part: str, *, rank: int = 0, workers: int = 1) -> Rows:
         """A worker's rows of a part; `train` may be a stream, the others are in memory.

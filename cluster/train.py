@@ -1,7 +1,6 @@
 """Train a capability with Ray Train: on one worker or many, resumed after any kill."""
 
 import hashlib
-import inspect
 import json
 import math
 import platform
@@ -27,6 +26,7 @@ from ray.train.torch import TorchTrainer
 
 from cluster import signals
 from cluster.card import write_card
+from cluster.code import capability_digest
 from cluster.config import Config
 from cluster.data import Plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough, error_of
@@ -63,17 +63,10 @@ class Recipe:
         So a run that was killed is found again, and one that ended is not repeated. A nonce makes
         it another run all the same.
         """
-        what = [self.task.name(), code_version(self.task), self.plan.identity, self.nonce]
+        what = [self.task.name(), capability_digest(self.task), self.plan.identity, self.nonce]
         how = [self.config.model_dump_json(), str(self.seed), str(self.workers)]
         digest = hashlib.sha256("\n".join(what + how).encode()).hexdigest()
         return f"{self.task.name()}-{digest[:12]}"
-
-
-def code_version(task: type[AnyTask]) -> str:
-    """Twelve digits that change with the capability's own file and the helpers beside it."""
-    own = Path(inspect.getfile(task))
-    files = [own, *sorted(own.parent.glob("_*.py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def again(recipe: Recipe) -> Recipe:
@@ -229,7 +222,7 @@ def register(recipe: Recipe, task: AnyTask) -> Manifest:
             views=recipe.plan.views,
             seed=recipe.seed,
             workers=recipe.workers,
-            code=code_version(recipe.task),
+            code=capability_digest(recipe.task),
             statistics=statistics_of(recipe),
             packages={
                 "python": platform.python_version(),

@@ -258,7 +258,7 @@ class Shard:
 
 def test_streamed_rows_come_in_passes_and_are_never_whole(store: Store) -> None:
     shard = Shard(labelled_points, rows=10)
-    rows = Streamed(shard, plan(Side, store, memory_share=0.0), 10)  # type: ignore[arg-type]
+    rows = Streamed(shard, plan(Side, store, memory_share=0.0), 10)
     seen = [list(batch["point_id"]) for batch in rows.batches(4)]
     assert [len(names) for names in seen] == [4, 4, 2]
     assert [name for names in seen for name in names] == [f"p{number}" for number in range(10)]
@@ -279,7 +279,7 @@ def test_streamed_rows_have_the_features_that_resident_ones_have(
     made = plan(Windy, store, memory_share=memory_share)
     assert made.cached is (memory_share > 0)
     shard = Shard(labelled_points, rows=300)
-    streamed = list(Streamed(shard, made, 300).batches(128))  # type: ignore[arg-type]
+    streamed = list(Streamed(shard, made, 300).batches(128))
     assert [len(batch["x"]) for batch in streamed] == [128, 128, 44]
     assert shard.asked[0]["batch_size"] == SHUFFLE_ROWS  # what is joined at once
     known = made.joined(labelled_points.unpack(shard.table))
