@@ -79,11 +79,12 @@ def pad(array: NDArray[Any], shape: NDArray[np.int64]) -> NDArray[Any]:
 
 def _ragged(task: Task, rows: Rows) -> bool:
     """Whether the shape of a row depends on its neighbours in a way that only `encode` knows."""
-    some = next(iter(rows.batches(PROBED_ROWS)), None)
-    if some is None or type(task).lengths is not NeuralTask.lengths:
+    if not rows.count or type(task).lengths is not NeuralTask.lengths:
         return False
     if task.varying:
         return True
+    places = np.linspace(0, rows.count, min(rows.count, PROBED_ROWS), endpoint=False)
+    some = take(rows.whole(), places.astype(np.int64))
     together = _shapes(encode(task, some))
     alone = (take(some, slice(row, row + 1)) for row in range(length(some)))
     return any(_shapes(encode(task, row)) != together for row in alone)
