@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.batch import Arrays, Batch
@@ -122,6 +123,12 @@ class Classify(NeuralTask[Config, Input, Output]):
     def encode(self, batch: Batch) -> Arrays:
         """Ids `[n, length]` int32, zeros after them."""
         return {"ids": self._reader.encode(batch["text"].tolist())}
+
+    def lengths(self, arrays: Arrays) -> Arrays:
+        """Ids per row: none of them is zero."""
+        return {
+            name: np.count_nonzero(ids, axis=1) for name, ids in arrays.items() if name == "ids"
+        }
 
     def encode_truth(self, batch: Batch) -> Arrays:
         """Labels as numbers `[n]`."""

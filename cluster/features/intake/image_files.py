@@ -13,7 +13,7 @@ from cluster.features.intake.loading import load_column
 from cluster.features.intake.mapping import Wanted, header, is_table, match, read_table
 from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.interactions import ITEM
-from cluster.features.view import Piece, Reject
+from cluster.features.view import Piece, Reject, Skipped
 
 _ID = ("imageid", "id")
 _IMAGE = (
@@ -110,7 +110,7 @@ def _of_items(
         named.add(name)
         return tree.read(name)
 
-    if isinstance(rows, Reject):
+    if isinstance(rows, Reject | Skipped):
         yield rows
     else:
         yield from load_column(rows, "image", load)
