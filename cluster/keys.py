@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from cluster.errors import InvalidInput
 from cluster.faults import NAME_SHOWN
-from cluster.features.column import KEY_CHARACTERS
+from cluster.features.raw import KEY_CHARACTERS
 from cluster.model import AnyTask
 
 

@@ -150,21 +150,18 @@ class InputReader:
                 found.append(fault)
             else:
                 (named if self.naming.is_keyed(row) else sent).append(number)
+        checked: dict[int, Any] = {}
         for numbers, (shape, adapter) in zip((sent, named), self.shapes, strict=True):
-            is_whole = len(numbers) == len(rows)  # as most requests are
-            part = rows if is_whole else [rows[number] for number in numbers]
+            part = orjson.dumps([rows[number] for number in numbers])
             try:
-                validated = adapter.validate_json(orjson.dumps(part), strict=True)
+                validated = adapter.validate_json(part, strict=True) if numbers else ()
             except ValidationError as error:
                 found += faults(error, shape, "/inputs", numbers=numbers)
-                continue
-            if is_whole:
-                return validated
-            for number, row in zip(numbers, validated, strict=True):
-                rows[number] = row
+            else:
+                checked.update(zip(numbers, validated, strict=True))
         if found:
             raise together(sorted(found, key=_row_of))
-        return rows
+        return [checked[number] for number in range(len(rows))]
 
     def _raw(self, body: bytes, media: str, charset: str, query: QueryParams) -> list[Any]:
         family = media.split("/", maxsplit=1)[0] + "/*"

@@ -1,9 +1,8 @@
 """Say what one column of a view holds: raw, in memory and at rest."""
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cluster.batch import objects
+from cluster.features.raw import exact_below, key_text, read_numbers, truths, unwritable, word
 from cluster.features.times import read_times
 
-KEY_CHARACTERS = 256
-"""How long a part of a key may be: in files, pushes, look-ups and requests alike."""
 Faults = dict[int, str]
 """Why a value was not let in, by row: a predicate that follows the column's name."""
 SPLITS = {
@@ -76,15 +74,18 @@ class Text(Column):
 
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """Strings as they are; whole numbers as their digits, since ids are often numbers."""
-        words = [value if type(value) is str else _word(value) for value in values.tolist()]
+        # the digits of a 32-bit float are those of its own size: 4.1, not 4.099999904632568
+        narrow = values.dtype.kind == "f" and values.dtype.itemsize < 8
+        raw = list(values) if narrow else values.tolist()
+        words = [value if type(value) is str else word(value) for value in raw]
         faults: Faults = {}
-        for row, word in enumerate(words):
-            if word is None:
+        for row, text in enumerate(words):
+            if text is None:
                 faults[row] = f"is a {type(values[row]).__name__}, not text"
                 words[row] = ""
-            elif not self.blank and not word.strip():
+            elif not self.blank and not text.strip():
                 faults[row] = "is empty"
-        for row in _unwritable(words):
+        for row in unwritable(words):
             faults[row] = "is not valid UTF-8"
             words[row] = ""
         return objects(words), faults
@@ -96,19 +97,14 @@ class Text(Column):
 
 @dataclass(frozen=True)
 class Key(Text):
-    """A part of a key: text of at most `KEY_CHARACTERS`, wherever it comes in."""
+    """A part of a key: an id, as text of at most `KEY_CHARACTERS`."""
 
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
-        """As for any text; what is longer could be stored, but nobody could ask for it."""
-        words, faults = super().admit(values)
-        faults = _truths(values) | faults
-        for row, word in enumerate(words):
-            value = values[row]
-            if isinstance(value, float) and not value.is_integer() and word:
-                faults.setdefault(row, f"is {value}, which is no id")
-            if len(word) > KEY_CHARACTERS:
-                faults[row] = f"has {len(word):,} characters; the limit is {KEY_CHARACTERS}"
-        return words, faults
+        """Each as `key_text` reads it, the same at every door."""
+        below = exact_below(values.dtype)
+        read = [key_text(value, exact_below=below) for value in values.tolist()]
+        faults = {row: fault for row, (_, fault) in enumerate(read) if fault}
+        return objects(text for text, _ in read), faults
 
 
 @dataclass(frozen=True)
@@ -143,11 +139,11 @@ class Number(Column):
 
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """Numbers and text that reads as one; NaN and infinity are no numbers."""
-        faults: Faults = _truths(values)
+        faults: Faults = truths(values)
         try:
             numbers = values.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
-            numbers, bad = _numbers(values)
+            numbers, bad = read_numbers(values)
             faults = bad | faults
         for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
             missing = values[row] is None
@@ -198,7 +194,7 @@ class Texts(Column):
                 parts = []
             words = [word.strip() for word in map(str, parts)]
             lists.append([word for word in words if word])
-            if next(iter(_unwritable(lists[-1])), None) is not None:
+            if next(iter(unwritable(lists[-1])), None) is not None:
                 faults[row] = "is not valid UTF-8"
                 lists[-1] = []
         return objects(lists), faults
@@ -333,52 +329,6 @@ def times(values: Sequence[object]) -> NDArray[Any]:
     return np.asarray(values, dtype="datetime64[us]")
 
 
-def _word(value: object) -> str | None:
-    """A raw value as text: nothing as the empty text, a list or bytes as None."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # 17850.0 is how a column of ids with gaps is often written
-    if isinstance(value, str | int | float):
-        return str(value)
-    return None
-
-
-def _unwritable(words: Sequence[str | None]) -> list[int]:
-    """The rows whose text holds half a character: bytes that were no UTF-8 when read."""
-    try:
-        json.dumps(words, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return [row for row, word in enumerate(words) if word and not _writable(word)]
-    return []
-
-
-def _writable(word: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in word)
-
-
-def _truths(values: NDArray[Any]) -> Faults:
-    """The rows that hold true or false, which Python takes for 1 and 0."""
-    if values.dtype.kind not in "Ob":
-        return {}
-    return {
-        row: f"is {str(value).lower()}, neither a number nor text"
-        for row, value in enumerate(values.tolist())
-        if isinstance(value, bool)
-    }
-
-
-def _numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], Faults]:
-    numbers, faults = np.zeros(len(values)), {}
-    for row, value in enumerate(values.tolist()):
-        try:
-            numbers[row] = float(value)
-        except (TypeError, ValueError, OverflowError):
-            empty = value is None or value == ""
-            faults[row] = "is missing" if empty else f"{str(value)[:40]!r} is not a number"
-    return numbers, faults
-
-
 def _not_finite(number: Any) -> str:
     """Why a value cannot be among the numbers of a vector; nothing where it can."""
     if isinstance(number, bool | np.bool_) or not isinstance(number, _NUMBERS):
@@ -395,5 +345,7 @@ def _narrowed(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _whole(value: object) -> int:
+    if isinstance(value, Decimal):
+        return int(value)
     text = str(value).strip()
     return int(text) if text.lstrip("+-").isdigit() else int(float(text))

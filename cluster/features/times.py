@@ -1,7 +1,9 @@
 """Read a moment however a source writes it, and refuse one whose zone nobody knows."""
 
 import math
+import re
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +16,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 SAY_ZONE = "say which one it is in, as in --map timezone=Europe/London"
 LAST_SECOND = 253_402_300_799  # 9999-12-31, beyond which `datetime` knows no moment
+EXCEL_DAYS = (25_569, 73_051)  # days since 1899-12-30: from 1970 to the end of 2099
+_EXCEL_BEGINS = datetime(1899, 12, 30)
+_MOST_DIGITS = 40  # no unix time has as many, in whatever unit
+_UTC = re.compile(
+    r"\s*(?:UTC|GMT|Z)$", re.IGNORECASE
+)  # 2024-05-01 12:00:00 UTC, as BigQuery writes
+_OFFSET = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")  # 2024-05-01 12:00:00 +0200
 
 
 def zone_named(name: str) -> ZoneInfo | None:
@@ -61,16 +70,18 @@ def read_times(values: NDArray[Any], zone: str) -> tuple[NDArray[Any], dict[int,
 
 def _moment(value: object, zone: ZoneInfo | None) -> int | str:
     """Microseconds since 1970 in UTC, or why there are none."""
-    if isinstance(value, str):
-        return _written(value.strip(), zone)
+    if isinstance(value, np.number):
+        value = value.item()
+    if isinstance(value, str | Decimal):
+        return _written(f"{value}".strip(), zone)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "is missing"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _unix(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
     if isinstance(value, datetime):
         return _zoned(value, zone)
-    if isinstance(value, date):
-        return _zoned(datetime.combine(value, time()), zone)
     return f"is a {type(value).__name__}, which is no moment"
 
 
@@ -82,18 +93,17 @@ def _written(text: str, zone: ZoneInfo | None) -> int | str:
     except ValueError:
         number = None
     if number is not None:
-        return _unix(number if "." in text or "e" in text.lower() or "n" in text else int(text))
+        whole = text.lstrip("+-").isdigit()
+        return _unix(int(text) if whole and len(text) <= _MOST_DIGITS else number)
     try:
-        return _zoned(datetime.fromisoformat(text), zone)
+        return _zoned(datetime.fromisoformat(_OFFSET.sub("", _UTC.sub("+00:00", text))), zone)
     except ValueError:
         return f"{text[:40]!r} is no time: write ISO 8601 as in 2024-05-01T12:00:00Z, or unix time"
 
 
 def _unix(number: float) -> int | str:
-    if not math.isfinite(number):
-        return f"is {number}, which is no moment"
-    if 19_000_101 <= number <= 20_991_231:  # August 1970 in unix time, and every day since 1900
-        return f"{number:.0f} could be a date or unix seconds: write dates as in 2024-05-01"
+    if doubt := _doubt(number):
+        return doubt
     # Seconds reach 1e11 in the year 5138; milliseconds reach it in March 1973, and so on upwards.
     for limit, unit in ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1)):
         if abs(number) < limit:
@@ -102,6 +112,23 @@ def _unix(number: float) -> int | str:
     if abs(nanoseconds) // 1_000_000_000 > LAST_SECOND:
         return f"{number:g} is too large to be unix time"
     return nanoseconds // 1_000
+
+
+def _doubt(number: float) -> str:
+    """Why a number is no unix time, but for one that is too large; nothing where it may be one."""
+    if isinstance(number, int) and abs(number) >= 10**_MOST_DIGITS:
+        return f"is a number of more than {_MOST_DIGITS} digits, too large to be unix time"
+    if not math.isfinite(number):
+        return f"is {number}, which is no moment"
+    if 19_000_101 <= number <= 20_991_231:  # August 1970 in unix time, and every day since 1900
+        return f"{number:.0f} could be a date or unix seconds: write dates as in 2024-05-01"
+    if EXCEL_DAYS[0] <= number < EXCEL_DAYS[1]:  # the first day of 1970 in unix time
+        day = _EXCEL_BEGINS + timedelta(days=int(number))
+        return (
+            f"is {number}: is it an Excel day ({day:%Y-%m-%d})? Format the cells as dates, and "
+            "write times as in 2024-05-01T12:00:00Z"
+        )
+    return ""
 
 
 def _zoned(moment: datetime, zone: ZoneInfo | None) -> int | str:

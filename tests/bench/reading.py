@@ -22,7 +22,7 @@ TASK = "vision.classify"
 
 
 def results(home: Path) -> Iterator[Result]:
-    """Microseconds of a processor that a replica takes to read one request, without a model and a network.
+    """Microseconds of a processor that a replica takes to read one request.
 
     A keyed request names one stored picture; to compare, one that sends a small picture, and one
     that names 100 stored pictures.

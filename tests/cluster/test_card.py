@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cluster.card import confusion, write_card
-from cluster.task import Evaluation
+from cluster.card import below_reference, confusion, write_card
+from cluster.task import Evaluation, Reference
 from tests.support import manifest
+from tests.toy import Side
 
 CURVES = [
     {"step": 10, "epoch": 1, "loss": 0.9, "lr": 0.05, "accuracy": 0.6},
@@ -36,6 +37,35 @@ def test_the_tables_hold_the_figures(tmp_path: Path) -> None:
         "(curves.png)",
     ):
         assert line in text
+
+
+SVM = Reference("a linear SVM", {"accuracy": 0.9})
+
+
+def test_the_reference_stands_beside_the_metrics_and_the_warning_above_them(
+    tmp_path: Path,
+) -> None:
+    evaluation = Evaluation({"accuracy": 0.875, "macro_f1": 0.8}, 1_270, reference=SVM)
+    warning = below_reference(Side(), evaluation)
+    write_card(tmp_path, manifest(), evaluation, [], summary="Say.", warning=warning)
+    text = (tmp_path / "card.md").read_text()
+    assert "| metric | test | reference: a linear SVM |" in text
+    assert "| accuracy | 0.8750 | 0.9000 |" in text
+    assert "| macro_f1 | 0.8000 |  |" in text
+    assert f"**{warning}**" in text
+
+
+def test_a_result_below_the_reference_is_a_sentence_that_says_what_to_do() -> None:
+    said = below_reference(Side(), Evaluation({"accuracy": 0.875}, 9, reference=SVM))
+    assert said == (
+        "tests.toy scores accuracy 0.8750, worse than a linear SVM trained on the same rows "
+        "(0.9000). Try other settings: python -m services tasks tests.toy"
+    )
+
+
+@pytest.mark.parametrize("reference", [None, SVM])
+def test_a_result_at_the_reference_is_not_warned_of(reference: Reference | None) -> None:
+    assert below_reference(Side(), Evaluation({"accuracy": 0.9}, 9, reference=reference)) == ""
 
 
 def test_views_are_told_with_what_there_is_of_them(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from cluster.features.offline.history import InMemory, Stored
 from cluster.features.offline.join import join
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
+from cluster.features.raw import key_text
 from cluster.features.view import View
 
 
@@ -55,6 +57,62 @@ def test_ids_that_are_numbers_become_their_digits() -> None:
     assert not faults
     assert words.tolist() == ["17850", "3"]
     assert Text().admit(np.array([42]))[0].tolist() == ["42"]
+
+
+@pytest.mark.parametrize(
+    "written", [17850, 17850.0, Decimal(17850), Decimal("17850.00"), np.int64(17850), "17850"]
+)
+def test_a_whole_number_is_one_key_however_it_is_written(written: object) -> None:
+    assert key_text(written) == ("17850", "")
+    assert Key().admit(objects([written]))[0].tolist() == ["17850"]
+    assert Text().admit(objects([written]))[0].tolist() == ["17850"]
+
+
+def test_keys_have_all_their_digits_or_are_refused() -> None:
+    big = 12345678901234567890123
+    keys, faults = Key().admit(objects([big, str(big + 1), Decimal(big + 2), 2**53]))
+    assert not faults
+    assert keys.tolist() == [str(big), str(big + 1), str(big + 2), str(2**53)]
+    assert "too large to hold every digit: send the id as text" in key_text(float(2**53))[1]
+    assert key_text(float(2**53 - 1)) == (str(2**53 - 1), "")
+    assert "too large" in Key().admit(np.array([2**24], np.float32))[1][0]
+    assert "too large" in key_text(np.float32(2**24))[1]
+    assert Key().admit(np.array([2**64 - 1], np.uint64))[0].tolist() == [str(2**64 - 1)]
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        (1.5, "is 1.5, which is no id"),
+        (Decimal("1.5"), "is 1.5, which is no id"),
+        (float("inf"), "is inf, which is no id"),
+        (Decimal("1e999999"), "which is no id"),
+        ("1.23457E+11", "is 1.23457E+11, a rounded number: write all digits of the id"),
+        (10**400, "has more than 256 digits; the limit is 256"),
+        ("7" * 257, "has 257 characters; the limit is 256"),
+        (True, "is true, neither a number nor text"),
+        (["a"], "is a list, not text"),
+        ("\udcff", "is not valid UTF-8"),
+        (" ", "is empty"),
+        (None, "is empty"),
+        (float("nan"), "is empty"),
+        (Decimal("nan"), "is empty"),
+    ],
+)
+def test_what_is_no_key_is_refused_with_the_reason(written: object, reason: str) -> None:
+    text, fault = key_text(written)
+    assert text == ""
+    assert reason in fault
+
+
+def test_decimals_and_narrow_floats_are_text_and_numbers_as_they_are_written() -> None:
+    assert Text().admit(objects([Decimal("2.50"), 4.0]))[0].tolist() == ["2.50", "4"]
+    assert Text().admit(np.array([4.1], np.float32))[0].tolist() == ["4.1"]
+    assert Whole().admit(objects([Decimal(9007199254740993)]))[0].tolist() == [9007199254740993]
+    assert Number().admit(objects([Decimal("2.50"), "1"]))[0].tolist() == [2.5, 1.0]
+    assert "has more than 256 digits" in key_text(10**5000)[1]
+    assert "is a int, not text" in Text().admit(objects([10**5000]))[1][0]
+    assert "beyond what a 64-bit float" in Number().admit(objects([10**5000]))[1][0]
 
 
 def test_text_that_is_empty_a_list_or_half_a_character_is_refused() -> None:

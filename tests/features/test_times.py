@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -23,6 +24,13 @@ NOON = np.datetime64("2024-05-01T12:00:00", "us")
         1714564800.0,
         "2024-05-01T12:00:00Z",
         "2024-05-01 14:00:00+02:00",
+        "2024-05-01 14:00:00 +0200",
+        "2024-05-01 12:00:00 UTC",
+        "2024-05-01 12:00:00.000000 utc",
+        "2024-05-01 12:00 GMT",
+        Decimal(1714564800),
+        Decimal("1714564800.00"),
+        np.int64(1714564800),
         datetime(2024, 5, 1, 12, tzinfo=UTC),
     ],
 )
@@ -62,6 +70,13 @@ def test_a_time_without_a_zone_is_read_in_the_one_that_was_named() -> None:
         ("20240501", "could be a date or unix seconds"),
         ("inf", "is no moment"),
         (1e40, "too large"),
+        (10**400, "a number of more than 40 digits, too large"),
+        ("1" * 400, "is inf, which is no moment"),
+        ("1" * 5000, "is inf, which is no moment"),
+        ("1" * 60, "too large"),
+        ("45292.5", r"is 45292.5: is it an Excel day (2024-01-01)?"),
+        (45292, "is 45292: is it an Excel day (2024-01-01)?"),
+        ("UTC", "is no time"),
         ([1], "is a list"),
     ],
 )

@@ -19,7 +19,7 @@ from cluster.features.intake.naming import Repeats, fingerprints
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
 from cluster.features.times import zone_named
-from cluster.features.view import Reject, View
+from cluster.features.view import Piece, Reject, Skipped, View
 
 Progress = Callable[[int, int], None]
 """Told after every batch how many rows were read so far, and how many of them rejected."""
@@ -42,9 +42,11 @@ class Ingested:
         replaced: rows that were there with other values, or were created earlier.
         doubled: rows that another row of the same source took the place of.
         rejects: bad rows.
-        rejects_file: where each of them stands with its reason, if there are any.
+        rejects_file: where each of them, and each skipped file, stands with its reason, if there
+            are any.
         commit: how many writes there were once all of it held.
         older: rows of which one that was created later is there: they change nothing.
+        skipped: files of the sources that were not read, which are no rows.
     """
 
     view: str
@@ -57,6 +59,7 @@ class Ingested:
     rejects_file: Path | None
     commit: int
     older: int = 0
+    skipped: tuple[Skipped, ...] = ()
 
 
 def ingest(
@@ -198,12 +201,15 @@ def _nameless(view: View, raw: Batch) -> bool:
 
 
 def _admitted(
-    view: View, sources: Iterable[Iterable[Batch | Reject]], zone: str
+    view: View, sources: Iterable[Iterable[Piece]], zone: str, skipped: list[Skipped]
 ) -> Iterator[tuple[int, Arrays, list[Reject]]]:
-    """Piece by piece how many rows it has, the good ones, and the bad ones."""
+    """Piece by piece how many rows it has, the good ones, and the bad ones; skipped ones beside."""
     for source in sources:
         repeats = Repeats()
         for piece in source:
+            if isinstance(piece, Skipped):
+                skipped.append(piece)
+                continue
             if isinstance(piece, Reject):
                 yield 1, {}, [piece]
                 continue
@@ -215,7 +221,7 @@ def _admitted(
 
 def _take_in(
     view: View,
-    sources: Iterable[Iterable[Batch | Reject]],
+    sources: Iterable[Iterable[Piece]],
     store: Store,
     *,
     zone: str = "",
@@ -224,8 +230,9 @@ def _take_in(
 ) -> Ingested:
     rows = 0
     rejects: list[Reject] = []
+    skipped: list[Skipped] = []
     with store.stage(view) as stage:
-        for count, good, bad in _admitted(view, sources, zone):
+        for count, good, bad in _admitted(view, sources, zone, skipped):
             if good:
                 stage.add(good)
             rows += count
@@ -236,17 +243,17 @@ def _take_in(
             raise InvalidInput(
                 f"The source holds no rows for {view.name!r}.", hint="Name one with rows."
             )
-        file = _write_rejects(store, stage, rejects)
+        file = _write_rejects(store, stage, [*rejects, *skipped])
         if len(rejects) > max_reject_share * rows:
             raise _too_many(rejects, rows, max_reject_share, file)
         done = store.commit(stage)
     return Ingested(
         view.name, rows, done.new, done.same, done.replaced, done.doubled, len(rejects), file,
-        done.commit, done.older,
+        done.commit, done.older, tuple(skipped),
     )  # fmt: skip
 
 
-def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject]) -> Path | None:
+def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject | Skipped]) -> Path | None:
     if not rejects:
         return None
     text = io.StringIO(newline="")

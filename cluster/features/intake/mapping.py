@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Number
+from cluster.features.intake.parts import split_in
 from cluster.features.intake.tables import TABLES, Chunk, open_table
-from cluster.features.intake.tree import Tree, open_tree, split_in, stem, suffix
+from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.times import read_times
-from cluster.features.view import Reject
+from cluster.features.view import Piece, Reject
 
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
@@ -64,7 +65,7 @@ def by_position(columns: Mapping[str, str]) -> bool:
     return bool(named) and all(theirs.isdigit() for theirs in named)
 
 
-def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Iterator[Batch | Reject]:
+def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Iterator[Piece]:
     """The rows of a table; of several in one folder, the one that `wanted.files` names.
 
     Raises:
@@ -72,7 +73,9 @@ def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Itera
         InvalidInput: no table is there, it is unclear which is meant, or it lacks a column.
     """
     with open_tree(path, is_table) as tree:
-        yield from read_table(tree, _meant(tree, wanted), columns, wanted)
+        meant = _meant(tree, wanted)
+        yield from read_table(tree, meant, columns, wanted)
+        yield from tree.unread([meant])
 
 
 def read_table(
@@ -96,6 +99,16 @@ def read_table(
         for chunk in chain([first], table.chunks):
             yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())
             yield _named(name, place, chunk, ours)
+
+
+def header(tree: Tree, name: str, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of a table's columns.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    with tree.stream(name) as file:
+        return open_table(tree, name, file, numbered=by_position(columns)).names
 
 
 def match(
