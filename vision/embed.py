@@ -15,7 +15,8 @@ from cluster.neural import State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
-from cluster.task import Serving
+from cluster.task import Reference, Serving
+from vision import _pixels
 from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, zoom
 from vision._study import ROWS, look, measure, say_weights
 
@@ -78,6 +79,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
     examples = labelled_images
     split = ByKey(valid=0.02, test=0.15)
     serving = Serving(max_batch=32)
+    reference_rows = _pixels.ROWS
 
     def study(self, train: Rows, run: Run) -> State:
         """Labels, the size and channels that pictures are brought to, and their mean and spread."""
@@ -115,6 +117,10 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         """Two views of each picture `[2n, ...]`; without labels, these two belong together."""
         one, other = ({"image": self._varied(arrays["image"], rng)} for _ in range(2))
         return self.twice(one, other, truth)
+
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        """The cosine of raw pixels."""
+        return _pixels.neighbour_reference(train, test)
 
     def _varied(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
         if self.config.zoom < 1:
