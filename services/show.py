@@ -195,6 +195,8 @@ def metrics(evaluation: Evaluation) -> None:
     """What a version scored."""
     for name, value in evaluation.metrics.items():
         say(f"{name} {value:.4f}")
+    if evaluation.refused:
+        say(f"{evaluation.refused:,} of {evaluation.rows:,} rows were refused and not scored.")
 
 
 def versions(manifests: Sequence[Manifest], aliases: Mapping[str, int]) -> None:

@@ -54,7 +54,8 @@ def _xrays() -> Iterator[Result]:
     task.fit(Resident(train), Resident(valid), TalkingRun("pneumonia-mnist"))
     artefact, _ = exported(task, test)
     answers = artefact.predict(artefact.complete(test))
-    chances = [{guess.label: guess.probability for guess in a.top}["1"] for a in answers]
+    tops = [answer.top for answer in answers if isinstance(answer, Classify.Output)]
+    chances = [{guess.label: guess.probability for guess in top}["1"] for top in tops]
     positive = test["label"] == "1"
     rank, sick = rankdata(chances), int(positive.sum())
     above = rank[positive].sum() - sick * (sick + 1) / 2
