@@ -123,7 +123,7 @@ class Classify(NeuralTask[Config, Input, Output]):
     ) -> tuple[Arrays, Arrays]:
         """Warp, shift, mirror, erase."""
         pixels = arrays["image"]
-        if self.state["warp"]:
+        if self.state.get("warp"):
             pixels = warp(pixels, self.state["warp"], rng)
         if self.config.crop:
             pixels = shift(pixels, self.config.crop, rng)

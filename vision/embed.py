@@ -17,8 +17,8 @@ from cluster.run import Run
 from cluster.split import ByKey
 from cluster.task import Reference, Serving
 from vision import _pixels
-from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, zoom
-from vision._study import ROWS, look, measure, say_weights
+from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, warp, zoom
+from vision._study import ROWS, look, measure, say_weights, warp_for
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,14 +34,16 @@ OWN: Mapping[str, Mapping[str, Any]] = {
 class Config(EmbeddingConfig):
     """How it learns (`supervised` by labels, `selfsupervised` without), and the network.
 
-    The network is `resnet`, `lenet`, or a transformers image model by name.
+    The network is `resnet`, `lenet`, or a transformers image model by name. Pictures are varied as
+    in `vision.classify`, and by `zoom` and `tone`: without labels, they say what does not matter.
     """
 
     network: str = "resnet"
     widths: tuple[int, ...] = (32, 64, 128)
     max_side: Annotated[int, Between(8, 1_024)] = 64
     crop: Annotated[int, Between(0, 32)] = 1
-    flip: bool = True
+    warp: Annotated[float | None, Between(0.0, 0.5)] = None
+    flip: bool = False
     erase: Annotated[float, Between(0.0, 1.0)] = 0.0
     zoom: Annotated[float, Between(0.05, 1.0)] = 1.0
     tone: Annotated[float, Between(0.0, 0.9)] = 0.0
@@ -88,6 +90,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
             labels_of(self.state["labels"], hint=ONE_LABEL)
         encoded = (self.encode(batch)["image"] for batch in train.batches(ROWS))
         state = self.state | measure(encoded, self.state["channels"], run)
+        state["warp"] = warp_for(state["rows"]) if self.config.warp is None else self.config.warp
         if self.config.network not in {"resnet", "lenet"}:
             say_weights(self.config.network, run)
         return state
@@ -123,6 +126,8 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         return _pixels.neighbour_reference(train, test)
 
     def _varied(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
+        if self.state.get("warp"):
+            pixels = warp(pixels, self.state["warp"], rng)
         if self.config.zoom < 1:
             pixels = zoom(pixels, self.config.zoom, rng)
         if self.config.crop:
