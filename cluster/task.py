@@ -19,7 +19,7 @@ from cluster.rowwise import each
 from cluster.run import Run
 from cluster.split import ByKey, Split
 
-__all__ = ["Arrays", "Batch", "Evaluation", "Objective", "Serving", "Task"]
+__all__ = ["Arrays", "Batch", "Evaluation", "Objective", "Reference", "Serving", "Task"]
 
 C = TypeVar("C", bound=Config)
 I = TypeVar("I", bound=BaseModel)  # noqa: E741 - the letters of Config, Input, Output
@@ -62,6 +62,19 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What a simple model scored that learned from the same training rows.
+
+    Args:
+        model: which one, as in "a linear SVM on TF-IDF".
+        metrics: numbers by the names that `score` uses; the objective's metric is one of them.
+    """
+
+    model: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What an artefact scored on rows it never saw.
 
@@ -70,12 +83,14 @@ class Evaluation:
         rows: how many questions were asked.
         details: Markdown for the model card: a confusion matrix, a ranking table.
         refused: how many of the questions had an error for an answer; the metrics leave them out.
+        reference: what a simple model of the same run scored on the same rows, if there is one.
     """
 
     metrics: dict[str, float]
     rows: int
     details: str = ""
     refused: int = 0
+    reference: Reference | None = None
 
 
 class Task(ABC, Generic[C, I, O]):
@@ -96,8 +111,12 @@ class Task(ABC, Generic[C, I, O]):
         tables: views that `fit` reads whole, the newest row of each key, whether or not an example
             mentions the key: `run.table(view)`. `tables_for` lets knobs name more.
         split: which examples are kept to measure, where the source does not say.
+        series: columns of the examples that say which rows belong together, such as a series, a
+            session or a person: of several workers each has whole ones. Without them rows are
+            dealt out one by one.
         objective: what tuning and promotion chase.
         serving: how replicas batch and scale.
+        reference_rows: training rows that `reference` learns from at most.
         parallel: whether `fit` can learn in shards on several workers, with the collectives of
             `Run`: without them each worker would know its own shard alone.
     """
@@ -113,8 +132,10 @@ class Task(ABC, Generic[C, I, O]):
     live: ClassVar[tuple[View, ...]] = ()
     tables: ClassVar[tuple[View, ...]] = ()
     split: ClassVar[Split] = ByKey()
+    series: ClassVar[tuple[str, ...]] = ()
     objective: ClassVar[Objective]
     serving: ClassVar[Serving] = Serving()
+    reference_rows: ClassVar[int] = 20_000
     parallel: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
@@ -180,6 +201,19 @@ class Task(ABC, Generic[C, I, O]):
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote, with all that `predict` needs and nothing that training needs."""
         return cls(cls.Config.model_validate_json((folder / "config.json").read_bytes()))  # type: ignore[arg-type]
+
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        """What a simple model scores on `test` after learning from `train`; by default none.
+
+        It is trained once for each version, after `fit`, and printed beside the version's metrics:
+        a result below it tells that the knobs do not fit the data. Keep it to seconds.
+
+        Args:
+            train: training rows, spread evenly over them where there are over `reference_rows`.
+            test: the rows that the version is measured on.
+        """
+        del train, test
+        return None
 
     def questions(self, examples: Batch) -> Batch:
         """The rows to ask when measuring: the examples, unless a capability regroups them."""

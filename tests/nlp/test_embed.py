@@ -77,3 +77,15 @@ def test_labels_that_are_all_one_are_only_learnt_from_without_labels() -> None:
     with pytest.raises(InvalidInput, match="All rows have the same label, 'x'"):
         Embed().fit(shown, shown, Run())
     assert Embed(Config(method="selfsupervised")).study(shown, Run())["labels"] == ["x"]
+
+
+def test_the_reference_is_the_cosine_of_tf_idf() -> None:
+    shown = rows({"x": ("red shoes", "a red shoe"), "y": ("my card was stolen", "a stolen card")})
+    reference = Embed().reference(shown, rows({**ENGLISH}, copies=2))
+    assert reference is not None
+    assert reference.model == "the cosine of TF-IDF of words and word pairs"
+    assert reference.metrics["recall_at_1"] == 0.0  # no known word: nothing is near
+
+    reference = Embed().reference(shown, shown)
+    assert reference is not None
+    assert reference.metrics["recall_at_1"] == 1.0
