@@ -22,6 +22,7 @@ from cluster.settings import Settings, direct_loopback, environment
 
 PATIENCE_S: Final = 30.0  # before a Ray that does not answer counts as dead
 ERROR_S: Final = 5.0  # how long an error may stay in Ray's logs before it counts as final
+PARTS: Final = ("gcs_server", "raylet")  # without which there is no Ray
 TMPDIR_BYTES: Final = 64
 PLACES: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - private_folder checks who owns it
 
@@ -187,23 +188,23 @@ def _wait(
         except Unavailable as not_yet:
             refusal = not_yet.message
         now = time.monotonic()
-        seen = error_in(started.folder)
+        seen = error_in(started.folder) or host.ended_child(started.pid, PARTS)
         if not error and seen:
             since = now
         error = seen
         if not engine.alive(started):
-            raise _failed("Ray ended while it started", started, home, refusal)
+            raise _failed("Ray ended while it started", started, home, error or refusal)
         if error and now - since > ERROR_S:
-            raise _failed("Ray does not start", started, home, refusal)
+            raise _failed("Ray does not start", started, home, error)
         if now > deadline:
-            raise _failed("Ray is not ready in time", started, home, refusal)
+            raise _failed("Ray is not ready in time", started, home, error or refusal)
         time.sleep(0.2)
 
 
-def _failed(what: str, started: Engine, home: Path, refusal: str) -> Unavailable:
+def _failed(what: str, started: Engine, home: Path, seen: str) -> Unavailable:
     """What went wrong by Ray's own words, and what to do about it."""
     error = reasons.last_error(started.folder)
-    why = error or refusal or reasons.last_line(started.folder / "head.log") or "its log is empty"
+    why = error or seen or reasons.last_line(started.folder / "head.log") or "its log is empty"
     return Unavailable(
         f"{what}: {why.rstrip('.')}.",
         hint=reasons.remedy(why) or f"All that it logged is in {home / 'logs'}.",

@@ -185,7 +185,9 @@ def test_a_cause_comes_before_its_consequences(tmp_path: Path) -> None:
     logs = tmp_path / "session_latest" / "logs"
     logs.mkdir(parents=True)
     (tmp_path / "head.log").write_text("Exception: the dashboard failed\n")
-    (logs / "dashboard.err").write_text(TRACEBACK)
+    (logs / "dashboard.err").write_text("RuntimeError: Module JobHead failed to start\n")
+    assert reasons.last_error(tmp_path).startswith("RuntimeError: Module JobHead failed")
+    (logs / "dashboard_JobHead.err").write_text(TRACEBACK)
     assert reasons.last_error(tmp_path).startswith("OSError: AF_UNIX")
 
 
