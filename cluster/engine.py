@@ -95,25 +95,29 @@ def connect(settings: Settings) -> None:
         raise Unavailable("No Ray runs here.", hint=START)
     export(**direct_loopback(environment()))
     # asked first, because Ray would try for a minute and then abort the process
-    if address != "auto" and not host.listens(address.removeprefix("ray://")):
-        raise (
-            elsewhere(address)
-            if settings.ray_address
-            else Unavailable(f"No Ray answers at {address}.", hint=START)
-        )
+    if settings.ray_address and isinstance(wrong := elsewhere(address), Unavailable):
+        raise wrong
+    if not settings.ray_address and not host.listens(address):
+        raise Unavailable(f"No Ray answers at {address}.", hint=START)
     _join(address)
 
 
 def elsewhere(address: str) -> Conflict | Unavailable:
     """What to say of a cluster that RAY_ADDRESS names, to who would start one or join that."""
-    if address == "auto" or host.listens(address.removeprefix("ray://")):
-        return Conflict(
-            f"RAY_ADDRESS names a cluster that runs already: {address}.",
-            hint="Use it as it is, or unset RAY_ADDRESS to start one on this machine.",
+    place = address.removeprefix("ray://")
+    if address != "auto" and not host.listens(place.partition("://")[2] or place):
+        return Unavailable(
+            f"No Ray answers at {address}, which RAY_ADDRESS names.",
+            hint="Start it there, or unset RAY_ADDRESS to use the Ray of this machine.",
         )
-    return Unavailable(
-        f"No Ray answers at {address}, which RAY_ADDRESS names.",
-        hint="Start it there, or unset RAY_ADDRESS to use the Ray of this machine.",
+    if address != "auto" and not host.speaks_grpc(place):
+        return Unavailable(
+            f"What answers at {address}, which RAY_ADDRESS names, is not the head of a Ray.",
+            hint="Name host:6379, the port of its GCS, or unset RAY_ADDRESS.",
+        )
+    return Conflict(
+        f"RAY_ADDRESS names a cluster that runs already: {address}.",
+        hint="Use it as it is, or unset RAY_ADDRESS to start one on this machine.",
     )
 
 
@@ -181,8 +185,14 @@ def _join(address: str) -> None:
     ray_constants.ENABLE_RAY_CLUSTER = not local
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
-    with signals.kept():
-        ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        with signals.kept():
+            ray.init(
+                address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING
+            )
+    except (ConnectionError, RuntimeError) as error:  # none is there, or one of another version
+        why = " ".join(str(error).split())[:300].rstrip(".")
+        raise Unavailable(f"Ray at {address} cannot be joined: {why}.", hint=START) from None
 
 
 def _let_finish(engine: Engine, say: Callable[[str], None]) -> None:

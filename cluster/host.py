@@ -23,6 +23,9 @@ MIB: Final = 2**20
 HOME_NEED_BYTES: Final = 512 * MIB
 TEMP_NEED_BYTES: Final = 1024 * MIB  # logs, and objects that do not fit in memory
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Ray keeps objects, on Linux
+HTTP2_HELLO: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+HTTP2_SETTINGS: Final = b"\x04"  # the kind of frame that a server begins with
+TLS_ALERT: Final = b"\x15"
 FILES_NEED: Final = 512
 FILES_WISH: Final = 65_536
 EFFECTIVE: Final = os.access in os.supports_effective_ids
@@ -201,6 +204,20 @@ def listens(address: str, *, timeout_s: float = 2.0) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def speaks_grpc(address: str, *, timeout_s: float = 5.0) -> bool:
+    """Whether what listens at host:port answers as a gRPC server, or wants TLS first."""
+    host, _, port = address.rpartition(":")
+    with (
+        suppress(OSError, ValueError),
+        socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s) as trial,
+    ):
+        trial.settimeout(timeout_s)
+        trial.sendall(HTTP2_HELLO)
+        answer = trial.recv(9)
+        return answer[3:4] == HTTP2_SETTINGS or answer[:1] == TLS_ALERT
+    return False
 
 
 def free_port() -> int:

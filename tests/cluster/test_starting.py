@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -96,10 +97,27 @@ def test_a_link_at_the_place_of_ray_s_files_is_refused(tmp_path: Path) -> None:
         host.private_folder(tmp_path / "link")
 
 
-def test_an_address_of_another_cluster_is_not_started_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (bytes(3) + b"\4" + bytes(5), Conflict, "RAY_ADDRESS names a cluster that runs already"),
+        (b"HTTP/1.1 400 Bad Request", Unavailable, "is not the head of a Ray. Name host:6379"),
+        (b"", Unavailable, "is not the head of a Ray. Name host:6379"),
+    ],
+)
+def test_an_address_of_another_cluster_is_not_started_over(
+    tmp_path: Path, answer: bytes, error: type[Exception], words: str
+) -> None:
+    def greet() -> None:
+        for _ in range(2):  # whether it listens, and what it is
+            with other.accept()[0] as caller:
+                caller.recv(9)
+                caller.sendall(answer)
+
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(Conflict, match=rf"RAY_ADDRESS names a cluster that runs .*{address}"):
+        threading.Thread(target=greet, daemon=True).start()
+        with pytest.raises(error, match=words):
             up(here(tmp_path, ray_address=address))
     with pytest.raises(Unavailable, match=rf"No Ray answers at {address}, .* unset RAY_ADDRESS"):
         up(here(tmp_path, ray_address=address))
