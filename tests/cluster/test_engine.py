@@ -98,7 +98,9 @@ def test_a_family_is_found_when_its_head_is_gone() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone says how a child ended")
 def test_a_child_that_ended_is_told_with_its_signal() -> None:
     for how, told in (("kill -XFSZ $$", "sh ended by SIGXFSZ"), ("exit 3", "sh ended with 3")):
-        program = f"import subprocess as s, sys; s.Popen(['sh', '-c', '{how}']); sys.stdin.read()"
+        program = (
+            f"import subprocess as s, sys; child = s.Popen(['sh', '-c', '{how}']); sys.stdin.read()"
+        )
         with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as parent:
             deadline = time.monotonic() + 60
             while not (found := host.ended_child(parent.pid, ["sh"])):
