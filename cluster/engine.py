@@ -64,9 +64,9 @@ class Status(BaseModel):
 
 def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> bool:
     """End who uses it, drain the services, end what `up` started; False when nothing ran."""
-    if not settings.home.is_dir():
-        return False
     disconnect()
+    if not settings.home.is_dir():
+        return end_strays(settings, say)
     path = settings.home / "engine.lock"
     with host.lock(path):
         engine = read(settings)
@@ -76,7 +76,16 @@ def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> 
             clear(settings, engine)
             say("Lepton is down.")
         path.unlink(missing_ok=True)
-    return engine is not None
+    return engine is not None or end_strays(settings, say)
+
+
+def end_strays(settings: Settings, say: Callable[[str], None]) -> bool:
+    """End a Ray of this home whose record was removed; False when there is none."""
+    strays = host.strays(settings.home)
+    if strays:
+        host.end(strays, grace_s=5.0)
+        say(f"Ended {len(strays)} processes of a Ray of this home that had no record any more.")
+    return bool(strays)
 
 
 def connect(settings: Settings) -> None:

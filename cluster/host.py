@@ -68,6 +68,17 @@ def family(pid: int, born_at: int, mark: str) -> list[psutil.Process]:
     return [process for process in found.values() if process.pid != os.getpid()]
 
 
+def strays(home: Path) -> list[psutil.Process]:
+    """The processes of an engine of this home, whatever became of its record."""
+    found = []
+    for process in psutil.process_iter():
+        theirs = _variables(process)
+        is_of_home = "LEPTON_ENGINE" in theirs and theirs.get("LEPTON_HOME") == str(home)
+        if is_of_home and process.pid != os.getpid() and born(process.pid):
+            found.append(process)
+    return found
+
+
 def ended_child(pid: int, names: Collection[str]) -> str:
     """How one of a process's children by these names ended that it has not asked after; else empty.
 

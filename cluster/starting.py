@@ -57,6 +57,8 @@ def up(
                 return found
             say("Ray died here. Cleaning up and starting anew.")
             engine.clear(settings, found)
+        else:
+            engine.end_strays(settings, say)
         started = _start(settings, say, free_bytes, wait_s)
         say(f"Lepton is up at {started.url}, Ray's dashboard at {started.dashboard_url}.")
         return started
