@@ -68,6 +68,8 @@ class Settings:
             raise BadValue(f"The url is {self.url!r}, which is none: {error}.") from None
         if not host:
             raise BadValue(f"The url is {self.url!r}. Name a host, as in http://127.0.0.1:8000.")
+        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise BadValue("api_key has a character that no HTTP header carries. Copy it again.")
         if self.timeout_s <= 0:
             raise BadValue(f"timeout_s is {self.timeout_s}. Give more than 0 seconds.")
         if self.retries < 0:
