@@ -11,10 +11,10 @@ from cluster.errors import InvalidInput
 from cluster.features import shop
 from cluster.features.column import SPLITS, Text
 from cluster.features.intake.finding import Files
+from cluster.features.intake.folders import classes, split_in
 from cluster.features.intake.labelling import Content, Source, read_labelled
 from cluster.features.intake.loading import load_folders
 from cluster.features.intake.mapping import Wanted, by_position, is_table
-from cluster.features.intake.parts import classes, split_in
 from cluster.features.intake.tables import ROWS
 from cluster.features.intake.tree import Tree, lines, open_tree, stem, suffix
 from cluster.features.view import Piece, View

@@ -12,9 +12,9 @@ from cluster.batch import Batch, objects, take, without
 from cluster.errors import InvalidInput
 from cluster.features.intake.class_names import class_names, with_names
 from cluster.features.intake.finding import Files
+from cluster.features.intake.folders import classes, part_of, split_in
 from cluster.features.intake.loading import load_column, load_folders
 from cluster.features.intake.mapping import Wanted, header, match, read_table
-from cluster.features.intake.parts import classes, part_of, split_in
 from cluster.features.intake.tree import Tree, stem
 from cluster.features.view import Piece, Reject, Skipped
 

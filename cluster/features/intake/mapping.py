@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Number
-from cluster.features.intake.parts import split_in
+from cluster.features.intake.folders import split_in
 from cluster.features.intake.tables import TABLES, Chunk, open_table
 from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.times import read_times
