@@ -9,10 +9,12 @@ import numpy as np
 from cluster.batch import Batch, objects
 from cluster.features import shop
 from cluster.features.column import SPLITS, Text
+from cluster.features.intake.decoding import decode, text_lines
 from cluster.features.intake.loading import load_folders
-from cluster.features.intake.mapping import Wanted, by_position, is_table, read_table
-from cluster.features.intake.tables import ROWS
-from cluster.features.intake.tree import Tree, classes, lines, open_tree, split_in, stem, suffix
+from cluster.features.intake.mapping import Wanted, by_position, read_table
+from cluster.features.intake.parts import is_table
+from cluster.features.intake.table import ROWS
+from cluster.features.intake.tree import Tree, classes, open_tree, split_in, stem, suffix
 from cluster.features.view import Reject, View
 
 WANTED = Wanted(
@@ -55,42 +57,40 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Rejec
         for name in tables:
             yield from read_table(tree, name, columns, WANTED)
         if not tables:
-            yield from _classed(tree)
+            yield from _classed(tree, columns.get("encoding", ""))
 
 
-def _classed(tree: Tree) -> Iterator[Batch | Reject]:
+def _classed(tree: Tree, encoding: str) -> Iterator[Batch | Reject]:
     """A file per class or a folder per class, whichever the names look like."""
     ends = [name for name in tree.names if suffix(name) != ".txt"]
     if ends:
         for name in ends:
-            yield from _lines(tree, name, suffix(name).removeprefix("."), split_in(name))
+            yield from _lines(tree, name, suffix(name).removeprefix("."), encoding)
         return
     classed = list(classes(tree.names))
     if len({label for _, label, _ in classed}) > 1:
-        yield from load_folders(tree, classed, "text", _plain)
+        yield from load_folders(
+            tree, classed, "text", lambda data: decode(data, encoding=encoding).strip()
+        )
         return
     for name in tree.names:
-        yield from _lines(tree, name, _named(name), split_in(name))
+        yield from _lines(tree, name, _named(name), encoding)
 
 
-def _lines(tree: Tree, name: str, label: str, split: str) -> Iterator[Batch | Reject]:
+def _lines(tree: Tree, name: str, label: str, encoding: str) -> Iterator[Batch | Reject]:
     """One text a line, all of one class."""
     place = tree.where(name)
+    split = split_in(name) if len(tree.names) > 1 else ""  # a file alone is no part of anything
     with tree.stream(name) as file:
-        numbered = enumerate(lines(file, place), 1)  # bytes are parted at newlines alone
+        numbered = enumerate(text_lines(file, place, encoding), 1)
         while some := list(islice(numbered, ROWS)):
-            kept = [(number, line) for number, line in some if line.strip()]
+            kept = [(number, line.strip()) for number, line in some if line.strip()]
             yield {
-                "text": objects(_plain(line) for _, line in kept),
+                "text": objects(line for _, line in kept),
                 "label": np.full(len(kept), label, dtype=object),
                 "split": np.full(len(kept), split, dtype=object),
                 "where": objects(f"{place} line {number}" for number, _ in kept),
             }
-
-
-def _plain(data: bytes) -> str:
-    # What is no UTF-8 stays recognisable, so that the row is refused with its reason.
-    return data.decode("utf-8", errors="surrogateescape").strip()
 
 
 def _holds_texts(name: str) -> bool:

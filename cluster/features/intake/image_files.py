@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput
 from cluster.features.intake.loading import load_column, load_folders
-from cluster.features.intake.mapping import Wanted, is_table, read_table
+from cluster.features.intake.mapping import Wanted, read_table
+from cluster.features.intake.parts import is_table
 from cluster.features.intake.tree import Tree, classes, open_tree, split_in, stem, suffix
 from cluster.features.interactions import ITEM
 from cluster.features.view import Reject
