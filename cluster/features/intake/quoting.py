@@ -1,7 +1,7 @@
 """Tell whether quotes in a file of tabs have a meaning: pandas quotes fields, others do not."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from cluster.errors import InvalidInput
@@ -21,36 +21,42 @@ def has_quotes(lines: Iterable[str], delimiter: str, where: str, first: int) -> 
     Raises:
         InvalidInput: both readings are possible, and would give different rows.
     """
+    begun = iter(lines)
+    header = next(begun, "")
+    width = _width(header, delimiter)
+    numbered = enumerate(chain([header], begun), first)
     enclosed = doubled = False  # quotes within quotes are doubled: a sign that they enclose
-    width, quotes = 0, 0
-    open_lines: list[str] = []
-    numbered = enumerate(lines, first)
     whole = _record(delimiter)
-    for number, line in numbered:
-        width = width or _width(line, delimiter)
-        if not open_lines and '"' not in line:
-            continue
-        open_lines.append(line)
-        quotes += line.count('"')
-        if quotes % 2:
-            continue  # a quote is open: its field goes on in the next line
-        begun = number - len(open_lines) + 1
-        if not whole.fullmatch("".join(open_lines)):
-            _check_plain(chain(enumerate(open_lines, begun), numbered), delimiter, where, width)
+    for run in _runs(numbered):
+        text = "".join(line for _, line in run)
+        is_open = text.count('"') % 2 == 1  # at the end of the file
+        if is_open and whole.fullmatch(text.rstrip("\r\n") + '"'):
+            raise _unclear(where, run[0][0])
+        if is_open or not whole.fullmatch(text):
+            _check_plain(chain(run, numbered), delimiter, where, width)
             return False
-        doubled = doubled or any('""' in line for line in open_lines)
-        alone = all(_width(line, delimiter) == width for line in open_lines)
-        if len(open_lines) > 1 and alone and not doubled:
-            raise _unclear(where, begun)
+        doubled = doubled or '""' in text
+        alone = all(_width(line, delimiter) == width for _, line in run)
+        if len(run) > 1 and alone and not doubled:
+            raise _unclear(where, run[0][0])
         enclosed = True
-        open_lines = []
-    if open_lines:
-        begun = number - len(open_lines) + 1
-        if whole.fullmatch("".join(open_lines).rstrip("\r\n") + '"'):
-            raise _unclear(where, begun)
-        _check_plain(enumerate(open_lines, begun), delimiter, where, width)
-        return False
     return enclosed
+
+
+def _runs(numbered: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """Lines with quotes, each with those after it up to where as many close as open."""
+    run: list[tuple[int, str]] = []
+    quotes = 0
+    for number, line in numbered:
+        if not run and '"' not in line:
+            continue
+        run.append((number, line))
+        quotes += line.count('"')
+        if quotes % 2 == 0:
+            yield run
+            run = []
+    if run:
+        yield run
 
 
 def _record(delimiter: str) -> re.Pattern[str]:
