@@ -16,6 +16,7 @@ from cluster.batch import Arrays, Batch, length, take
 from cluster.errors import InvalidInput
 from cluster.features.column import Column, Time
 from cluster.features.intake.naming import Repeats, fingerprints
+from cluster.features.intake.tree import split_in
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
 from cluster.features.times import zone_named
@@ -93,7 +94,13 @@ def ingest(
     mapping = dict(columns or {})
     zone = mapping.pop("timezone", "")
     zone_named(zone)  # a wrong name is one mistake, not one bad row after another
-    raw = (view.read(path, mapping) for path in _distinct(paths))
+    distinct = _distinct(paths)
+    parts = [split_in(path.name) if path.is_file() else "" for path in distinct]
+    told = len({*parts}) > 1  # of files that were named together; one alone is no part of anything
+    raw = (
+        _in_part(view.read(path, mapping), part if told else "")
+        for path, part in zip(distinct, parts, strict=True)
+    )
     return _take_in(
         view, raw, store, zone=zone, max_reject_share=max_reject_share, progress=progress
     )
@@ -178,6 +185,15 @@ def _ahead(moments: NDArray[np.datetime64]) -> dict[int, str]:
         row: f"lies in the future: {np.datetime_as_string(moments[row], unit='s')}Z"
         for row in np.flatnonzero(moments > latest).tolist()
     }
+
+
+def _in_part(rows: Iterable[Batch | Reject], part: str) -> Iterator[Batch | Reject]:
+    """The rows, in a part of the data where their source puts none of them in any."""
+    for piece in rows:
+        if part and not isinstance(piece, Reject) and not any(piece.get("split", ())):
+            yield {**piece, "split": np.full(length(piece), part, dtype=object)}
+        else:
+            yield piece
 
 
 def _distinct(paths: Sequence[Path | str]) -> list[Path]:
