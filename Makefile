@@ -8,7 +8,7 @@ READY := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 TORCH_INDEX ?=
 BESIDE := -n 2 --dist worksteal # tests in two processes, each beginning its next when it is free
-FORMATTED := lepton services cluster vision nlp recsys tests
+FORMATTED := $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) tests
 
 .PHONY: demo test check lint bench lock clean
 

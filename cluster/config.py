@@ -65,6 +65,8 @@ def describe(name: str, fields: Mapping[str, FieldInfo]) -> str:
     field = fields[name]
     bound = next((m for m in field.metadata if isinstance(m, Between)), None)
     span = f" and it lies between {bound.low:g} and {bound.high:g}" if bound else ""
+    if field.default is None:
+        return f"Left out it is chosen by the data{span}."
     return f"Its default is {field.default!r}{span}."
 
 

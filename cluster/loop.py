@@ -7,9 +7,9 @@ optimizer and step, and a run that was killed ends bit-equal to one that was not
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cluster.batch import Arrays, Batch, concat, shuffle, take
+from cluster.budget import COOLING, Watched, budget
 from cluster.neural import NeuralConfig, NeuralTask
 from cluster.optimizers import make_optimizer, rate
 from cluster.rows import Rows
@@ -47,10 +48,11 @@ def train(task: Task, train: Rows, valid: Rows, run: Run) -> nn.Module:
         The trained network (its moving average if the config has one), in evaluation mode.
     """
     torch.manual_seed(run.seed)
-    loop = Loop(task, task.network(task.state).to(run.device), train, run)
+    loop = Loop(task, task.network(task.state).to(run.device), train, run, watched=valid.count)
     if run.resume:
         loop.restore(run.resume)
     loop.run_steps(valid)
+    loop.watched.settle(loop.averaged)
     return loop.averaged.eval()
 
 
@@ -59,12 +61,11 @@ class Feed:
 
     def __init__(self, task: Task, rows: Rows, run: Run) -> None:
         self.task, self.rows, self.run = task, rows, run
-        fewest = min(run.all_gather(rows.count))
-        self.size = max(1, min(task.config.batch_size // run.workers, fewest))
-        self.steps_per_epoch = max(1, fewest // self.size)
+        self.budget = budget(task.config, run.all_gather(rows.count))
+        self.size, self.steps_per_epoch = self.budget.size, self.budget.steps_per_epoch
         self.resident = encode_all(task, rows) if rows.resident else None
 
-    def batches(self, start: int, end: int) -> Iterator[Encoded]:
+    def batches(self, start: int, end: int) -> Generator[Encoded]:
         """Batches of steps `start` to `end`, each prepared while the one before it trains."""
         source = islice(self._passes(start), end - start)
         with ThreadPoolExecutor(max_workers=1) as ahead:
@@ -97,13 +98,17 @@ class Feed:
 class Loop:
     """The state of one training and its steps."""
 
-    def __init__(self, task: Task, network: nn.Module, rows: Rows, run: Run) -> None:
+    def __init__(
+        self, task: Task, network: nn.Module, rows: Rows, run: Run, *, watched: int = 0
+    ) -> None:
         self.task, self.run, self.network = task, run, network
         self.config: NeuralConfig = task.config
         self.feed = Feed(task, rows, run)
-        self.steps: int = self.feed.steps_per_epoch * self.config.epochs
+        self.steps = self.end = self.feed.budget.steps  # planned, and where it ends if early
+        self.cooled: int | None = None  # the step from which an early end brings the rate down
         self.step = 0
-        self.loss = torch.zeros((), device=run.device)  # summed over the steps of this epoch
+        self.watched = Watched(task.objective, min(watched, WATCH_ROWS))
+        self.loss = torch.zeros((), device=run.device)  # summed since the last point of the curves
         self.precision = self.config.precision
         self.averaged = deepcopy(network) if self.config.ema else network
         self.trained = DistributedDataParallel(network) if run.workers > 1 else network
@@ -112,31 +117,50 @@ class Loop:
     def run_steps(self, valid: Rows) -> None:
         """Train to the end, reporting about once a second and keeping checkpoints on the way."""
         clock = Clock(self.run, self.step)
-        for arrays, truth in self.feed.batches(self.step, self.steps):
-            if self.precision == "auto":
-                self.choose_precision(arrays, truth)
-            self.loss += self.advance(arrays, truth)
-            if clock.report_due() or self.step % self.feed.steps_per_epoch == 0:
-                steps_per_s = clock.steps_per_s(self.step)
-                self.run.report(
-                    steps=self.steps,
-                    rows_per_s=steps_per_s * self.feed.size * self.run.workers,
-                    eta_s=(self.steps - self.step) / steps_per_s,
-                    **self.point(valid),
-                )
-            if clock.checkpoint_due(self.step) and self.step < self.steps:
-                self.run.checkpoint(self.save)
+        with closing(self.feed.batches(self.step, self.steps)) as batches:
+            while self.step < self.end:
+                arrays, truth = next(batches)
+                if self.precision == "auto":
+                    self.choose_precision(arrays, truth)
+                self.loss += self.advance(arrays, truth)
+                if clock.report_due() or self.at_point():
+                    steps_per_s = clock.steps_per_s(self.step)
+                    point = self.point(valid)
+                    self.run.report(
+                        steps=self.end,
+                        rows_per_s=steps_per_s * self.feed.size * self.run.workers,
+                        eta_s=(self.end - self.step) / steps_per_s,
+                        **point,
+                    )
+                if clock.checkpoint_due(self.step) and self.step < self.end:
+                    self.run.checkpoint(self.save)
+
+    def at_point(self) -> bool:
+        """Whether this step ends with a point of the curves."""
+        return self.step % self.feed.budget.steps_per_point == 0 or self.step == self.end
 
     def point(self, valid: Rows) -> dict[str, float]:
-        """Where the training stands; at the end of an epoch also a point of the curves."""
-        epoch, within = divmod(self.step - 1, self.feed.steps_per_epoch)
-        loss = self.loss.item() / (within + 1)
-        point = {"step": self.step, "epoch": epoch + 1, "loss": loss, "lr": self.lr()}
-        if within + 1 == self.feed.steps_per_epoch:
+        """Where the training stands; now and then also a point of the curves."""
+        summed = (self.step - 1) % self.feed.budget.steps_per_point + 1
+        epoch = (self.step - 1) // self.feed.steps_per_epoch + 1
+        loss = self.loss.item() / summed
+        point = {"step": self.step, "epoch": epoch, "loss": loss, "lr": self.lr()}
+        if self.at_point():
             point |= self.watch(valid)
             self.task.curves.append(point)
             self.loss.zero_()
+            self.judge(point)
         return point
+
+    def judge(self, point: Mapping[str, float]) -> None:
+        """Keep the best weights; where the watched rows see nothing better for long, end early."""
+        score = self.run.agree(point.get(self.watched.metric))
+        self.watched.see(score, self.step / self.steps, self.averaged)
+        if self.config.epochs is not None or self.cooled is not None or self.step == self.steps:
+            return
+        if self.watched.exhausted(self.step / self.steps, self.config):
+            self.cooled = self.step
+            self.end = min(self.steps, self.step + max(1, round(COOLING * self.step)))
 
     def advance(self, arrays: Arrays, truth: Arrays) -> Tensor:
         """One step: forward, backward, clip, update. Returns the loss, detached."""
@@ -174,7 +198,10 @@ class Loop:
 
     def lr(self) -> float:
         """The learning rate of this step."""
-        return rate(self.config, self.step / self.steps)
+        if self.cooled is None:
+            return rate(self.config, self.step / self.steps)
+        left = (self.end - self.step) / (self.end - self.cooled)
+        return left * rate(self.config, self.cooled / self.steps)
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         """Arrays on the device of this run."""
@@ -214,9 +241,17 @@ class Loop:
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "loss": self.loss,
+            "best": self.watched.weights,
         }
         torch.save(state, folder / "training.pt")
-        place = {"step": self.step, "precision": self.precision, "curves": self.task.curves}
+        place = {
+            "step": self.step,
+            "end": self.end,
+            "cooled": self.cooled,
+            "watched": self.watched.state(),
+            "precision": self.precision,
+            "curves": self.task.curves,
+        }
         (folder / "place.json").write_text(json.dumps(place))
 
     def restore(self, folder: Path) -> None:
@@ -228,6 +263,8 @@ class Loop:
         place = json.loads((folder / "place.json").read_bytes())
         self.loss = state["loss"]
         self.step, self.precision = place["step"], place["precision"]
+        self.end, self.cooled = place["end"], place["cooled"]
+        self.watched.restore(place["watched"], state["best"])
         self.task.curves = place["curves"]
 
 

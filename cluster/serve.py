@@ -5,7 +5,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from cluster import profile
 from cluster.answering import Answer, Answered, Answering, Row, answered
 from cluster.batch import Batch
 from cluster.batching import Batcher
+from cluster.code import ROOT, folders
 from cluster.errors import Unavailable
 from cluster.features.watch.requests import RequestLog
 from cluster.live import Live, OpenLayer
@@ -324,10 +324,5 @@ def usage() -> dict[str, tuple[float, float]]:
 
 def code_version() -> str:
     """A digest of all code that a replica may import: other code needs other replicas."""
-    here = Path(__file__).resolve().parents[1]
-    files = sorted(
-        file
-        for folder in ("cluster", "services", "lepton", "vision", "nlp", "recsys")
-        for file in (here / folder).rglob("*.py")
-    )
+    files = sorted(file for folder in folders() for file in (ROOT / folder).rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

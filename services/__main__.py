@@ -60,7 +60,7 @@ def ingest(
     paths: Annotated[list[str], typer.Argument(help="Files, folders or archives.")],
     columns: Annotated[
         str,
-        typer.Option("--map", help='ours=theirs,... by column name; ours="a, b" where it has a comma.'),
+        typer.Option("--map", help='ours=theirs,... by name; ours="a, b" where it has a comma.'),
     ] = "",
     max_rejects: Annotated[float, typer.Option(help="Share of bad rows that is borne.")] = 0.01,
 ) -> None:

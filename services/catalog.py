@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from cluster.blame import blame
+from cluster.code import ROOT, domains
 from cluster.errors import Conflict, LeptonError, NotFound, nearest
 from cluster.features.modelview import ModelView
 from cluster.features.view import View
@@ -23,13 +24,10 @@ if TYPE_CHECKING:
     from cluster.features.layer import Layer
     from cluster.features.online.lookup import Online
 
-DOMAINS = ("vision", "nlp", "recsys")
-HERE = Path(__file__).resolve().parents[1]
-
 
 def names() -> list[str]:
     """Every capability by name, without importing any: `vision/classify.py` is one."""
-    files = (file for domain in DOMAINS for file in sorted((HERE / domain).glob("[!_]*.py")))
+    files = (file for domain in domains() for file in sorted((ROOT / domain).glob("[!_]*.py")))
     return [f"{file.parent.name}.{file.stem}" for file in files]
 
 
@@ -68,7 +66,7 @@ def _imported(name: str) -> ModuleType:
 
 def _is_ours(file: str) -> bool:
     """Whether a file stands in a folder of capabilities or of views."""
-    return any(Path(file).parent == HERE / folder for folder in (*DOMAINS, "cluster/features"))
+    return any(Path(file).parent == ROOT / folder for folder in (*domains(), "cluster/features"))
 
 
 def capabilities() -> dict[str, type[AnyTask]]:
@@ -85,7 +83,7 @@ def graph() -> "Graph":
     """
     from cluster.features.graph import Graph  # noqa: PLC0415 - with Polars, which no replica needs
 
-    files = (file for file in sorted((HERE / "cluster" / "features").glob("[!_]*.py")))
+    files = (file for file in sorted((ROOT / "cluster" / "features").glob("[!_]*.py")))
     modules = [_imported(f"cluster.features.{file.stem}") for file in files]
     modules += [sys.modules[task.__module__] for task in capabilities().values()]
     found = [

@@ -20,7 +20,6 @@ from cluster.settings import settings
 from services import catalog
 from services.local import LocalLayer
 
-
 _PAIR = re.compile(
     r'(?P<name>[^=,"]+)=(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^,"][^,]*)?)(?:,|$)'
 )

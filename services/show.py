@@ -128,7 +128,9 @@ def knobs(task: type[AnyTask]) -> None:
 
 
 def _as_typed(value: object) -> str:
-    """A knob's value as the command line takes it."""
+    """A knob's value as the command line takes it, or that it is left to the data."""
+    if value is None:
+        return "by the data"
     if isinstance(value, tuple | list):
         return ",".join(map(_as_typed, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -142,7 +144,7 @@ def _allowed(field: FieldInfo) -> str:
         return ", ".join(map(str, get_args(field.annotation)))
     if get_origin(field.annotation) is tuple:
         return "several, with commas between"
-    return "true, false" if field.annotation is bool else "a name"
+    return "true, false" if field.annotation in (bool, bool | None) else "a name"
 
 
 def rows(batch: Batch) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from cluster.batch import chunks, length, without
+from cluster.code import ROOT
 from cluster.data import Plan
 from cluster.features.view import View
 from cluster.model import AnyTask
@@ -191,7 +192,7 @@ def test_a_replica_answers_the_same_and_imports_nothing_that_training_needs(
     name: str, artefact: Artefact
 ) -> None:
     asked = [sys.executable, "-c", REPLICA, name, str(artefact.folder)]
-    done = subprocess.run(asked, capture_output=True, text=True, cwd=catalog.HERE, check=False)
+    done = subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     outputs, imported = json.loads(done.stdout)
     assert imported == []

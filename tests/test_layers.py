@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cluster.code import domains, folders
+
 HERE = Path(__file__).resolve().parents[1]
-OURS = {"cluster", "services", "lepton", "vision", "nlp", "recsys", "tests"}
-DOMAINS = ("vision", "nlp", "recsys")
+DOMAINS = domains()
+OURS = {*folders(), "tests"}
 CLIENT_NEEDS = {"httpx", "pydantic", "typer", "rich"}
 MAY_IMPORT_RAY = {
     f"cluster/{name}.py"

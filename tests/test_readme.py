@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from cluster.code import folders
 from cluster.features.texts import labelled_texts
 from cluster.rows import Resident
 from cluster.run import Run
@@ -15,7 +16,6 @@ from services.__main__ import app
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-FOLDERS = ("lepton", "services", "cluster", "vision", "nlp", "recsys")
 
 
 def test_every_command_of_the_readme_exists() -> None:
@@ -35,12 +35,9 @@ def test_every_make_target_of_the_readme_exists() -> None:
 
 def test_every_folder_stands_in_the_map() -> None:
     mapped = README.partition("## The map")[2].partition("## Settings")[0]
-    folders = {
-        f"{file.parent.relative_to(ROOT)}/"
-        for top in FOLDERS
-        for file in (ROOT / top).rglob("*.py")
-    }
-    assert {folder for folder in folders if f"`{folder}`" not in mapped} == set()
+    files = [file for folder in folders() for file in (ROOT / folder).rglob("*.py")]
+    named = {f"{file.parent.relative_to(ROOT)}/" for file in files}
+    assert {name for name in named if f"`{name}`" not in mapped} == set()
 
 
 def test_the_worked_example_learns_answers_and_comes_back(

@@ -32,8 +32,8 @@ class Config(NeuralConfig):
     crop: Annotated[int, Between(0, 32)] = 1
     flip: bool = True
     erase: Annotated[float, Between(0.0, 1.0)] = 0.0
-    epochs: Annotated[int, Between(1, 1_000)] = 7
-    batch_size: Annotated[int, Between(1, 8_192)] = 256
+    min_epochs: Annotated[int, Between(1, 1_000)] = 7
+    min_steps: Annotated[int, Between(1, 1_000_000)] = 1_600
     optimizer: Literal["adamw", "sgd", "muon"] = "muon"
     lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 0.024
     weight_decay: Annotated[float, Between(0.0, 1.0)] = 0.05

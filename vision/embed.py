@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ONE_LABEL = "Where labels say nothing, learn without them: method=selfsupervised"
 OWN: Mapping[str, Mapping[str, Any]] = {
     "supervised": {},
-    "selfsupervised": {"epochs": 6, "zoom": 0.3, "tone": 0.4, "temperature": 0.2},
+    "selfsupervised": {"min_epochs": 6, "zoom": 0.3, "tone": 0.4, "temperature": 0.2},
 }
 """What knobs are for a method where they are not given."""
 
@@ -44,8 +44,8 @@ class Config(EmbeddingConfig):
     erase: Annotated[float, Between(0.0, 1.0)] = 0.0
     zoom: Annotated[float, Between(0.05, 1.0)] = 1.0
     tone: Annotated[float, Between(0.0, 0.9)] = 0.0
-    epochs: Annotated[int, Between(1, 1_000)] = 4
-    batch_size: Annotated[int, Between(1, 8_192)] = 256
+    min_epochs: Annotated[int, Between(1, 1_000)] = 4
+    min_steps: Annotated[int, Between(1, 1_000_000)] = 900
     optimizer: Literal["adamw", "sgd", "muon"] = "muon"
     lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 0.024
     weight_decay: Annotated[float, Between(0.0, 1.0)] = 0.05

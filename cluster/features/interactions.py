@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.batch import Batch, length, objects
+from cluster.batch import length, objects
 from cluster.features import shop
 from cluster.features.column import Number, Text, Texts
 from cluster.features.intake.mapping import Wanted, read_tables
-from cluster.features.view import Reject, View
+from cluster.features.view import Piece, Reject, Skipped, View
 
 USER = ("userid", "user", "uid", "customerid", "customer")
 ITEM = ("itemid", "item", "iid", "movieid", "productid", "product", "stockcode", "sku")
@@ -42,7 +42,7 @@ USERS = Wanted(
 )
 
 
-def read_interactions(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_interactions(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     """Interactions from CSV, TSV, JSON lines or Parquet, mapped or by the names in `INTERACTIONS`.
 
     A row without a value counts 1. In a table without times every row has held always; one whose
@@ -50,16 +50,16 @@ def read_interactions(path: Path, columns: Mapping[str, str]) -> Iterator[Batch 
     tables the one called ratings, interactions, events, purchases or orders is read.
     """
     for rows in read_tables(path, columns, INTERACTIONS):
-        if isinstance(rows, Reject) or "value" in rows:
+        if isinstance(rows, Reject | Skipped) or "value" in rows:
             yield rows
         else:
             yield {**rows, "value": np.ones(length(rows))}
 
 
-def read_items(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_items(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     """Items from a table, mapped or by the names in `ITEMS`; categories have `|` between them."""
     for rows in read_tables(path, columns, ITEMS):
-        if isinstance(rows, Reject):
+        if isinstance(rows, Reject | Skipped):
             yield rows
             continue
         nothing = objects([None] * length(rows))
@@ -71,7 +71,7 @@ def read_items(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Rejec
         yield {**rows, "categories": objects(known)}
 
 
-def read_users(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_users(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     """Users from a table, mapped or by the names in `USERS`."""
     return read_tables(path, columns, USERS)
 

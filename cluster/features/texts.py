@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cluster.batch import Batch, objects
+from cluster.batch import objects
 from cluster.features import shop
 from cluster.features.column import SPLITS, Text
 from cluster.features.intake.decoding import decode, text_lines
@@ -15,7 +15,7 @@ from cluster.features.intake.mapping import Wanted, by_position, read_table
 from cluster.features.intake.parts import is_table
 from cluster.features.intake.table import ROWS
 from cluster.features.intake.tree import Tree, classes, open_tree, split_in, stem, suffix
-from cluster.features.view import Reject, View
+from cluster.features.view import Piece, View
 
 WANTED = Wanted(
     names={
@@ -32,7 +32,7 @@ _OTHER = frozenset(
 )  # fmt: skip
 
 
-def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     """Texts from tables, a file per class, or a folder per class; or from a zip of these.
 
     - CSV, TSV, JSON lines or Parquet (`.gz` too) with a text and a label column, recognised by the
@@ -58,9 +58,10 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Rejec
             yield from read_table(tree, name, columns, WANTED)
         if not tables:
             yield from _classed(tree, columns.get("encoding", ""))
+        yield from tree.unread(tables or tree.names)
 
 
-def _classed(tree: Tree, encoding: str) -> Iterator[Batch | Reject]:
+def _classed(tree: Tree, encoding: str) -> Iterator[Piece]:
     """A file per class or a folder per class, whichever the names look like."""
     ends = [name for name in tree.names if suffix(name) != ".txt"]
     if ends:
@@ -77,7 +78,7 @@ def _classed(tree: Tree, encoding: str) -> Iterator[Batch | Reject]:
         yield from _lines(tree, name, _named(name), encoding)
 
 
-def _lines(tree: Tree, name: str, label: str, encoding: str) -> Iterator[Batch | Reject]:
+def _lines(tree: Tree, name: str, label: str, encoding: str) -> Iterator[Piece]:
     """One text a line, all of one class."""
     place = tree.where(name)
     split = split_in(name) if len(tree.names) > 1 else ""  # a file alone is no part of anything

@@ -30,10 +30,23 @@ class Reject:
     reason: str
 
 
-Reader = Callable[[Path, Mapping[str, str]], Iterator[Batch | Reject]]
+@dataclass(frozen=True)
+class Skipped:
+    """A file of the source that was not read as rows, where it lies and why.
+
+    It counts as no row, and so as no bad row: it is named in what an ingest says.
+    """
+
+    where: str
+    reason: str
+
+
+Piece = Batch | Reject | Skipped
+"""What a reader yields."""
+Reader = Callable[[Path, Mapping[str, str]], Iterator[Piece]]
 """Reads a raw file, folder or zip: `read(path, columns)` yields batches of raw rows, some thousands
-at a time, and a Reject for what is no row at all. `columns` says which source column is which of
-ours.
+at a time, a Reject for what should be a row and is none, and a Skipped for each file that it did
+not read. `columns` says which source column is which of ours.
 
 A batch holds every column of the view, and of the key unless the view is `named_by` one of its
 columns; `event_time` and `split` where the source gives them; and, where it can, `where`: text that

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cluster.code import ROOT
 from cluster.errors import Conflict, Corrupt, NotFound
 from cluster.registry import Manifest, Registry, verify
-from services.catalog import HERE
 from tests.support import filler, manifest
 
 FILES = {
@@ -44,7 +44,7 @@ for number in range(int(count)):
 def writer(home: Path, name: str, versions: int) -> subprocess.Popen[str]:
     made = manifest().model_dump_json()
     started = [sys.executable, "-c", WRITER, str(home), name, str(versions), made]
-    process = subprocess.Popen(started, stdout=subprocess.PIPE, text=True, cwd=HERE)
+    process = subprocess.Popen(started, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process

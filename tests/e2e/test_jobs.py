@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from cluster.code import folders
 from cluster.engine import Engine
 from cluster.registry import Registry
 from cluster.settings import settings
@@ -12,11 +13,9 @@ from tests.e2e.steps import MARKS, NLP, ROOT, TINY, objective, run, versions
 
 pytestmark = MARKS
 
-CODE = ("cluster", "services", "lepton", "vision", "nlp", "recsys")
-
 
 def test_a_submitted_job_trains_on_two_workers_and_registers(shop: Engine, tmp_path: Path) -> None:
-    for package in CODE:
+    for package in folders():
         shutil.copytree(
             ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
         )

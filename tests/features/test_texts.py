@@ -11,7 +11,7 @@ from cluster.batch import Arrays, concat
 from cluster.errors import InvalidInput
 from cluster.features.intake.ingest import admit
 from cluster.features.texts import labelled_texts, read_texts
-from cluster.features.view import Reject
+from cluster.features.view import Reject, Skipped
 
 
 def read(path: Path, **columns: str) -> tuple[Arrays, list[Reject]]:
@@ -19,7 +19,7 @@ def read(path: Path, **columns: str) -> tuple[Arrays, list[Reject]]:
     for piece in read_texts(path, columns):
         if isinstance(piece, Reject):
             bad.append(piece)
-        else:
+        elif not isinstance(piece, Skipped):
             rows, rejects = admit(labelled_texts, piece)
             good.append(rows)
             bad += rejects

@@ -78,4 +78,4 @@ def test_a_tokenizer_is_learnt_the_same_way_twice_and_knows_every_script() -> No
 def test_a_knob_that_is_given_wins_over_the_encoders_own() -> None:
     assert Config.parse(["encoder=rnn"]).batch_size == 64
     assert Config.parse(["encoder=rnn", "batch_size=8"]).batch_size == 8
-    assert Config.parse().batch_size == 128
+    assert Config.parse().batch_size is None

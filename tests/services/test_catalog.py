@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.code import ROOT
 from cluster.errors import NotFound
 from cluster.features.online.redis_keeper import RedisKeeper
 from cluster.features.online.sqlite_keeper import SqliteKeeper
@@ -19,7 +20,7 @@ def test_every_file_that_does_not_begin_with_an_underscore_is_a_capability() -> 
     assert "recsys.recommend" in names
     assert names == [*dict.fromkeys(names)]
     assert not [name for name in names if "._" in name or "__" in name]
-    assert all((catalog.HERE / f"{name.replace('.', '/')}.py").is_file() for name in names)
+    assert all((ROOT / f"{name.replace('.', '/')}.py").is_file() for name in names)
 
 
 def test_each_capability_is_found_by_its_path() -> None:
@@ -62,7 +63,7 @@ def test_names_are_listed_without_importing_a_capability() -> None:
         "sys.exit(any(name in sys.modules for name in catalog.names()))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=catalog.HERE, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.split()) == (0, catalog.names())
 

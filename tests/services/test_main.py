@@ -149,7 +149,7 @@ def test_keys_and_columns_with_commas_are_written_in_quotes(
     assert "'b,item_id=x' is no name=value. Write user_id=...,item_id=... A value with a" in said
     mapped = "user_id=who, full,item_id=n"
     status, _, said = services("ingest", "interactions", str(path), "--map", mapped)
-    assert (status, "A value with a comma stands in quotes: 'text=\"Review, full\"," in said) == (
+    assert (status, 'A value with a comma stands in quotes: \'text="Review, full",' in said) == (
         1,
         True,
     )

@@ -1,5 +1,6 @@
 """A file of somebody's own that cannot be loaded is a sentence with its line, on every way in."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from services import catalog
+from cluster.code import DOMAIN, ROOT, folders
 
-FOLDERS = ("lepton", "services", "cluster", "vision", "nlp", "recsys")
 HEAD = '"""Somebody\'s own."""\n\n'
 
 
@@ -19,11 +19,32 @@ HEAD = '"""Somebody\'s own."""\n\n'
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Lepton as somebody has checked it out."""
     made = tmp_path_factory.mktemp("tree")
-    for folder in FOLDERS:
-        shutil.copytree(
-            catalog.HERE / folder, made / folder, ignore=shutil.ignore_patterns("__pycache__")
-        )
+    for folder in folders():
+        shutil.copytree(ROOT / folder, made / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return made
+
+
+@pytest.mark.slow
+def test_a_new_domain_is_a_folder_with_a_file(tree: Path) -> None:
+    new = tree / "analytics"
+    new.mkdir()
+    (new / "__init__.py").write_text(f'{DOMAIN}count: one file each."""\n')
+    (new / "detect.py").write_text(worked_example())
+    try:
+        done = run(tree, "-m", "services", "tasks", "analytics.detect")
+        listed = run(tree, "-c", "from services import catalog; print(catalog.names())")
+    finally:
+        shutil.rmtree(new)
+    assert done.returncode == 0, done.stderr
+    assert "analytics.detect" in listed.stdout
+
+
+def worked_example() -> str:
+    """The whole capability that the README shows."""
+    (code,) = re.findall(
+        r"```python\n(\"\"\"Say which.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    return str(code)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from cluster.features.intake.mapping import Wanted, read_table
 from cluster.features.intake.parts import is_table
 from cluster.features.intake.tree import Tree, classes, open_tree, split_in, stem, suffix
 from cluster.features.interactions import ITEM
-from cluster.features.view import Reject
+from cluster.features.view import Piece, Reject
 
 WANTED = Wanted(
     names={
@@ -33,7 +33,7 @@ IDX_BYTES = 1_000_000_000  # 1.2 million pictures of 28 x 28
 _IDX = re.compile(r"(?P<part>.*?)[-_.]?(?P<what>images|labels)[-.]idx[1-4]-ubyte(\.gz)?$")
 
 
-def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     """Pictures and their classes; from a zip of any of these, too. The first that fits is read.
 
     - Idx pairs (`train-images-idx3-ubyte.gz` beside `train-labels-idx1-ubyte.gz`); `t10k` is test.
@@ -58,9 +58,10 @@ def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reje
                     yield from _from_table(tree, name, rows)
         else:
             yield from load_folders(tree, classed, "image", bytes)
+            yield from tree.unread([name for name, _, _ in classed])
 
 
-def read_item_images(path: Path, columns: Mapping[str, str]) -> Iterator[Batch | Reject]:
+def read_item_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     """A picture of each item: from a table, or from files that are named by the item's id.
 
     Raises:

@@ -20,7 +20,7 @@ from cluster.features.intake.tree import split_in
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
 from cluster.features.times import zone_named
-from cluster.features.view import Reject, View
+from cluster.features.view import Piece, Reader, Reject, Skipped, View
 
 Progress = Callable[[int, int], None]
 """Told after every batch how many rows were read so far, and how many of them rejected."""
@@ -43,9 +43,11 @@ class Ingested:
         replaced: rows that were there with other values, or were created earlier.
         doubled: rows that another row of the same source took the place of.
         rejects: bad rows.
-        rejects_file: where each of them stands with its reason, if there are any.
+        rejects_file: where each of them, and each skipped file, stands with its reason, if there
+            are any.
         commit: how many writes there were once all of it held.
         older: rows of which one that was created later is there: they change nothing.
+        skipped: files of the sources that were not read, which are no rows.
     """
 
     view: str
@@ -58,6 +60,7 @@ class Ingested:
     rejects_file: Path | None
     commit: int
     older: int = 0
+    skipped: tuple[Skipped, ...] = ()
 
 
 def ingest(
@@ -94,13 +97,7 @@ def ingest(
     mapping = dict(columns or {})
     zone = mapping.pop("timezone", "")
     zone_named(zone)  # a wrong name is one mistake, not one bad row after another
-    distinct = _distinct(paths)
-    parts = [split_in(path.name) if path.is_file() else "" for path in distinct]
-    told = len({*parts}) > 1  # of files that were named together; one alone is no part of anything
-    raw = (
-        _in_part(view.read(path, mapping), part if told else "")
-        for path, part in zip(distinct, parts, strict=True)
-    )
+    raw = _sources(view.read, paths, mapping)
     return _take_in(
         view, raw, store, zone=zone, max_reject_share=max_reject_share, progress=progress
     )
@@ -187,13 +184,23 @@ def _ahead(moments: NDArray[np.datetime64]) -> dict[int, str]:
     }
 
 
-def _in_part(rows: Iterable[Batch | Reject], part: str) -> Iterator[Batch | Reject]:
+def _sources(
+    read: Reader, paths: Sequence[Path | str], columns: Mapping[str, str]
+) -> Iterator[Iterator[Piece]]:
+    """What each path holds; of those that are named together their names say the part."""
+    distinct = _distinct(paths)
+    parts = [split_in(path.name) for path in distinct]
+    for path, part in zip(distinct, parts, strict=True):
+        yield _in_part(read(path, columns), part if len({*parts}) > 1 else "")
+
+
+def _in_part(rows: Iterable[Piece], part: str) -> Iterator[Piece]:
     """The rows, in a part of the data where their source puts none of them in any."""
     for piece in rows:
-        if part and not isinstance(piece, Reject) and not any(piece.get("split", ())):
-            yield {**piece, "split": np.full(length(piece), part, dtype=object)}
-        else:
+        if not part or isinstance(piece, Reject | Skipped) or any(piece.get("split", ())):
             yield piece
+        else:
+            yield {**piece, "split": np.full(length(piece), part, dtype=object)}
 
 
 def _distinct(paths: Sequence[Path | str]) -> list[Path]:
@@ -214,12 +221,15 @@ def _nameless(view: View, raw: Batch) -> bool:
 
 
 def _admitted(
-    view: View, sources: Iterable[Iterable[Batch | Reject]], zone: str
+    view: View, sources: Iterable[Iterable[Piece]], zone: str, skipped: list[Skipped]
 ) -> Iterator[tuple[int, Arrays, list[Reject]]]:
-    """Piece by piece how many rows it has, the good ones, and the bad ones."""
+    """Piece by piece how many rows it has, the good ones, and the bad ones; skipped ones beside."""
     for source in sources:
         repeats = Repeats()
         for piece in source:
+            if isinstance(piece, Skipped):
+                skipped.append(piece)
+                continue
             if isinstance(piece, Reject):
                 yield 1, {}, [piece]
                 continue
@@ -231,7 +241,7 @@ def _admitted(
 
 def _take_in(
     view: View,
-    sources: Iterable[Iterable[Batch | Reject]],
+    sources: Iterable[Iterable[Piece]],
     store: Store,
     *,
     zone: str = "",
@@ -240,8 +250,9 @@ def _take_in(
 ) -> Ingested:
     rows = 0
     rejects: list[Reject] = []
+    skipped: list[Skipped] = []
     with store.stage(view) as stage:
-        for count, good, bad in _admitted(view, sources, zone):
+        for count, good, bad in _admitted(view, sources, zone, skipped):
             if good:
                 stage.add(good)
             rows += count
@@ -252,17 +263,17 @@ def _take_in(
             raise InvalidInput(
                 f"The source holds no rows for {view.name!r}.", hint="Name one with rows."
             )
-        file = _write_rejects(store, stage, rejects)
+        file = _write_rejects(store, stage, [*rejects, *skipped])
         if len(rejects) > max_reject_share * rows:
             raise _too_many(rejects, rows, max_reject_share, file)
         done = store.commit(stage)
     return Ingested(
         view.name, rows, done.new, done.same, done.replaced, done.doubled, len(rejects), file,
-        done.commit, done.older,
+        done.commit, done.older, tuple(skipped),
     )  # fmt: skip
 
 
-def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject]) -> Path | None:
+def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject | Skipped]) -> Path | None:
     if not rejects:
         return None
     text = io.StringIO(newline="")

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from cluster.features.intake.table import Chunk, Table
 from cluster.features.intake.tables import open_table
 from cluster.features.intake.tree import Tree, open_tree, split_in
 from cluster.features.times import read_times
-from cluster.features.view import Reject
+from cluster.features.view import Piece, Reject
 
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
@@ -74,7 +74,7 @@ def by_position(columns: Mapping[str, str]) -> bool:
     return bool(named) and all(theirs.isdigit() for theirs in named)
 
 
-def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Iterator[Batch | Reject]:
+def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Iterator[Piece]:
     """The rows of a table; of several in one folder, the one that `wanted.files` names.
 
     A folder of part files, as Spark and Hive write them, is one table.
@@ -92,7 +92,10 @@ def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Itera
                 with _opened(tree, name, columns) as table:
                     every.update(dict.fromkeys(table.names))
         for name in parts or names[:1]:
-            yield from read_table(tree.only(parts), name, columns, wanted, every=tuple(every))
+            yield from read_table(
+                replace(tree, names=tuple(parts)), name, columns, wanted, every=tuple(every)
+            )
+        yield from tree.unread(names)
 
 
 def read_table(

@@ -9,9 +9,9 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 from cluster.errors import InvalidInput, NotFound
 from cluster.features.column import SPLITS
 from cluster.features.intake.decoding import too_large
+from cluster.features.view import Skipped
 
 MAX_FILE_BYTES = 100_000_000
 """The largest file that is read whole."""
@@ -39,15 +40,28 @@ class Tree:
         place: the folder, file or zip that they were found in, for people.
         names: their paths within it, with `/` between the parts, in order.
         open: opens one of them for reading, as it is stored.
+        others: where each other file lies, of no kind that is read.
     """
 
     place: str
     names: tuple[str, ...]
     open: Callable[[str], BinaryIO]
+    others: tuple[str, ...] = ()
 
-    def only(self, names: Sequence[str]) -> "Tree":
-        """The same place with fewer files."""
-        return Tree(self.place, tuple(names), self.open)
+    def only(self, usable: Callable[[str], bool]) -> "Tree":
+        """The same place with fewer files to read."""
+        kept = tuple(name for name in self.names if usable(name))
+        others = tuple(self.where(name) for name in self.names if not usable(name))
+        return replace(self, names=kept, others=others)
+
+    def unread(self, used: Collection[str]) -> Iterator[Skipped]:
+        """Each file but those that were used: of another kind, or another layout than was read."""
+        read = frozenset(used)
+        for place in self.others:
+            yield Skipped(place, "it is of no kind that is read here")
+        for name in self.names:
+            if name not in read:
+                yield Skipped(self.where(name), "other files of the source were read in its place")
 
     def where(self, name: str) -> str:
         """How a reject says which file it is about."""
@@ -98,10 +112,10 @@ def open_tree(path: Path, usable: Callable[[str], bool]) -> Iterator[Tree]:
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder is barred
         raise NotFound(f"There is no file or folder {path}.", hint=_neighbours(path))
     tree = _folder(path) if path.is_dir() else _file(path)
-    found = [name for name in tree.names if usable(name)]
+    found = tree.only(usable)
     zips = [name for name in tree.names if name.lower().endswith(".zip")]
-    if found or not zips:
-        yield _some(tree.only(found), tree.names)
+    if found.names or not zips:
+        yield _some(found)
     elif len(zips) > 1:
         raise InvalidInput(
             f"{path} holds several zips: {_few(zips)}.", hint="Name the one to read."
@@ -109,8 +123,9 @@ def open_tree(path: Path, usable: Callable[[str], bool]) -> Iterator[Tree]:
     else:
         place = path / zips[0] if path.is_dir() else path
         with _opened(place) as archive:
-            inside = _zip(place, archive)
-            yield _some(inside.only([n for n in inside.names if usable(n)]), inside.names)
+            inside = _some(_zip(place, archive).only(usable))
+            beside = tuple(tree.where(name) for name in tree.names if name != zips[0])
+            yield replace(inside, others=(*inside.others, *beside))
 
 
 def suffix(name: str) -> str:
@@ -242,10 +257,10 @@ def _visible(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(n for n in names if not re.search(r"(^|/)(\.|__MACOSX/)", n))
 
 
-def _some(tree: Tree, all_names: Sequence[str]) -> Tree:
+def _some(tree: Tree) -> Tree:
     if tree.names:
         return tree
-    held = f"it holds {_few(all_names)}" if all_names else "it is empty"
+    held = f"it holds {_few(tree.others)}" if tree.others else "it is empty"
     raise InvalidInput(
         f"Nothing in {tree.place} can be read as these rows: {held}.",
         hint="The README's 'bring your own data' lists the layouts.",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cluster.batch import Arrays, concat
 from cluster.features.intake.ingest import admit
-from cluster.features.view import Reject, View
+from cluster.features.view import Reject, Skipped, View
 
 
 def read(view: View, path: Path, zone: str = "", **columns: str) -> tuple[Arrays, list[Reject]]:
@@ -14,7 +14,7 @@ def read(view: View, path: Path, zone: str = "", **columns: str) -> tuple[Arrays
     for piece in view.read(path, columns):
         if isinstance(piece, Reject):
             bad.append(piece)
-        else:
+        elif not isinstance(piece, Skipped):
             rows, rejects = admit(view, piece, zone=zone)
             good.append(rows)
             bad += rejects

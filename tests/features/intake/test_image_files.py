@@ -16,7 +16,7 @@ from cluster.features.intake.image_files import read_images
 from cluster.features.intake.ingest import admit, ingest
 from cluster.features.offline.store import Store
 from cluster.features.pictures import decode, encode
-from cluster.features.view import Reject
+from cluster.features.view import Reject, Skipped
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 EMPTY = {name: objects([]) for name in ("image", "label", "split")}
@@ -27,7 +27,7 @@ def read(path: Path, **columns: str) -> tuple[Arrays, list[Reject]]:
     for piece in read_images(path, columns):
         if isinstance(piece, Reject):
             bad.append(piece)
-        else:
+        elif not isinstance(piece, Skipped):
             rows, rejects = admit(labelled_images, piece)
             good.append(rows)
             bad += rejects
@@ -117,7 +117,9 @@ def test_large_pictures_are_held_a_few_at_a_time(tmp_path: Path) -> None:
         path = tmp_path / "cat" / f"{number}.bmp"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"BM" + bytes(30_000_000))
-    batches = [piece for piece in read_images(tmp_path, {}) if not isinstance(piece, Reject)]
+    batches = [
+        piece for piece in read_images(tmp_path, {}) if not isinstance(piece, Reject | Skipped)
+    ]
     assert [len(batch["image"]) for batch in batches] == [3, 2]
 
 

@@ -198,3 +198,32 @@ def test_online_retail_says_how_many_customers_are_missing(data: Path, tmp_path:
     assert done.new + done.doubled + done.rejects == done.rows
     assert store.snapshot(interactions).rows == done.new
     assert store.snapshot(interactions).newest == np.datetime64("2011-12-09T12:50", "us")
+
+
+def test_files_that_are_not_read_are_named_and_count_as_no_bad_rows(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    table(source / "ratings.csv", 1, 0).write_text("user_id,item_id\na,b\n")
+    table(source / "links.csv", 3, 0)
+    (source / "README.md").write_text("about")
+    done = ingest(interactions, [source], Store(tmp_path / "s"))
+    assert (done.rows, done.rejects) == (1, 0)
+    assert {skip.where: skip.reason for skip in done.skipped} == {
+        "README.md": "it is of no kind that is read here",
+        "links.csv": "other files of the source were read in its place",
+    }
+    assert done.rejects_file is not None
+    with done.rejects_file.open(newline="") as file:
+        assert {where for where, _ in csv.reader(file)} == {"where", "README.md", "links.csv"}
+
+
+def test_a_lone_file_s_name_gives_no_part_and_those_of_several_do(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    train, test = table(folder / "train.csv", 3, 0), folder / "my-test.csv"
+    test.write_text("text,label\nother,x\n")
+    sources = (([test], {""}), ([train], {""}), ([train, test], {"train", "test"}))
+    for at, (paths, parts) in enumerate((*sources, ([folder], {"train", "test"}))):
+        store = Store(tmp_path / f"store-{at}")
+        ingest(labelled_texts, paths, store)
+        assert {*store.snapshot(labelled_texts).read(labelled_texts)["split"]} == parts
