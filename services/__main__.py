@@ -60,7 +60,10 @@ def logs(
 def ingest(
     view: Annotated[str, typer.Argument(help="images, texts, items, interactions or another.")],
     paths: Annotated[list[str], typer.Argument(help="Files, folders or archives.")],
-    columns: Annotated[str, typer.Option("--map", help="ours=theirs,... by column name.")] = "",
+    columns: Annotated[
+        str,
+        typer.Option("--map", help='ours=theirs,... by name; ours="a, b" where it has a comma.'),
+    ] = "",
     max_rejects: Annotated[float, typer.Option(help="Share of bad rows that is borne.")] = 0.01,
 ) -> None:
     """Bring raw files into the feature layer; bad rows go to a rejects file."""
