@@ -12,6 +12,7 @@ from tests.bench.report import Result, say
 ROWS = (
     "fashion", "small-pictures", "textbook", "rt-polarity", "movielens", "cold-items",
     "ials-workers", "serving", "reading", "join", "online", "features-http", "nearest",
+    "csv-writers",
 )  # fmt: skip
 
 

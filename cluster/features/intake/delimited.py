@@ -70,6 +70,12 @@ def open_delimited(
         quoted = has_quotes(again, start.delimiter, where, start.number)
     rows = _quoted(start, where) if quoted else _plain(start)
     line, head = next(rows)
+    if not quoted and "\r" in "".join(head):
+        raise InvalidInput(
+            f"Line {line} of {where} holds a carriage return, and newlines follow: how its lines "
+            "end cannot be told.",
+            hint="Save it with one kind of line end.",
+        )
     if numbered:
         rows = chain([(line, head)], rows)
         head = [str(index) for index in range(len(head))]
@@ -150,9 +156,28 @@ def _split(sample: Sequence[str], delimiter: str) -> Iterator[list[str]]:
 
 def _spaced(sample: Sequence[str], delimiter: str) -> bool:
     """Whether a space follows every delimiter of the rows, which then is none of their values."""
-    header, *rows = [row for row in _split(sample, delimiter) if row not in _BLANK]
-    after = [value for row in rows or [header] for value in row[1:]]
-    return any(after) and all(not value or value.startswith(" ") for value in after)
+    any_row, spaced_row = _row(delimiter, after=" *"), _row(delimiter, after=" +")
+    text = "".join(sample)
+    header = any_row.match(text)
+    if header is None:
+        return False
+    at, found = header.end(), False
+    while at < len(text) and (row := spaced_row.match(text, at)):
+        at, found = row.end(), found or f"{delimiter} " in row[0]
+    if at < len(text) and any_row.match(text, at):
+        return False  # a whole row without spaces; what is no row at all ends the reading later
+    if at == header.end():
+        return f"{delimiter} " in header[0] and spaced_row.fullmatch(header[0]) is not None
+    return found
+
+
+def _row(delimiter: str, *, after: str) -> re.Pattern[str]:
+    """A whole row, with some spaces after each delimiter, or none before an empty value."""
+    between = re.escape(delimiter)
+    quoted, plain = r'"(?:[^"]++|"")*+"', rf'(?! *")[^{between}\r\n]*+'
+    value = rf"(?:{quoted}|{plain})"
+    rest = rf"(?:{after}{value}|(?={between}|[\r\n]|\Z))"
+    return re.compile(rf" *{value}(?:{between}{rest})*+(?:\r*\n|\r|\Z)")
 
 
 def _plain(start: _Start) -> Iterator[_Line]:
