@@ -6,7 +6,7 @@ graph in ONNX Runtime, and what is evaluated is that same graph.
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from cluster.batch import Arrays, Batch, load_arrays, save_arrays
 from cluster.config import Between, Config
+from cluster.errors import LeptonError
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.task import Task
@@ -123,7 +124,7 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         return functional.cross_entropy(logits, label, label_smoothing=self.config.label_smoothing)
 
     @abstractmethod
-    def decode(self, outputs: Arrays, batch: Batch) -> list[O]:
+    def decode(self, outputs: Arrays, batch: Batch) -> Sequence[O | LeptonError]:
         """The network's outputs as answers; sees the rows, and so each caller's options.
 
         A network that returns one tensor has it under the name `output`.
@@ -137,7 +138,7 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         self._trained = train_network(self, train, valid, run)
         self._example = self.encode(next(iter(train.batches(2))))
 
-    def predict(self, batch: Batch) -> list[O]:
+    def predict(self, batch: Batch) -> Sequence[O | LeptonError]:
         """Encode, run the exported graph, decode."""
         outputs = self._session.run(None, self.encode(batch))
         names = (output.name for output in self._session.get_outputs())

@@ -18,6 +18,8 @@ from pydantic import (
 from cluster.errors import InvalidInput
 from cluster.faults import faults
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
 
 class Settings(BaseModel):
     """Where things are and how much they may take; beside each field stands its variable."""
@@ -113,6 +115,19 @@ def settings(environ: Mapping[str, str] | None = None) -> Settings:
 def environment(**added: str) -> dict[str, str]:
     """This process's environment with variables added: what a child is started with."""
     return {**_environ(), **added}
+
+
+def direct_loopback(environ: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY in both spellings, so that no proxy stands between this machine and itself.
+
+    gRPC and MLflow read the lower-case names first and know no exception for loopback.
+    """
+    known = {name: environ.get(name, "") for name in ("no_proxy", "NO_PROXY")}
+    either = known["no_proxy"] or known["NO_PROXY"]
+    return {
+        name: ",".join(dict.fromkeys([*filter(None, (own or either).split(",")), *LOOPBACK]))
+        for name, own in known.items()
+    }
 
 
 def export(**added: str) -> None:

@@ -26,7 +26,7 @@ from ray.train import Checkpoint
 from ray.train.torch import TorchTrainer
 
 from cluster import signals
-from cluster.card import write_card
+from cluster.card import below_reference, write_card
 from cluster.config import Config
 from cluster.data import Plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough, error_of
@@ -35,6 +35,7 @@ from cluster.keys import sent_columns
 from cluster.model import AnyTask
 from cluster.registry import Manifest, Registry, now
 from cluster.run import Progress, Report, Run, Write
+from cluster.task import Evaluation
 
 RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "torch", "transformers")
 POLL_S = 0.5
@@ -201,16 +202,17 @@ def learn(recipe: Recipe, run: Run) -> Manifest | None:
     train_rows = recipe.plan.rows("train", rank=run.rank, workers=run.workers)
     run.tables = recipe.plan.whole()
     task.fit(train_rows, recipe.plan.rows("valid"), run)
-    return register(recipe, task) if run.rank == 0 else None
+    return register(recipe, task, run) if run.rank == 0 else None
 
 
-def register(recipe: Recipe, task: AnyTask) -> Manifest:
+def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
     """Write the version: files, what they scored on the test rows, and the card."""
 
     def fill(folder: Path) -> Manifest:
         task.save(folder)
-        artefact = recipe.task.load(folder)
-        evaluation = artefact.evaluate(recipe.plan.rows("test").whole())
+        evaluation = measured(recipe.plan, recipe.task.load(folder))
+        if warning := below_reference(task, evaluation):
+            run.say(warning)
         manifest = Manifest(
             task=task.name(),
             version=0,
@@ -218,6 +220,7 @@ def register(recipe: Recipe, task: AnyTask) -> Manifest:
             run=recipe.run,
             config=recipe.config.model_dump(mode="json"),
             metrics=evaluation.metrics,
+            reference=evaluation.reference.metrics if evaluation.reference else {},
             objective=task.objective.metric,
             direction=task.objective.direction,
             rows=recipe.plan.counts,
@@ -232,12 +235,20 @@ def register(recipe: Recipe, task: AnyTask) -> Manifest:
             },
         )
         curves = getattr(task, "curves", [])
-        warnings = recipe.plan.warnings(task.truth)
-        summary = task.summary()
-        write_card(folder, manifest, evaluation, curves, summary=summary, warnings=warnings)
+        summary, said = task.summary(), [warning] * bool(warning)
+        said += recipe.plan.warnings(task.truth)
+        write_card(folder, manifest, evaluation, curves, summary=summary, warnings=said)
         return manifest
 
     return Registry(recipe.home).write(task.name(), fill)
+
+
+def measured(plan: Plan, artefact: AnyTask) -> Evaluation:
+    """What an artefact scores on the test rows, with the reference of the same rows beside it."""
+    test = plan.rows("test").whole()
+    evaluation = artefact.evaluate(test)
+    reference = artefact.reference(plan.sample("train", artefact.reference_rows), test)
+    return replace(evaluation, reference=reference)
 
 
 def statistics_of(recipe: Recipe) -> Statistics:

@@ -19,6 +19,7 @@ from lepton._answers import counted_from, problem_of, read
 from lepton._fields import input_fields
 from lepton._inputs import Row, batch_of, named, to_wire
 from lepton._retry import RETRIED_STATUSES, Backoff
+from lepton._route import proxy_of
 from lepton.errors import (
     APIStatusError,
     BadType,
@@ -57,6 +58,7 @@ class Settings:
     chunk_size: int
     concurrency: int
     backoff: Backoff
+    environ: Mapping[str, str] = field(repr=False)
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -224,11 +226,8 @@ class Core:
         timeout = httpx.Timeout(left_s, connect=min(left_s, CONNECT_TIMEOUT_S))
         try:
             return await self.network.send(call, timeout)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            return ConnectError(
-                f"No Lepton answers at {url}. Is it running? Start it with "
-                f"`python -m services up`. ({error})"
-            )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            return ConnectError(self._nobody(error))
         except httpx.TimeoutException as error:
             raise TimedOut(
                 f"{url} did not answer {call.method} {call.path} within "
@@ -241,6 +240,18 @@ class Core:
                 f"{error}. If it happens again, look for request {call.request_id} in the server's "
                 "log."
             )
+
+    def _nobody(self, error: httpx.RequestError) -> str:
+        url = self._settings.url
+        if proxy := proxy_of(url, self._settings.environ):
+            return (
+                f"{url} is not reached through the proxy {proxy.shown}, which {proxy.variable} "
+                f"names: {error}. Add {httpx.URL(url).host} to NO_PROXY to ask it directly."
+            )
+        return (
+            f"No Lepton answers at {url}. Is it running? Start it with "
+            f"`python -m services up`. ({error})"
+        )
 
 
 def finish(coroutine: Coroutine[Any, Any, T]) -> T:

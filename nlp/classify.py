@@ -4,19 +4,18 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
 from cluster.features.texts import labelled_texts, texts
-from cluster.labels import as_numbers, guesses, labels_of, macro_f1
+from cluster.labels import as_numbers, guesses, labels_of, right_answers
 from cluster.neural import NeuralTask, State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
-from cluster.task import Objective, Serving
+from cluster.task import Objective, Reference, Serving
 from nlp._grams import bayes_ratios, count_by_class
 from nlp._reading import (
     MOST_CHARACTERS,
@@ -26,6 +25,7 @@ from nlp._reading import (
     study_grams,
     study_tokens,
 )
+from nlp._tfidf import svm_reference
 
 if TYPE_CHECKING:
     from torch import nn
@@ -140,9 +140,13 @@ class Classify(NeuralTask[Config, Input, Output]):
 
     def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
         """Accuracy, and F1 averaged over labels."""
-        truth, answers = list(batch["label"]), [output.label for output in outputs]
-        right = [a == b for a, b in zip(truth, answers, strict=True)]
-        return {"accuracy": float(np.mean(right)), "macro_f1": macro_f1(truth, answers)}
+        return right_answers(list(batch["label"]), [output.label for output in outputs])
+
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        """A linear SVM on TF-IDF."""
+        texts = (train["text"].tolist(), train["label"].tolist(), test["text"].tolist())
+        model, answers = svm_reference(*texts)
+        return Reference(model, right_answers(list(test["label"]), answers))
 
     def details(self, batch: Batch, outputs: Sequence[Any]) -> str:
         """The confusion matrix."""

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cluster.batch import Batch, concat
+from cluster.batch import Batch, concat, numbered
 from cluster.errors import InvalidInput
 from recsys._said import said
 
@@ -151,7 +150,7 @@ def netted(items: Iterable[object], values: Iterable[float]) -> tuple[list[str],
 
 def pairs_of(rows: Batch) -> Pairs:
     """The pairs that some rows are about."""
-    (users, user), (items, item) = _numbered(rows["user_id"]), _numbered(rows["item_id"])
+    (users, user), (items, item) = numbered(rows["user_id"]), numbered(rows["item_id"])
     codes, pair, count = np.unique(
         user * len(items) + item, return_inverse=True, return_counts=True
     )
@@ -160,12 +159,6 @@ def pairs_of(rows: Batch) -> Pairs:
     # what 0.1 + 0.2 - 0.3 leaves over is no purchase
     taken = total > ROUNDING * np.bincount(pair, np.abs(value), len(codes))
     return Pairs(users, items, codes // len(items), codes % len(items), total / count, taken)
-
-
-def _numbered(names: NDArray[Any]) -> tuple[list[str], NDArray[np.int64]]:
-    """Different names, sorted, and the number of each `[n]`; a long one makes no other longer."""
-    column = pl.Series(map(str, names), dtype=pl.String)
-    return column.unique().sort().to_list(), column.rank("dense").to_numpy().astype(np.int64) - 1
 
 
 def weights(

@@ -221,12 +221,17 @@ def manifest(made: Manifest) -> None:
     """What a training made."""
     scores = ", ".join(f"{name} {value:.4f}" for name, value in made.metrics.items())
     say(f"{made.task} version {made.version}: {scores} on {made.rows['test']:,} test rows.")
+    if made.reference:
+        simple = ", ".join(f"{name} {value:.4f}" for name, value in made.reference.items())
+        say(f"A simple reference model, trained and measured on the same rows: {simple}.")
 
 
 def metrics(evaluation: Evaluation) -> None:
     """What a version scored."""
     for name, value in evaluation.metrics.items():
         say(f"{name} {value:.4f}")
+    if evaluation.refused:
+        say(f"{evaluation.refused:,} of {evaluation.rows:,} rows were refused and not scored.")
 
 
 def versions(manifests: Sequence[Manifest], aliases: Mapping[str, int]) -> None:

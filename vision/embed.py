@@ -98,7 +98,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         shape = (state["channels"], state["height"], state["width"])
         match c.network:
             case "resnet":
-                return nets.Unit(nets.SmallResNet(normalise, shape[0], c.dim, c.widths, c.dropout))
+                return nets.Unit(nets.SmallResNet(normalise, shape, c.dim, c.widths, c.dropout))
             case "lenet":
                 return nets.Unit(nets.LeNet(normalise, shape, c.dim, c.dropout))
             case name:

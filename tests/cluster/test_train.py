@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.batch import objects
+from cluster.batch import Batch, length, objects
 from cluster.data import plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough, NotFound, TooLarge
 from cluster.features.intake.ingest import ingest_rows
@@ -15,6 +15,7 @@ from cluster.features.offline.store import Store
 from cluster.registry import Manifest
 from cluster.rows import Rows
 from cluster.run import Run
+from cluster.task import Reference
 from cluster.train import Recipe, answer, manifest_of
 from tests.support import stored
 from tests.toy import Side, labelled_points
@@ -95,3 +96,37 @@ def test_what_a_worker_registered_is_returned(tmp_path: Path) -> None:
     made = told(Side, tmp_path)
     assert (made.task, made.version, made.workers) == (Side.name(), 1, 1)
     assert (tmp_path / "registry" / made.task / "1" / "model.onnx").exists()
+
+
+class Compared(Side):
+    """Has a reference that is always right, learned from thirty rows at most."""
+
+    reference_rows = 30
+
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        assert length(train) == 30
+        assert set(self.truth) <= set(test)
+        return Reference("the line itself", {"accuracy": 1.0})
+
+
+class Noting(Run):
+    """Notes what it is told to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+@pytest.mark.slow
+def test_a_reference_that_scores_better_is_recorded_and_warned_of(tmp_path: Path) -> None:
+    rows = plan(Compared, stored(Compared, tmp_path / "features", rows=100), memory_share=0.9)
+    run = Noting()
+    recipe = Recipe(Compared, Compared.Config.parse(["epochs=1", "lr=0.00001"]), rows, tmp_path)
+    made = manifest_of(recipe, json.loads(answer(recipe, run)))
+    assert made.reference == {"accuracy": 1.0}
+    assert any("worse than the line itself trained on the same rows" in said for said in run.said)
+    card = tmp_path / "registry" / made.task / "1" / "card.md"
+    assert "reference: the line itself" in card.read_text()

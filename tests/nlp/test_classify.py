@@ -8,6 +8,7 @@ import pytest
 from cluster.batch import Batch, objects
 from cluster.rows import Resident
 from cluster.run import Run
+from cluster.task import Reference
 from nlp._grams import Grams
 from nlp._tokens import PAD, Tokens, learn
 from nlp.classify import Classify, Config
@@ -79,3 +80,13 @@ def test_a_knob_that_is_given_wins_over_the_encoders_own() -> None:
     assert Config.parse(["encoder=rnn"]).batch_size == 64
     assert Config.parse(["encoder=rnn", "batch_size=8"]).batch_size == 8
     assert Config.parse().batch_size is None
+
+
+@pytest.mark.parametrize("texts", [ENGLISH, CHINESE], ids=["english", "chinese"])
+def test_the_reference_is_a_linear_svm_that_learns_any_script(
+    texts: dict[str, tuple[str, ...]],
+) -> None:
+    reference = Classify().reference(rows(texts), rows(texts, copies=1))
+    assert reference == Reference(
+        "a linear SVM on TF-IDF of words and word pairs", {"accuracy": 1.0, "macro_f1": 1.0}
+    )

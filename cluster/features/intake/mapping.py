@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Number
+from cluster.features.intake.parts import split_in
 from cluster.features.intake.tables import TABLES, Chunk, open_table
-from cluster.features.intake.tree import Tree, open_tree, split_in, stem, suffix
+from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.times import read_times
 from cluster.features.view import Piece, Reject, Unused
 
@@ -100,6 +101,16 @@ def read_table(
         for chunk in chain([first], table.chunks):
             yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())
             yield _named(name, place, chunk, ours)
+
+
+def header(tree: Tree, name: str, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of a table's columns.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    with tree.stream(name) as file:
+        return open_table(tree, name, file, numbered=by_position(columns)).names
 
 
 def match(
