@@ -28,7 +28,7 @@ def write_card(
         evaluation: what the artefact scored on the test rows.
         curves: one point per epoch, with `epoch`, `loss` and the metrics watched.
         summary: what the capability does, in one sentence.
-        warnings: what is wrong with the scores, or what they cannot tell; above them.
+        warnings: what the scores cannot tell.
     """
     if curves:
         draw_curves(curves, folder / "curves.png", title=manifest.task)
@@ -39,7 +39,7 @@ def write_card(
         evaluation.refused
     )
     picture = "\n![Loss and metrics by epoch](curves.png)\n" if curves else ""
-    cautions = "".join(f"**{sentence}**\n\n" for sentence in warnings)
+    cautions = "".join(f"**Warning:** {sentence}\n\n" for sentence in warnings)
     (folder / "card.md").write_text(
         f"# {manifest.task}\n\n{summary}\n\nMade {manifest.created:%Y-%m-%d %H:%M} UTC by run "
         f"`{manifest.run}` with seed {manifest.seed} on {manifest.workers} worker(s).\n\n"

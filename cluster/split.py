@@ -1,6 +1,7 @@
 """Decide which rows are learnt from and which are kept to measure."""
 
 import hashlib
+import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -144,6 +145,11 @@ class PerUser(Split):
     seed: int = 0
     user: ClassVar[str] = "user_id"
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column that names users."""
+        return (self.user,)
+
     def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
         """Shares of each user's rows in the order of their hashes, rounded to whole rows."""
         drawn = draw(rows, (*key, "event_time"), seed=self.seed)
@@ -223,6 +229,32 @@ def draw(rows: Batch, names: Sequence[str], *, seed: int = 0) -> NDArray[np.floa
         for values in zip(*columns, strict=True)
     )
     return (np.frombuffer(digests, dtype="<u8") >> 11) / float(1 << 53)
+
+
+def shards(rows: Batch, series: Sequence[str], workers: int) -> NDArray[np.int64]:
+    """Which of some workers has each row: whole series, about as many rows each.
+
+    Args:
+        rows: have the columns that say which series a row is of.
+        series: the names of these columns.
+        workers: how many share the rows.
+
+    Raises:
+        InvalidInput: there are fewer series than workers.
+    """
+    _, one, sizes = np.unique(draw(rows, series), return_inverse=True, return_counts=True)
+    if len(sizes) < workers:
+        raise InvalidInput(
+            f"The rows have {len(sizes)} different {', '.join(series)}, which {workers} workers "
+            "cannot share: no worker may have a part of one.",
+            hint=f"Ask for --workers {max(1, len(sizes))}.",
+        )
+    loads = [(0, rank) for rank in range(workers)]
+    owner = np.empty(len(sizes), np.int64)
+    for number in np.argsort(-sizes, kind="stable").tolist():  # the longest to who has least
+        load, owner[number] = heapq.heappop(loads)
+        heapq.heappush(loads, (load + int(sizes[number]), int(owner[number])))
+    return owner[one]
 
 
 def _shares(

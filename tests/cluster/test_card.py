@@ -52,7 +52,7 @@ def test_the_reference_stands_beside_the_metrics_and_the_warning_above_them(
     assert "| metric | test | reference: a linear SVM |" in text
     assert "| accuracy | 0.8750 | 0.9000 |" in text
     assert "| macro_f1 | 0.8000 |  |" in text
-    assert f"**{warning}**" in text
+    assert f"**Warning:** {warning}" in text
 
 
 def test_a_result_below_the_reference_is_a_sentence_that_says_what_to_do() -> None:
@@ -85,7 +85,7 @@ def test_what_the_scores_cannot_tell_stands_above_them(tmp_path: Path) -> None:
     said = ["1 of 2 labels has no row in the test part."]
     write_card(tmp_path, manifest(), scored, [], summary="Say.", warnings=said)
     text = (tmp_path / "card.md").read_text()
-    assert f"served.\n\n**{said[0]}**\n\n| metric" in text
+    assert f"**Warning:** {said[0]}\n\n| metric | test |" in text
 
 
 def test_the_curves_are_a_png(tmp_path: Path) -> None:
