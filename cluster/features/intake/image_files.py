@@ -25,7 +25,8 @@ WANTED = Wanted(
     names={"image_id": _ID, "image": _IMAGE, "label": _LABEL}, needed=("image", "label")
 )
 BY_ID = Wanted(
-    names={"image_id": _ID, "image": (*_ID, "idcode"), "label": _LABEL}, needed=("image", "label")
+    names={"image_id": _ID, "image": (*_IMAGE, *_ID, "idcode"), "label": _LABEL},
+    needed=("image", "label"),
 )
 ITEMS = Wanted(names={"item_id": (*ITEM, "id"), "image": _IMAGE}, needed=("item_id", "image"))
 PICTURES = frozenset(
@@ -33,6 +34,7 @@ PICTURES = frozenset(
      ".jp2", ".pgm", ".ppm")
 )  # fmt: skip
 """How names of pictures end; any other file is one if its first bytes are a picture's."""
+_TEXT_TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson"))  # hold no bytes of pictures
 
 
 def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
@@ -56,6 +58,13 @@ def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
             return
         tables = [name for name in tree.names if is_table(name)]
         files = Files([name for name in tree.names if not is_table(name)])
+        packed = [other.where for other in tree.others if other.where.lower().endswith(".zip")]
+        if packed and not files.names and all(suffix(name) in _TEXT_TABLES for name in tables):
+            raise InvalidInput(
+                f"{tree.where(tables[0])} names pictures, and {', '.join(packed[:3])} beside it "
+                "may hold them: a zip is read only where it holds the tables, too.",
+                hint="Unpack it into a folder beside the table.",
+            )
         yield from read_labelled(Source(tree, files, tables, columns), CONTENT)
         yield from tree.others
 
