@@ -46,7 +46,7 @@ def compared(
     """
     try:
         rows, basis = _fresh(task, plan(), store, new, old)
-        scores = [_score(task, registry, made, rows) for made in (new, old)]
+        now, before = (_score(task, registry, made, rows) for made in (new, old))
     except Exception as error:  # an old version may fail in any way with the code of today
         reason = str(error).rstrip(".") or type(error).__name__
         return Compared(
@@ -54,7 +54,7 @@ def compared(
             "each as measured when it was trained, on rows that may not be the same, since they "
             f"cannot be compared now: {reason}",
         )  # fmt: skip
-    return Compared(*scores, basis)
+    return Compared(now, before, basis)
 
 
 def _score(task: type[AnyTask], registry: Registry, made: Manifest, rows: Batch) -> float:
