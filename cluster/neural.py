@@ -167,13 +167,17 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         """
         from cluster.export import export  # noqa: PLC0415 - replicas import no torch
 
-        super().save(folder)
         if self._trained is None:
             raise RuntimeError("save() comes after fit(): there is no trained network yet")
-        _save_state(self.state, folder)
+        self.save_state(folder)
         export(self._trained, self._example, folder, varying=self.varying)
-        (folder / "curves.json").write_text(json.dumps(self.curves))
         self._folder = folder
+
+    def save_state(self, folder: Path) -> None:
+        """Write config, state and curves: all that `load` reads, without a network."""
+        super().save(folder)
+        _save_state(self.state, folder)
+        (folder / "curves.json").write_text(json.dumps(self.curves))
 
     @classmethod
     def load(cls, folder: Path) -> Self:

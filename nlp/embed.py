@@ -132,7 +132,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
 
     def reference(self, train: Batch, test: Batch) -> Reference | None:
         """The cosine of TF-IDF."""
-        tfidf = TfIdf.learn(WORDS, [train["text"].tolist()])
+        tfidf = TfIdf.learn(WORDS, train["text"].tolist())
         vectors = tfidf.features(test["text"].tolist())
         metrics = retrieval(vectors, test["label"].tolist())
         return Reference("the cosine of TF-IDF of words and word pairs", metrics)

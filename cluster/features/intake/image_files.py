@@ -100,8 +100,8 @@ def read_item_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
 
 
 def _of_items(
-    tree: Tree, files: Files, table: str, rows: Batch | Reject, named: set[object]
-) -> Iterator[Batch | Reject]:
+    tree: Tree, files: Files, table: str, rows: Piece, named: set[object]
+) -> Iterator[Piece]:
     def load(value: object) -> object:
         content = content_of(value)
         if is_bytes(content):

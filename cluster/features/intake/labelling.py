@@ -142,7 +142,7 @@ def _sheet(source: Source, name: str, content: Content) -> _Sheet:
 def _first(source: Source, name: str, content: Content, wanted: Wanted) -> list[object]:
     """What the first rows of a table say of the content."""
     for piece in read_table(source.tree, name, source.columns, wanted):
-        if not isinstance(piece, Reject):
+        if not isinstance(piece, Reject | Skipped):
             return [content_of(value) for value in piece[content.column]]
     return []
 
@@ -225,7 +225,7 @@ def _unparted(rows: Batch) -> Batch:
 
 def _rows(source: Source, sheet: _Sheet) -> Iterator[Piece]:
     for piece in read_table(source.tree, sheet.name, source.columns, sheet.wanted):
-        if isinstance(piece, Reject):
+        if isinstance(piece, Reject | Skipped):
             yield piece
         else:
             yield from with_names(piece, sheet.classes)
