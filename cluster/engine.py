@@ -138,7 +138,7 @@ def status(settings: Settings) -> Status:
         Unavailable: nothing listens at RAY_ADDRESS.
     """
     engine = None if settings.ray_address else read(settings)
-    home = settings.home if settings.home.exists() else Path.home()
+    home = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
     room = Status(
         engine=None,
         memory_free_bytes=psutil.virtual_memory().available,

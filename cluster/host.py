@@ -16,6 +16,7 @@ from typing import Final
 
 import psutil
 
+from cluster.durable import told
 from cluster.errors import Conflict, InvalidInput, NotEnough
 
 MIB: Final = 2**20
@@ -216,18 +217,20 @@ def private_folder(folder: Path) -> Path:
 def write(path: Path, text: str) -> None:
     """Replace a file in one step: readers see the old text or the new."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    with told(path):
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
 
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
     """Hold a file's lock; whoever holds it may remove the file."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        with told(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # the last holder may have removed the file that was opened: its lock locks nothing

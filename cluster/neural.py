@@ -75,7 +75,8 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
     Attributes:
         state: what `study` found.
         varying: axes of encoded arrays, beside the first, whose length differs between batches:
-            `{"ids": (1,)}`.
+            `{"ids": (1,)}`. Say in `lengths` how long rows are, or they are encoded anew whenever a
+            batch of them is learnt from.
     """
 
     varying: ClassVar[Mapping[str, tuple[int, ...]]] = {}
@@ -105,6 +106,21 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
     @abstractmethod
     def encode_truth(self, batch: Batch) -> Arrays:
         """The truth of the rows as arrays."""
+
+    def lengths(self, arrays: Arrays) -> Arrays:
+        """How long each row is in padded arrays, so that a batch is cut to its longest row.
+
+        Without this, nothing but `encode` knows: a zero may be padding, or a value.
+
+        Args:
+            arrays: what `encode` or `encode_truth` gave.
+
+        Returns:
+            By the names of those that are padded, lengths `[n]` along the second axis, or
+            `[n, axes]` along those after the first.
+        """
+        del arrays
+        return {}
 
     def augment(
         self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
@@ -151,13 +167,17 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         """
         from cluster.export import export  # noqa: PLC0415 - replicas import no torch
 
-        super().save(folder)
         if self._trained is None:
             raise RuntimeError("save() comes after fit(): there is no trained network yet")
-        _save_state(self.state, folder)
+        self.save_state(folder)
         export(self._trained, self._example, folder, varying=self.varying)
-        (folder / "curves.json").write_text(json.dumps(self.curves))
         self._folder = folder
+
+    def save_state(self, folder: Path) -> None:
+        """Write config, state and curves: all that `load` reads, without a network."""
+        super().save(folder)
+        _save_state(self.state, folder)
+        (folder / "curves.json").write_text(json.dumps(self.curves))
 
     @classmethod
     def load(cls, folder: Path) -> Self:

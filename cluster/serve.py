@@ -1,7 +1,6 @@
 """Serve any capability with Ray Serve: its own application, its own replicas, no torch in them."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from ray.serve.config import AutoscalingConfig
 from cluster import profile
 from cluster.answering import Answer, Answered, Answering, Row, answered
 from cluster.batching import Batcher
-from cluster.code import ROOT, folders
+from cluster.code import replica_digest
 from cluster.errors import Unavailable
 from cluster.features.watch.requests import RequestLog
 from cluster.health import Health
@@ -273,7 +272,7 @@ def deployment(replica: type[Any], **options: Any) -> serve.Deployment:
     deploy; its public options do not let us name one.
     """
     made: Any = serve.deployment(serve.ingress()(replica))
-    named: serve.Deployment = made.options(version=code_version(), _internal=True, **options)
+    named: serve.Deployment = made.options(version=replica_digest(), _internal=True, **options)
     return named
 
 
@@ -313,9 +312,3 @@ def usage() -> dict[str, tuple[float, float]]:
     most: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     return {name: (amount - free.get(name, 0.0), amount) for name, amount in most.items()}
-
-
-def code_version() -> str:
-    """A digest of all code that a replica may import: other code needs other replicas."""
-    files = sorted(file for folder in folders() for file in (ROOT / folder).rglob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

@@ -56,7 +56,12 @@ class Settings(BaseModel):
     @field_validator("home")
     @classmethod
     def _whole_path(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+        try:
+            return home.expanduser().absolute()
+        except RuntimeError:  # no HOME, and no entry of this user in /etc/passwd
+            raise ValueError(
+                f"{str(home)!r} cannot be found, as this user has no home folder"
+            ) from None
 
     @field_validator("redis_url")
     @classmethod
@@ -103,13 +108,21 @@ def settings(environ: Mapping[str, str] | None = None) -> Settings:
         name: value for name, value in (_environ() if environ is None else environ).items() if value
     }
     try:
-        return Settings.model_validate(named)
+        found = Settings.model_validate(named)
     except ValidationError as error:
         name, message = str(error.errors()[0]["loc"][0]), faults(error, Settings)[0].message
         if name in Settings.model_fields:  # a default is wrong beside what another variable says
             variable = str(Settings.model_fields[name].validation_alias)
             message, name = message.replace(name, variable, 1), variable
         raise InvalidInput(message, hint=f"Set {name} anew, or unset it.") from None
+    # MLflow passes the path on in a URL, where neither stays what it is: the file lands elsewhere
+    if found.tracking_uri is None and re.search(r"[?%]", str(found.home)):
+        raise InvalidInput(
+            f"LEPTON_HOME is {str(found.home)!r}; MLflow cannot keep its database in a folder with "
+            "? or % in its path.",
+            hint="Choose another folder, or name an MLflow server with LEPTON_TRACKING_URI.",
+        )
+    return found
 
 
 def environment(**added: str) -> dict[str, str]:

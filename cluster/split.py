@@ -1,6 +1,7 @@
 """Decide which rows are learnt from and which are kept to measure."""
 
 import hashlib
+import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -66,6 +67,21 @@ class Split(ABC):
     def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
         """The part of each row of which the source says nothing."""
 
+    def remedy(self, rows: Batch, part: str) -> str:
+        """What to do about a part that has no row.
+
+        Args:
+            rows: all there are, as for `parts`.
+            part: train, valid or test.
+        """
+        named = sorted(set(rows["split"]) - {""})
+        if len(named) == 1 and (rows["split"] != "").all():
+            return (
+                f"Their source puts all of them in {named[0]}, by the name of a file or folder or "
+                f"by a column `split`: ingest rows of {part}, too, or these without their part."
+            )
+        return "Ingest more rows, or rows whose source names that part."
+
     def _watch(self, parts: Parts, rows: Batch, key: Sequence[str], alike: Numbers | None) -> Parts:
         drawn = draw(rows, key)
         if self.by_content and alike is not None:
@@ -129,6 +145,11 @@ class PerUser(Split):
     seed: int = 0
     user: ClassVar[str] = "user_id"
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column that names users."""
+        return (self.user,)
+
     def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
         """Shares of each user's rows in the order of their hashes, rounded to whole rows."""
         drawn = draw(rows, (*key, "event_time"), seed=self.seed)
@@ -140,6 +161,19 @@ class PerUser(Split):
         tests = np.round(self.test * sizes)[user]
         valids = np.round(self.valid * sizes)[user]
         return np.where(rank < tests, TEST, np.where(rank < tests + valids, VALID, TRAIN))
+
+    def remedy(self, rows: Batch, part: str) -> str:
+        """The rows that users have, where all have too few to keep any of them."""
+        most = int(np.bincount(numbered(rows[self.user])[1]).max())
+        if part != TEST or (rows["split"] != "").any() or np.round(self.test * most):
+            return super().remedy(rows, part)
+        fewest = next(n for n in range(most + 1, 1_000) if np.round(self.test * n))
+        return (
+            f"No {self.user} has more than {most} row{'s' * (most > 1)}, and {self.test:.0%} of "
+            f"that, rounded, is none: more such rows do not help. There must be users with "
+            f"{fewest} rows or more. If {self.user} is the number of an order or a session, ingest "
+            f"again with the column that says who it was: --map {self.user}=NAME"
+        )
 
 
 @dataclass(frozen=True)
@@ -195,6 +229,32 @@ def draw(rows: Batch, names: Sequence[str], *, seed: int = 0) -> NDArray[np.floa
         for values in zip(*columns, strict=True)
     )
     return (np.frombuffer(digests, dtype="<u8") >> 11) / float(1 << 53)
+
+
+def shards(rows: Batch, series: Sequence[str], workers: int) -> NDArray[np.int64]:
+    """Which of some workers has each row: whole series, about as many rows each.
+
+    Args:
+        rows: have the columns that say which series a row is of.
+        series: the names of these columns.
+        workers: how many share the rows.
+
+    Raises:
+        InvalidInput: there are fewer series than workers.
+    """
+    _, one, sizes = np.unique(draw(rows, series), return_inverse=True, return_counts=True)
+    if len(sizes) < workers:
+        raise InvalidInput(
+            f"The rows have {len(sizes)} different {', '.join(series)}, which {workers} workers "
+            "cannot share: no worker may have a part of one.",
+            hint=f"Ask for --workers {max(1, len(sizes))}.",
+        )
+    loads = [(0, rank) for rank in range(workers)]
+    owner = np.empty(len(sizes), np.int64)
+    for number in np.argsort(-sizes, kind="stable").tolist():  # the longest to who has least
+        load, owner[number] = heapq.heappop(loads)
+        heapq.heappush(loads, (load + int(sizes[number]), int(owner[number])))
+    return owner[one]
 
 
 def _shares(

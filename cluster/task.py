@@ -111,6 +111,9 @@ class Task(ABC, Generic[C, I, O]):
         tables: views that `fit` reads whole, the newest row of each key, whether or not an example
             mentions the key: `run.table(view)`. `tables_for` lets knobs name more.
         split: which examples are kept to measure, where the source does not say.
+        series: columns of the examples that say which rows belong together, such as a series, a
+            session or a person: of several workers each has whole ones. Without them rows are
+            dealt out one by one.
         objective: what tuning and promotion chase.
         serving: how replicas batch and scale.
         reference_rows: training rows that `reference` learns from at most.
@@ -129,6 +132,7 @@ class Task(ABC, Generic[C, I, O]):
     live: ClassVar[tuple[View, ...]] = ()
     tables: ClassVar[tuple[View, ...]] = ()
     split: ClassVar[Split] = ByKey()
+    series: ClassVar[tuple[str, ...]] = ()
     objective: ClassVar[Objective]
     serving: ClassVar[Serving] = Serving()
     reference_rows: ClassVar[int] = 20_000

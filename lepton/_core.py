@@ -17,12 +17,11 @@ from pydantic import BaseModel, ValidationError
 
 from lepton._answers import counted_from, problem_of, read
 from lepton._fields import input_fields
-from lepton._inputs import Row, batch_of, named, to_wire
+from lepton._inputs import Row, batch_of, named, rows_of, to_wire
 from lepton._retry import RETRIED_STATUSES, Backoff
 from lepton._route import proxy_of
 from lepton.errors import (
     APIStatusError,
-    BadType,
     BadValue,
     ConnectError,
     InvalidInput,
@@ -131,10 +130,9 @@ class Core:
         prediction = await self.predict(task, [arguments] if batch is None else batch)
         return prediction.outputs[0] if batch is None else prediction.outputs
 
-    async def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
-        """Predict for rows: in chunks, but as if they were one request."""
-        if isinstance(inputs, Mapping | str):
-            raise BadType(f"inputs is of type {type(inputs).__name__}. Give a list of dicts.")
+    async def predict(self, task: str, given: object) -> Prediction:
+        """Predict for rows or a DataFrame: in chunks, but as if they were one request."""
+        inputs = rows_of(given, "inputs")
         info = await self._info(task)
         fields = input_fields(info.input)
         request_id = uuid4().hex  # one for all chunks and tries, as they are one call

@@ -11,7 +11,7 @@ import httpx
 
 from lepton._core import Call, Core, Network, Settings, Start, finish
 from lepton._features import FeatureCalls, Features
-from lepton._inputs import Row
+from lepton._inputs import Frame, Row
 from lepton._retry import Backoff
 from lepton._route import options
 from lepton.wire import Health, Prediction, Readiness, TaskInfo
@@ -127,8 +127,12 @@ class Client(_Connection[httpx.BaseTransport]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
-        """Predict for rows of input fields, and say which version of which model answered."""
+    def predict(self, task: str, inputs: Sequence[Row] | Frame) -> Prediction:
+        """Predict for rows of input fields, and say which version of which model answered.
+
+        The rows are dicts, or those of a DataFrame of pandas or Polars or an Arrow table; an empty
+        cell of it counts as a field that is not given.
+        """
         return finish(self._core.predict(task, inputs))
 
     @property
@@ -181,8 +185,12 @@ class AsyncClient(_Connection[httpx.AsyncBaseTransport]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
-        """Predict for rows of input fields, and say which version of which model answered."""
+    async def predict(self, task: str, inputs: Sequence[Row] | Frame) -> Prediction:
+        """Predict for rows of input fields, and say which version of which model answered.
+
+        The rows are dicts, or those of a DataFrame of pandas or Polars or an Arrow table; an empty
+        cell of it counts as a field that is not given.
+        """
         return await self._core.predict(task, inputs)
 
     @property

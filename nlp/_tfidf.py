@@ -1,7 +1,8 @@
 """Weigh hashed n-grams by TF-IDF: sparse features for linear models and for comparing texts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +13,6 @@ from cluster.linear import svm_answers
 from nlp._grams import AT_ONCE, Grams
 
 WORDS = Grams(words=(1, 2), chars=(1, 0))
-CHARS = Grams(words=(1, 0), chars=(2, 5))
 
 
 @dataclass(frozen=True)
@@ -24,32 +24,38 @@ class TfIdf:
 
     Args:
         grams: which n-grams.
-        buckets: those that the training texts hold, ascending `[size]`.
+        buckets: those that are known, ascending `[size]`.
         rarity: the inverse document frequency of each `[size]`.
     """
 
     grams: Grams
-    buckets: NDArray[np.int64]
+    buckets: NDArray[np.int32]
     rarity: NDArray[np.float32]
 
     @classmethod
-    def learn(cls, grams: Grams, texts: Iterable[Sequence[str]]) -> Self:
-        """Count in how many texts each n-gram occurs.
+    def of(
+        cls, grams: Grams, buckets: NDArray[np.int64], held: NDArray[np.int64], rows: int
+    ) -> Self:
+        """From how many of the training texts hold each bucket.
 
         Args:
             grams: which n-grams.
-            texts: in batches.
+            buckets: those that are known, ascending `[size]`.
+            held: how many texts hold each of them `[size]`.
+            rows: how many texts there are.
         """
-        held, rows = np.zeros(1 << grams.bits, np.int64), 0
-        for batch in texts:
-            held += grams.count(batch)
-            rows += len(batch)
+        rarity = np.log((1 + rows) / (1 + held)) + 1
+        return cls(grams, buckets.astype(np.int32), rarity.astype(np.float32))
+
+    @classmethod
+    def learn(cls, grams: Grams, texts: Sequence[str]) -> Self:
+        """From all n-grams of the texts."""
+        held = grams.count(texts)
         buckets = np.flatnonzero(held)
-        rarity = np.log((1 + rows) / (1 + held[buckets])) + 1
-        return cls(grams, buckets, rarity.astype(np.float32))
+        return cls.of(grams, buckets, held[buckets], len(texts))
 
     def features(self, texts: Sequence[str]) -> Any:
-        """One row a text `[n, size]`, sparse."""
+        """One row a text `[n, size]`, sparse float32."""
         blocks = [
             self._features(texts[start : start + AT_ONCE])
             for start in range(0, max(1, len(texts)), AT_ONCE)
@@ -58,23 +64,29 @@ class TfIdf:
 
     def _features(self, texts: Sequence[str]) -> Any:
         row, bucket = self.grams.hash(texts)
-        place = np.searchsorted(self.buckets, bucket)
-        place[place == len(self.buckets)] = 0
-        known = self.buckets[place] == bucket if len(self.buckets) else np.zeros(0, bool)
+        place = self._table[bucket]
+        known = place >= 0
         shape = (len(texts), len(self.buckets))
-        ones = np.ones(int(known.sum()), np.float32)
-        counts = sparse.csr_matrix((ones, (row[known], place[known])), shape=shape)
+        ones = np.ones(np.count_nonzero(known), np.float32)
+        counts: Any = sparse.csr_matrix((ones, (row[known], place[known])), shape=shape)
         counts.sum_duplicates()
         counts.data = (1 + np.log(counts.data)) * self.rarity[counts.indices]
         length = np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1)).ravel())
         counts.data /= np.repeat(np.where(length > 0, length, 1), np.diff(counts.indptr))
         return counts
 
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        """The column of each bucket, -1 for those that are not known."""
+        table = np.full(1 << self.grams.bits, -1, np.int32)
+        table[self.buckets] = np.arange(len(self.buckets))
+        return table
+
 
 def svm_reference(
     train: Sequence[str], labels: Sequence[str], test: Sequence[str]
 ) -> tuple[str, list[str]]:
     """The labels that a linear SVM on TF-IDF gives to `test`, and what to call it."""
-    tfidf = TfIdf.learn(WORDS, [train])
+    tfidf = TfIdf.learn(WORDS, train)
     answers = svm_answers(tfidf.features(train), labels, tfidf.features(test))
     return "a linear SVM on TF-IDF of words and word pairs", answers

@@ -113,6 +113,12 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         """Ids `[n, length]` int32, zeros after them."""
         return {"ids": self._reader.encode(batch["text"].tolist())}
 
+    def lengths(self, arrays: Arrays) -> Arrays:
+        """Ids per row: none of them is zero."""
+        return {
+            name: np.count_nonzero(ids, axis=1) for name, ids in arrays.items() if name == "ids"
+        }
+
     def augment(
         self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
     ) -> tuple[Arrays, Arrays]:
@@ -126,7 +132,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
 
     def reference(self, train: Batch, test: Batch) -> Reference | None:
         """The cosine of TF-IDF."""
-        tfidf = TfIdf.learn(WORDS, [train["text"].tolist()])
+        tfidf = TfIdf.learn(WORDS, train["text"].tolist())
         vectors = tfidf.features(test["text"].tolist())
         metrics = retrieval(vectors, test["label"].tolist())
         return Reference("the cosine of TF-IDF of words and word pairs", metrics)

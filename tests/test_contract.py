@@ -25,7 +25,7 @@ from tests.support import plan_in, questions, stored, trained
 
 NAMES = [*catalog.names(), "tests.toy", "tests.picky"]
 ROWS = 160
-SERVED_WITHOUT = ("torch", "ray", "mlflow", "transformers", "starlette")
+SERVED_WITHOUT = ("torch", "ray", "mlflow", "sklearn", "transformers", "starlette")
 
 # What a replica does, in a process of its own: load, ask, and say what was imported on the way.
 REPLICA = f"""

@@ -42,7 +42,8 @@ def look(train: Rows, run: Run, *, max_side: int) -> State:
 
 def warp_for(rows: int) -> float:
     """How much pictures are bent where the config does not say: less from 3,000 rows on."""
-    return float(np.clip(0.1 * (1 - np.log(max(1, rows) / 3_000) / np.log(20)), 0.0, 0.1))
+    most = 0.1 * (1 - np.log(max(1, rows) / 3_000) / np.log(20))
+    return float(min(0.1, most)) if most > 0.01 else 0.0
 
 
 def measure(images: Iterable[NDArray[Any]], channels: int, run: Run) -> State:

@@ -10,12 +10,13 @@ from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
 from cluster.features.images import images, labelled_images
-from cluster.labels import as_numbers, guesses, labels_of, macro_f1
+from cluster.labels import as_numbers, guesses, labels_of, right_answers
 from cluster.neural import NeuralConfig, NeuralTask, State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
-from cluster.task import Objective, Serving
+from cluster.task import Objective, Reference, Serving
+from vision import _pixels
 from vision._images import Picture, erase, mirror, same_size, shift, warp
 from vision._study import ROWS, look, measure, say_weights, warp_for
 
@@ -80,6 +81,7 @@ class Classify(NeuralTask[Config, Input, Output]):
     split = ByKey(valid=0.02, test=0.15)
     objective = Objective("max", "accuracy")
     serving = Serving(max_batch=32)
+    reference_rows = _pixels.ROWS
 
     def study(self, train: Rows, run: Run) -> State:
         """Labels, the size and channels that pictures are brought to, and their mean and spread."""
@@ -121,7 +123,7 @@ class Classify(NeuralTask[Config, Input, Output]):
     ) -> tuple[Arrays, Arrays]:
         """Warp, shift, mirror, erase."""
         pixels = arrays["image"]
-        if self.state["warp"]:
+        if self.state.get("warp"):
             pixels = warp(pixels, self.state["warp"], rng)
         if self.config.crop:
             pixels = shift(pixels, self.config.crop, rng)
@@ -144,9 +146,11 @@ class Classify(NeuralTask[Config, Input, Output]):
 
     def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
         """Accuracy, and F1 averaged over labels."""
-        truth, answers = list(batch["label"]), [output.label for output in outputs]
-        right = [a == b for a, b in zip(truth, answers, strict=True)]
-        return {"accuracy": float(np.mean(right)), "macro_f1": macro_f1(truth, answers)}
+        return right_answers(list(batch["label"]), [output.label for output in outputs])
+
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        """A linear SVM on raw pixels."""
+        return _pixels.linear_reference(train, test)
 
     def details(self, batch: Batch, outputs: Sequence[Any]) -> str:
         """The confusion matrix."""

@@ -59,7 +59,7 @@ def content_of(inputs: View, examples: View) -> tuple[str, ...]:
     return tuple(sent) if plain else ()
 
 
-def copies_of(snapshot: Snapshot, view: View, columns: Sequence[str] = ()) -> Copies:
+def copies_of(snapshot: Snapshot, view: View, columns: Sequence[str] | None = None) -> Copies:
     """The copies among the rows of a snapshot.
 
     Rows of several columns are copies where they are in each. Sketches of pictures are kept beside
@@ -70,7 +70,8 @@ def copies_of(snapshot: Snapshot, view: View, columns: Sequence[str] = ()) -> Co
         view: says what its columns hold.
         columns: those whose content is compared; by default the one that names rows.
     """
-    chosen = tuple(columns) or ((view.named_by,) if view.named_by else ())
+    named = (view.named_by,) if view.named_by else ()
+    chosen = named if columns is None else tuple(columns)
     order = _order(snapshot, view)
     if not chosen or not len(order):
         return Copies(np.arange(len(order)), np.arange(len(order)))

@@ -128,7 +128,7 @@ def _widest(waves: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _levels(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.rint(values).clip(0, 255).astype(np.uint8).ravel()
+    return np.asarray(np.rint(values).clip(0, 255), np.uint8).ravel()
 
 
 def _coloured(picture: NDArray[np.uint8]) -> bool:

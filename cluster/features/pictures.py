@@ -34,7 +34,7 @@ _ABOUT_TURN = (b"XML:com.adobe.xmp\0\0", b"Raw profile type exif\0")  # XMP come
 # What Pillow's parsers raise on bytes that are not what their header promises.
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError,
-    OverflowError, NotImplementedError, AssertionError, struct.error, zlib.error,
+    OverflowError, RuntimeError, AssertionError, struct.error, zlib.error,
 )  # fmt: skip
 
 

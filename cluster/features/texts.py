@@ -20,11 +20,12 @@ from cluster.features.intake.tree import Tree, lines, open_tree, stem, suffix
 from cluster.features.view import Piece, View
 
 _ID = ("textid", "id")
+_TEXT = ("text", "sentence", "review", "message", "content", "question")
 _LABEL = ("label", "category", "class", "intent", "sentiment", "target")
 WANTED = Wanted(
     names={
         "text_id": _ID,
-        "text": ("text", "sentence", "review", "message", "content", "question"),
+        "text": _TEXT,
         "label": _LABEL,
     },
     needed=("text", "label"),
@@ -32,7 +33,7 @@ WANTED = Wanted(
 BY_ID = Wanted(
     names={
         "text_id": _ID,
-        "text": ("file", "filename", "filepath", "path", "fname", "document", *_ID),
+        "text": (*_TEXT, "file", "filename", "filepath", "path", "fname", "document", *_ID),
         "label": _LABEL,
     },
     needed=("text", "label"),
@@ -42,7 +43,11 @@ NUMBERED = 20
 _ABOUT = frozenset(("readme", "license", "licence", "notice", "changelog", "citation"))
 _OTHER = frozenset(
     (".md", ".rst", ".pdf", ".html", ".htm", ".json", ".xml", ".yaml", ".yml", ".py", ".zip",
-     ".npz", ".wav", ".names", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
+     ".npz", ".npy", ".wav", ".mp3", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif",
+     ".tiff", ".avif", ".heic", ".names", ".vocab", ".feat", ".dat", ".data", ".log", ".bak",
+     ".lst", ".ini", ".cfg", ".toml", ".sh", ".js", ".css", ".doc", ".docx", ".odt", ".rtf", ".xls",
+     ".xlsx", ".db", ".sqlite", ".pkl", ".pickle", ".bin", ".tar", ".tgz", ".bz2", ".xz",
+     ".zst", ".7z")
 )  # fmt: skip
 
 
@@ -70,7 +75,6 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
         tables = [name for name in tree.names if tabular(name)]
         if not tables:
             yield from _classed(tree)
-            yield from tree.unread(tree.names)
             return
         files = [n for n in tree.names if suffix(n) == ".txt" and n not in tables]
         content = Content(column="text", wanted=WANTED, by_id=BY_ID, paths=False, load=_plain)
@@ -79,25 +83,31 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
 
 
 def _classed(tree: Tree) -> Iterator[Piece]:
-    """A file per class or a folder per class, whichever the names look like."""
-    ends = [name for name in tree.names if suffix(name) != ".txt"]
-    if ends:
-        for name in ends:
-            yield from _lines(tree, name, suffix(name).removeprefix("."), split_in(name))
-        return
-    classed = list(classes(tree.names))
+    """A folder per class or a file per class, whichever the names look like."""
+    plain = [name for name in tree.names if suffix(name) == ".txt"]
+    classed = list(classes(plain))
     if len({label for _, label, _ in classed} - {""}) > 1:
         yield from load_folders(tree, classed, "text", _plain)
+        yield from tree.unread(plain)
         return
-    if len(tree.names) > NUMBERED and all(_named(name)[-1].isdigit() for name in tree.names):
+    named = [name for name in tree.names if suffix(name) != ".txt"] or plain
+    parts = {name: split_in(name) for name in named}
+    lone = len({*parts.values()}) == 1  # a part that is alone leaves nothing to measure with
+    if (
+        named is plain
+        and len(plain) > NUMBERED
+        and all(_named(name)[-1].isdigit() for name in named)
+    ):
         raise InvalidInput(
-            f"Nothing says what the {len(tree.names):,} texts in {tree.place} are: "
-            f"{tree.names[0]} and the others are numbered, and lie in no folders of classes.",
+            f"Nothing says what the {len(plain):,} texts in {tree.place} are: "
+            f"{plain[0]} and the others are numbered, and lie in no folders of classes.",
             hint="Put them into a folder per class, or a table beside them, with a column of their "
             "paths and one of labels.",
         )
-    for name in tree.names:
-        yield from _lines(tree, name, _named(name), split_in(name))
+    for name in named:
+        label = _named(name) if name in plain else suffix(name).removeprefix(".")
+        yield from _lines(tree, name, label, "" if lone else parts[name])
+    yield from tree.unread(named)
 
 
 def _lines(tree: Tree, name: str, label: str, split: str) -> Iterator[Piece]:

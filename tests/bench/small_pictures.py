@@ -15,7 +15,7 @@ from cluster.split import Folds
 from tests.bench.data import folder, stored
 from tests.bench.fitting import TalkingRun, exported, fitted, hold_threads
 from tests.bench.report import Result, at_least, at_most, say, spread
-from vision.classify import Classify
+from vision.classify import Classify, Output
 
 FOLDS = 5
 NOTHING = Resident({})
@@ -54,7 +54,7 @@ def _xrays() -> Iterator[Result]:
     task.fit(Resident(train), Resident(valid), TalkingRun("pneumonia-mnist"))
     artefact, _ = exported(task, test)
     answers = artefact.predict(artefact.complete(test))
-    tops = [answer.top for answer in answers if isinstance(answer, Classify.Output)]
+    tops = [answer.top for answer in answers if isinstance(answer, Output)]
     chances = [{guess.label: guess.probability for guess in top}["1"] for top in tops]
     positive = test["label"] == "1"
     rank, sick = rankdata(chances), int(positive.sum())

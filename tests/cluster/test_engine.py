@@ -103,6 +103,14 @@ def test_a_lock_that_its_holder_removed_still_excludes(tmp_path: Path) -> None:
         assert path.exists()
 
 
+def test_a_file_that_cannot_be_made_is_told_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "engine.lock"
+    with pytest.raises(Conflict, match=rf"{path} cannot be used: .* Point LEPTON_HOME"):
+        host.write(path, "")
+    with pytest.raises(Conflict, match=rf"{path} cannot be used: "), host.lock(path):
+        pass
+
+
 def test_replacing_a_file_leaves_no_draft(tmp_path: Path) -> None:
     host.write(tmp_path / "a", "old")
     host.write(tmp_path / "a", "new")

@@ -64,3 +64,17 @@ def test_loopback_is_asked_past_any_proxy() -> None:
         ({"no_proxy": loopback}, loopback, loopback),
     ):
         assert direct_loopback(environ) == {"no_proxy": lower, "NO_PROXY": upper}
+
+
+def test_a_home_that_mlflow_would_not_find_is_refused() -> None:
+    for name in ("/a?b", "/a%41b"):
+        with pytest.raises(InvalidInput, match=r"LEPTON_HOME is '/a.*MLflow cannot keep its data"):
+            settings({"LEPTON_HOME": name})
+        assert settings({"LEPTON_HOME": name, "LEPTON_TRACKING_URI": "http://m"}).home == Path(name)
+
+
+def test_a_user_without_a_home_folder_is_told_to_name_one() -> None:
+    with pytest.raises(
+        InvalidInput, match=r"LEPTON_HOME: '~nobody-here/x' .* no home folder\. Set"
+    ):
+        settings({"LEPTON_HOME": "~nobody-here/x"})

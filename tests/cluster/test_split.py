@@ -228,3 +228,13 @@ def test_one_long_id_takes_no_memory_in_other_rows_and_no_id_is_cut() -> None:
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]
     assert draw({"row_id": long[8:9]}, KEY) != draw({"row_id": names[8:9]}, KEY)
+
+
+def test_users_with_one_row_each_are_the_reason_why_none_is_kept() -> None:
+    each = {**rows(40), "user_id": objects(f"u{row}" for row in range(40))}
+    assert "test" not in PerUser(test=0.25).parts(each, KEY)
+    said = PerUser(test=0.25).remedy(each, "test")
+    assert said.startswith("No user_id has more than 1 row, and 25% of that, rounded, is none")
+    assert "There must be users with 3 rows or more." in said
+    assert "--map user_id=NAME" in said
+    assert PerUser().remedy(rows(40), "train").startswith("Ingest more rows")

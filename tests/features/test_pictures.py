@@ -197,6 +197,13 @@ def test_a_truncated_picture_is_refused_at_every_length(kind: str) -> None:
             decode(data[:length])
 
 
+def test_an_avif_without_its_pixels_is_refused() -> None:
+    data = saved(picture("RGB"), "AVIF")
+    at = data.index(b"mdat") + 4
+    with pytest.raises(InvalidInput, match=r"The AVIF picture of .* is truncated or broken"):
+        decode(data[:at] + bytes(len(data) - at))
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_a_damaged_picture_is_decoded_or_refused_and_nothing_else(source: st.DataObject) -> None:

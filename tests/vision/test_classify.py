@@ -49,6 +49,15 @@ def test_a_network_learns_from_pictures_of_odd_sizes(tmp_path: Path, network: st
     assert Classify.load(tmp_path).evaluate(unseen).metrics["accuracy"] > 0.85
 
 
+def test_a_linear_model_of_raw_pixels_is_there_to_compare_with() -> None:
+    shown, unseen = (stripes(90, np.random.default_rng(seed)) for seed in (0, 1))
+    reference = Classify().reference(shown, unseen)
+    assert reference is not None
+    assert reference.model == "a linear SVM on 16 x 16 raw pixels"
+    assert set(reference.metrics) == {"accuracy", "macro_f1"}
+    assert reference.metrics["accuracy"] > 0.6
+
+
 def arrows(count: int, rng: np.random.Generator) -> Batch:
     """Small arrows to the left and to the right, anywhere: they differ by a mirror alone."""
     pictures, labels = [], []

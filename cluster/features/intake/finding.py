@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from cluster.errors import InvalidInput
@@ -18,11 +19,6 @@ class Files:
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._names = frozenset(names)
-        self._called: dict[str, list[str]] = defaultdict(list)
-        for name in names:
-            path = PurePosixPath(name)
-            for called in {path.name, path.stem}:
-                self._called[called].append(name)
 
     def find(self, value: object, table: str) -> str:
         """The file that a table means, by its path from the table or from above, or by its name.
@@ -43,14 +39,26 @@ class Files:
             if exact.as_posix() in self._names or not self._names:
                 return exact.as_posix()
         named = [name for name in self._called.get(path.name, ()) if _ends(name, path)]
-        below = [name for name in named if PurePosixPath(name).is_relative_to(folder)]
-        likely = [name for name in below if part_of(name) == split_in(table)]
-        for some in (named, below, likely):
-            if len(some) == 1:
-                return some[0]
         if not named:
             raise InvalidInput(f"{text!r} is no file of the source")
-        raise InvalidInput(f"{text!r} may be {named[0]} or {named[1]}: give the path")
+        if len(named) > 1:
+            below = [name for name in named if PurePosixPath(name).is_relative_to(folder)]
+            likely = [n for n in below or named if part_of(n) == split_in(table)]
+            nearer = next((some for some in (below, likely) if len(some) == 1), [])
+            if not nearer:
+                raise InvalidInput(f"{text!r} may be {named[0]} or {named[1]}: give the path")
+            return nearer[0]
+        return named[0]
+
+    @cached_property  # most tables give paths
+    def _called(self) -> dict[str, list[str]]:
+        """Files by the last part of their paths, with and without what tells the kind."""
+        called: dict[str, list[str]] = defaultdict(list)
+        for name in self.names:
+            path = PurePosixPath(name)
+            for word in {path.name, path.stem}:
+                called[word].append(name)
+        return called
 
 
 def _ends(name: str, path: PurePosixPath) -> bool:

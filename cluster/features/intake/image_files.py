@@ -13,7 +13,7 @@ from cluster.features.intake.loading import load_column
 from cluster.features.intake.mapping import Wanted, header, is_table, match, read_table
 from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.interactions import ITEM
-from cluster.features.view import Piece, Reject
+from cluster.features.view import Piece, Reject, Skipped
 
 _ID = ("imageid", "id")
 _IMAGE = (
@@ -25,7 +25,8 @@ WANTED = Wanted(
     names={"image_id": _ID, "image": _IMAGE, "label": _LABEL}, needed=("image", "label")
 )
 BY_ID = Wanted(
-    names={"image_id": _ID, "image": (*_ID, "idcode"), "label": _LABEL}, needed=("image", "label")
+    names={"image_id": _ID, "image": (*_IMAGE, *_ID, "idcode"), "label": _LABEL},
+    needed=("image", "label"),
 )
 ITEMS = Wanted(names={"item_id": (*ITEM, "id"), "image": _IMAGE}, needed=("item_id", "image"))
 PICTURES = frozenset(
@@ -33,6 +34,7 @@ PICTURES = frozenset(
      ".jp2", ".pgm", ".ppm")
 )  # fmt: skip
 """How names of pictures end; any other file is one if its first bytes are a picture's."""
+_TEXT_TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson"))  # hold no bytes of pictures
 
 
 def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
@@ -56,6 +58,13 @@ def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
             return
         tables = [name for name in tree.names if is_table(name)]
         files = Files([name for name in tree.names if not is_table(name)])
+        packed = [other.where for other in tree.others if other.where.lower().endswith(".zip")]
+        if packed and not files.names and all(suffix(name) in _TEXT_TABLES for name in tables):
+            raise InvalidInput(
+                f"{tree.where(tables[0])} names pictures, and {', '.join(packed[:3])} beside it "
+                "may hold them: a zip is read only where it holds the tables, too.",
+                hint="Unpack it into a folder beside the table.",
+            )
         yield from read_labelled(Source(tree, files, tables, columns), CONTENT)
         yield from tree.others
 
@@ -91,8 +100,8 @@ def read_item_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
 
 
 def _of_items(
-    tree: Tree, files: Files, table: str, rows: Batch | Reject, named: set[object]
-) -> Iterator[Batch | Reject]:
+    tree: Tree, files: Files, table: str, rows: Piece, named: set[object]
+) -> Iterator[Piece]:
     def load(value: object) -> object:
         content = content_of(value)
         if is_bytes(content):
@@ -101,7 +110,7 @@ def _of_items(
         named.add(name)
         return tree.read(name)
 
-    if isinstance(rows, Reject):
+    if isinstance(rows, Reject | Skipped):
         yield rows
     else:
         yield from load_column(rows, "image", load)

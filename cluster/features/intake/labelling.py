@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, objects, take
+from cluster.batch import Batch, objects, take, without
 from cluster.errors import InvalidInput
 from cluster.features.intake.class_names import class_names, with_names
 from cluster.features.intake.finding import Files
@@ -124,12 +124,12 @@ def _sheet(source: Source, name: str, content: Content) -> _Sheet:
     wanted, holds = content.wanted, not content.paths
     try:
         ours = match(where, names, source.columns, wanted)
-    except InvalidInput as error:
+    except InvalidInput:
         wanted, holds = content.by_id, False
         try:
             ours = match(where, names, source.columns, wanted)
-        except InvalidInput:
-            raise _Unfit(error) from None  # which names the column that it really lacks
+        except InvalidInput as error:
+            raise _Unfit(error) from None
     first = [] if holds else _first(source, name, content, wanted)
     holds = holds or (wanted is content.wanted and any(map(is_bytes, first)))
     believed = wanted is content.wanted and not source.files.names
@@ -142,7 +142,7 @@ def _sheet(source: Source, name: str, content: Content) -> _Sheet:
 def _first(source: Source, name: str, content: Content, wanted: Wanted) -> list[object]:
     """What the first rows of a table say of the content."""
     for piece in read_table(source.tree, name, source.columns, wanted):
-        if not isinstance(piece, Reject):
+        if not isinstance(piece, Reject | Skipped):
             return [content_of(value) for value in piece[content.column]]
     return []
 
@@ -176,8 +176,8 @@ def _read_sheets(
     for sheet in sheets:
         if sheet.holds:
             yield from _read_content(source, sheet, content, parted=parted)
-    rows = naming if parted else map(_unparted, naming)
-    yield from _read_named(source, list(rows), classed, content)
+    rows = naming if parted else [_unparted(rows) for rows in naming]
+    yield from _read_named(source, _sure_of_ids(rows, content.column), classed, content)
 
 
 def _read_named(
@@ -209,13 +209,23 @@ def _read_named(
             yield Skipped(source.tree.where(name), "no table with labels names it")
 
 
+def _sure_of_ids(named: Sequence[Batch], column: str) -> Sequence[Batch]:
+    """The rows; less their ids where one stands for two files, as each part may count from 1."""
+    files: dict[object, str] = {}
+    for rows in named:
+        for id_, file in zip(rows.get(f"{column}_id", ()), rows[column], strict=False):
+            if files.setdefault(id_, file) != file:
+                return [without(some, [f"{column}_id"]) for some in named]
+    return named
+
+
 def _unparted(rows: Batch) -> Batch:
     return {**rows, "split": objects([""] * len(rows["split"]))}
 
 
 def _rows(source: Source, sheet: _Sheet) -> Iterator[Piece]:
     for piece in read_table(source.tree, sheet.name, source.columns, sheet.wanted):
-        if isinstance(piece, Reject):
+        if isinstance(piece, Reject | Skipped):
             yield piece
         else:
             yield from with_names(piece, sheet.classes)
@@ -240,6 +250,7 @@ def _read_content(
 
 def _find_files(source: Source, sheet: _Sheet, content: Content) -> Iterator[Piece]:
     """The rows of a table with the paths of the files that it means, and the part of each."""
+    part = split_in(sheet.name)
     for piece in _rows(source, sheet):
         if isinstance(piece, Reject | Skipped):
             yield piece
@@ -253,7 +264,7 @@ def _find_files(source: Source, sheet: _Sheet, content: Content) -> Iterator[Pie
                 yield Reject(piece["where"][row], error.message)
         rows = {**take(piece, np.asarray(kept, dtype=np.int64)), content.column: objects(paths)}
         if not sheet.parted:
-            rows["split"] = objects(part_of(path) or split_in(sheet.name) for path in paths)
+            rows["split"] = objects(part_of(path) or part for path in paths)
         yield rows
 
 
@@ -312,5 +323,6 @@ def _no_labels(source: Source, unread: Mapping[str, InvalidInput]) -> InvalidInp
         f"Nothing says what the {len(files):,} files in {tree.place} show: they "
         f"lie {lie} no folders of classes, and no table with labels names them.{said}",
         hint="Put them into a folder per class (train/cat/1.png), or a table beside them, with a "
-        "column of their paths and one of labels.",
+        "column of their paths and one of labels"
+        + (", or say which one that is, as in --map label=NAME." if unread else "."),
     )

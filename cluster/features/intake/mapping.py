@@ -18,7 +18,7 @@ from cluster.features.intake.parts import split_in
 from cluster.features.intake.tables import TABLES, Chunk, open_table
 from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.times import read_times
-from cluster.features.view import Piece, Reject
+from cluster.features.view import Piece, Reject, Unused
 
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
@@ -80,8 +80,8 @@ def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Itera
 
 def read_table(
     tree: Tree, name: str, columns: Mapping[str, str], wanted: Wanted
-) -> Iterator[Batch | Reject]:
-    """The rows of one table, under our names.
+) -> Iterator[Piece]:
+    """The rows of one table, under our names; what of it is not read is told first.
 
     Raises:
         InvalidInput: it cannot be read to its end, or lacks a column.
@@ -91,6 +91,8 @@ def read_table(
         table = open_table(tree, name, file, numbered=by_position(columns))
         ours = match(where, table.names, columns, wanted)
         place = f"{where} {table.unit}"
+        if spare := tuple(name for name in table.names if name not in ours.values()):
+            yield Unused(where, "they are none of ours, and not mapped", spare)
         first = next(table.chunks, None)
         if first is None:
             return

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from cluster.features.column import SPLITS
@@ -38,7 +39,13 @@ def parts_among(folders: Iterable[str]) -> dict[str, str]:
 
 def part_of(name: str) -> str:
     """The part whose folder a file lies in, or nothing."""
-    return next(iter(parts_among([part])[part] for part in _above(name) if parts_among([part])), "")
+    return _part_of(PurePosixPath(name).parent.as_posix())
+
+
+@lru_cache(maxsize=4_096)  # many files lie in one folder
+def _part_of(folder: str) -> str:
+    parts = parts_among(PurePosixPath(folder).parts)
+    return next((parts[name] for name in PurePosixPath(folder).parts if name in parts), "")
 
 
 def classes(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:

@@ -81,6 +81,11 @@ class Tree:
                     return
                 with io.BufferedReader(gzip.GzipFile(fileobj=raw)) as file:
                     yield cast("BinaryIO", file)
+        except FileNotFoundError:
+            raise InvalidInput(
+                f"No such file: {self.where(name)}.",
+                hint="Name the folder that holds a table and all that it names.",
+            ) from None
         except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
             why = (isinstance(error, OSError) and error.strerror) or error
             raise InvalidInput(

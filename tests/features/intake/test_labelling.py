@@ -32,7 +32,8 @@ def read(path: Path, view: View = labelled_images, **columns: str) -> Read:
             bad.append(piece)
         else:
             rows, rejects = admit(view, piece)
-            good.append({name: rows[name] for name in (*view.columns, "split")})
+            names = (*view.columns, "split", *(name for name in view.key if name in rows))
+            good.append({name: rows[name] for name in names})
             bad += rejects
     return concat(good), bad, skipped
 
@@ -89,6 +90,9 @@ LAYOUTS: dict[str, tuple[Mapping[str, str], Mapping[int, tuple[str, str]]]] = {
     "tables beside the parts": (
         {"img/a.png": "1", "img/b.png": "2", "train.csv": "id,label\na,red\n",
          "test.csv": "id,label\nb,blue\n"}, PARTS),
+    "tables in a folder of their own": (
+        {"images/train/1.png": "1", "images/test/1.png": "2",
+         "labels/train.csv": "id,label\n1,red\n", "labels/test.csv": "id,label\n1,blue\n"}, PARTS),
     "shelves that are no classes": (
         {"fold1/a.png": "1", "fold2/b.png": "2", "all.csv": "id,label\na,red\nb,blue\n"}, RED_BLUE),
     "folders called as the labels": (
@@ -126,6 +130,13 @@ def test_labels_come_from_the_table_or_the_folders_that_say_them(
     pictures = {name for name, content in files.items() if content.isdigit()}
     assert {name for name in pictures if int(files[name]) > 2} <= unread
     assert len(unread & pictures) == len(pictures) - len(expected)
+
+
+def test_ids_are_keys_unless_each_part_counts_anew(tmp_path: Path) -> None:
+    source = lay(tmp_path, {"train/1.png": "1", "test/2.png": "2", "train.csv": "id,label\n1,a\n"})
+    assert read(source)[0]["image_id"].tolist() == ["1"]
+    lay(source, {"test/1.png": "3", "test.csv": "id,label\n1,b\n"})
+    assert not {"1"} & {*read(source)[0]["image_id"]}
 
 
 def test_folders_of_parts_are_never_classes(tmp_path: Path) -> None:
@@ -240,3 +251,44 @@ def test_a_table_of_texts_without_labels_is_skipped_beside_one_with(tmp_path: Pa
     assert rows["text"].tolist() == ["one", "two"]
     assert set(rows["split"]) == {""}
     assert {skip.where for skip in skipped} == {"test.csv", "sample_submission.csv"}
+
+
+def test_a_table_without_a_column_of_labels_says_how_to_name_it(tmp_path: Path) -> None:
+    source = lay(tmp_path, {"train/a.png": "1", "test/b.png": "2", "t.csv": "id,breed\na,x\n"})
+    with pytest.raises(
+        InvalidInput, match=r"known as label; it has 'id', 'breed'\. .*--map label="
+    ):
+        read(source)
+    assert labels(read(source, label="breed")[0]) == {1: ("x", "")}
+
+
+def test_folders_of_texts_are_read_beside_files_of_other_kinds(tmp_path: Path) -> None:
+    names = [
+        f"{part}/{label}/{n}.txt"
+        for part in ("train", "test")
+        for label in ("pos", "neg")
+        for n in "12"
+    ]
+    source = lay(tmp_path, {name: f"in {name}" for name in names})
+    lay(source, {"words.voc": "the\nof\n", "train/urls.txt": "http:", "train/unsup/1.txt": "what"})
+    rows, bad, skipped = read(source, labelled_texts)
+    assert not bad
+    assert Counter(zip(rows["label"], rows["split"], strict=True)) == {
+        (label, part): 2 for label in ("pos", "neg") for part in ("train", "test")
+    }
+    assert {skip.where for skip in skipped} == {"words.voc", "train/urls.txt", "train/unsup/1.txt"}
+
+
+def test_pictures_in_a_zip_beside_the_table_are_asked_for_unpacked(tmp_path: Path) -> None:
+    lay(tmp_path, {"labels.csv": "id,breed\na,x\n"})
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        archive.writestr("a.png", encode(np.zeros((2, 2), np.uint8)))
+    with pytest.raises(InvalidInput, match=r"labels\.csv names pictures, and train\.zip beside it"):
+        read(tmp_path)
+
+
+def test_a_table_alone_believes_paths_and_says_which_is_missing(tmp_path: Path) -> None:
+    lay(tmp_path, {"in/a.png": "1", "t.csv": "image,label\nin/a.png,x\nb.png,y\n"})
+    rows, bad, _ = read(tmp_path / "t.csv")
+    assert labels(rows) == {1: ("x", "")}
+    assert bad == [Reject("t.csv line 3", "No such file: b.png.")]
