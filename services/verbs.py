@@ -246,7 +246,8 @@ def deploy(task: str, reference: str) -> str:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.deploy(capability, version, here, build_app, Opening(here))
+    build = partial(build_app, origins=here.cors_origins)
+    serve.deploy(capability, version, here, build, Opening(here))
     url = here.url + path_of(task)
     if (found := _settled(task, url, wanted=version)) != version:
         answers = f"version {found} answers" if found else "no version answers"
@@ -327,7 +328,7 @@ def _door(here: Settings) -> Any:
     """The application at "/", made in its replica."""
     from services import door  # noqa: PLC0415 - the replica's business
 
-    return door.build(here.home, states, lambda: catalog.layer(here))
+    return door.build(here.home, states, lambda: catalog.layer(here), origins=here.cors_origins)
 
 
 def states() -> dict[str, State]:
