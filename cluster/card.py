@@ -18,7 +18,7 @@ def write_card(
     curves: Curves,
     *,
     summary: str,
-    warning: str = "",
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write `card.md`, and `curves.png` where there are curves.
 
@@ -28,21 +28,25 @@ def write_card(
         evaluation: what the artefact scored on the test rows.
         curves: one point per epoch, with `epoch`, `loss` and the metrics watched.
         summary: what the capability does, in one sentence.
-        warning: stands above the metrics.
+        warnings: what the scores cannot tell.
     """
     if curves:
         draw_curves(curves, folder / "curves.png", title=manifest.task)
-    warned = f"**{warning}**\n\n" if warning else ""
     knobs = _table(("knob", "value"), [(k, str(v)) for k, v in manifest.config.items()])
     data = _table(("part", "rows"), [(k, f"{v:,}") for k, v in manifest.rows.items()])
     views = ", ".join(_view(name, held) for name, held in manifest.views.items())
+    refused = f" {evaluation.refused:,} of them were refused and not scored." * bool(
+        evaluation.refused
+    )
     picture = "\n![Loss and metrics by epoch](curves.png)\n" if curves else ""
+    cautions = "".join(f"**Warning:** {sentence}\n\n" for sentence in warnings)
     (folder / "card.md").write_text(
         f"# {manifest.task}\n\n{summary}\n\nMade {manifest.created:%Y-%m-%d %H:%M} UTC by run "
         f"`{manifest.run}` with seed {manifest.seed} on {manifest.workers} worker(s).\n\n"
         f"## Data\n\nView {views}.\n\n{data}\n"
-        f"## Metrics\n\nOn {evaluation.rows:,} questions, by the files that are served.\n\n"
-        f"{warned}{_scores(evaluation)}{picture}\n{evaluation.details}\n\n"
+        f"## Metrics\n\nOn {evaluation.rows:,} questions, by the files that are served."
+        f"{refused}\n\n"
+        f"{cautions}{_scores(evaluation)}{picture}\n{evaluation.details}\n\n"
         f"## Configuration\n\n{knobs}"
     )
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.batch import numbered
+
 COMPARED = 5_000
 """Rows that are compared with each other; of more, as many are drawn."""
 BLOCK = 500
@@ -26,7 +28,7 @@ def retrieval(vectors: Any, labels: Sequence[str]) -> dict[str, float]:
     """
     drawn = np.sort(np.random.default_rng(0).permutation(len(labels))[:COMPARED])
     rows = vectors[drawn]
-    _, group = np.unique(np.asarray(labels, dtype=object)[drawn].astype(str), return_inverse=True)
+    _, group = numbered(np.asarray(labels, dtype=object)[drawn])
     looking = np.flatnonzero(np.bincount(group)[group] > 1)
     sums = np.zeros(3)
     for start in range(0, len(looking), BLOCK):

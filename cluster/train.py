@@ -1,7 +1,6 @@
 """Train a capability with Ray Train: on one worker or many, resumed after any kill."""
 
 import hashlib
-import inspect
 import json
 import math
 import platform
@@ -27,6 +26,7 @@ from ray.train.torch import TorchTrainer
 
 from cluster import signals
 from cluster.card import below_reference, write_card
+from cluster.code import capability_digest
 from cluster.config import Config
 from cluster.data import Plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough, error_of
@@ -35,6 +35,7 @@ from cluster.keys import sent_columns
 from cluster.model import AnyTask
 from cluster.registry import Manifest, Registry, now
 from cluster.run import Progress, Report, Run, Write
+from cluster.split import TRAIN
 from cluster.task import Evaluation
 
 RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "torch", "transformers")
@@ -63,17 +64,10 @@ class Recipe:
         So a run that was killed is found again, and one that ended is not repeated. A nonce makes
         it another run all the same.
         """
-        what = [self.task.name(), code_version(self.task), self.plan.identity, self.nonce]
+        what = [self.task.name(), capability_digest(self.task), self.plan.identity, self.nonce]
         how = [self.config.model_dump_json(), str(self.seed), str(self.workers)]
         digest = hashlib.sha256("\n".join(what + how).encode()).hexdigest()
         return f"{self.task.name()}-{digest[:12]}"
-
-
-def code_version(task: type[AnyTask]) -> str:
-    """Twelve digits that change with the capability's own file and the helpers beside it."""
-    own = Path(inspect.getfile(task))
-    files = [own, *sorted(own.parent.glob("_*.py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def again(recipe: Recipe) -> Recipe:
@@ -116,6 +110,7 @@ def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest
 
 def _fit(recipe: Recipe) -> str:
     """Let the workers work, and return what rank 0 did."""
+    datasets = recipe.plan.datasets(recipe.workers)
     trainer: Any = TorchTrainer(  # its result does not declare what a worker returned
         work,
         train_loop_config={"recipe": recipe},
@@ -126,7 +121,10 @@ def _fit(recipe: Recipe) -> str:
             failure_config=ray.train.FailureConfig(max_failures=3),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
-        datasets=dict(recipe.plan.datasets()),
+        datasets=dict(datasets),
+        dataset_config=ray.train.DataConfig(
+            datasets_to_split=[name for name in datasets if name == TRAIN]  # not those of a rank
+        ),
     )
     with signals.kept():  # Ray Train takes Ctrl-C
         try:
@@ -196,6 +194,9 @@ def answer(recipe: Recipe, run: Run) -> str:
 def learn(recipe: Recipe, run: Run) -> Manifest | None:
     """Fit on this worker's rows; rank 0 then evaluates what was exported and registers it."""
     task = recipe.task(recipe.config)
+    if run.rank == 0:
+        for sentence in recipe.plan.warnings(task.truth):
+            run.say(f"Warning: {sentence}")
     train_rows = recipe.plan.rows("train", rank=run.rank, workers=run.workers)
     run.tables = recipe.plan.whole()
     task.fit(train_rows, recipe.plan.rows("valid"), run)
@@ -224,7 +225,7 @@ def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
             views=recipe.plan.views,
             seed=recipe.seed,
             workers=recipe.workers,
-            code=code_version(recipe.task),
+            code=capability_digest(recipe.task),
             statistics=statistics_of(recipe),
             packages={
                 "python": platform.python_version(),
@@ -232,7 +233,9 @@ def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
             },
         )
         curves = getattr(task, "curves", [])
-        write_card(folder, manifest, evaluation, curves, summary=task.summary(), warning=warning)
+        warnings = [*recipe.plan.warnings(task.truth), *filter(None, [warning])]
+        summary = task.summary()
+        write_card(folder, manifest, evaluation, curves, summary=summary, warnings=warnings)
         return manifest
 
     return Registry(recipe.home).write(task.name(), fill)

@@ -5,11 +5,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
+from cluster.errors import LeptonError
 from cluster.features.texts import labelled_texts, texts
 from cluster.labels import as_numbers, guesses, labels_of, right_answers
 from cluster.neural import NeuralTask, State
@@ -145,6 +147,12 @@ class Classify(NeuralTask[Config, Input, Output]):
         """Ids `[n, length]` int32, zeros after them."""
         return {"ids": self._reader.encode(batch["text"].tolist())}
 
+    def lengths(self, arrays: Arrays) -> Arrays:
+        """Ids per row: none of them is zero."""
+        return {
+            name: np.count_nonzero(ids, axis=1) for name, ids in arrays.items() if name == "ids"
+        }
+
     def encode_truth(self, batch: Batch) -> Arrays:
         """Labels as numbers `[n]`."""
         return {"label": as_numbers(batch["label"], self.state["labels"])}
@@ -175,7 +183,7 @@ class Classify(NeuralTask[Config, Input, Output]):
         matrix = confusion(list(batch["label"]), [output.label for output in outputs])
         return chosen_details(self.state) + matrix if "chosen" in self.state else matrix
 
-    def predict(self, batch: Batch) -> list[Output]:
+    def predict(self, batch: Batch) -> Sequence[Output | LeptonError]:
         """Name the likeliest labels of each text."""
         if "chosen" not in self.state:
             return super().predict(batch)

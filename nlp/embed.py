@@ -1,6 +1,6 @@
 """Turn a text into a vector: texts that are alike have vectors that are near."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.batch import Arrays, Batch
 from cluster.config import Between
 from cluster.embedding import EmbeddingConfig, EmbeddingTask
+from cluster.errors import LeptonError
 from cluster.features.texts import labelled_texts, texts
 from cluster.labels import labels_of
 from cluster.neural import State
@@ -134,6 +135,12 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         """Ids `[n, length]` int32, zeros after them."""
         return {"ids": self._reader.encode(batch["text"].tolist())}
 
+    def lengths(self, arrays: Arrays) -> Arrays:
+        """Ids per row: none of them is zero."""
+        return {
+            name: np.count_nonzero(ids, axis=1) for name, ids in arrays.items() if name == "ids"
+        }
+
     def augment(
         self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
     ) -> tuple[Arrays, Arrays]:
@@ -145,7 +152,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         del rng
         return self.twice(arrays, arrays, truth)
 
-    def predict(self, batch: Batch) -> list[Output]:
+    def predict(self, batch: Batch) -> Sequence[Output | LeptonError]:
         """A vector for each text."""
         if "topics" not in self.state:
             return super().predict(batch)

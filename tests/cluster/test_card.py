@@ -47,12 +47,12 @@ def test_the_reference_stands_beside_the_metrics_and_the_warning_above_them(
 ) -> None:
     evaluation = Evaluation({"accuracy": 0.875, "macro_f1": 0.8}, 1_270, reference=SVM)
     warning = below_reference(Side(), evaluation)
-    write_card(tmp_path, manifest(), evaluation, [], summary="Say.", warning=warning)
+    write_card(tmp_path, manifest(), evaluation, [], summary="Say.", warnings=[warning])
     text = (tmp_path / "card.md").read_text()
     assert "| metric | test | reference: a linear SVM |" in text
     assert "| accuracy | 0.8750 | 0.9000 |" in text
     assert "| macro_f1 | 0.8000 |  |" in text
-    assert f"**{warning}**" in text
+    assert f"**Warning:** {warning}" in text
 
 
 def test_a_result_below_the_reference_is_a_sentence_that_says_what_to_do() -> None:
@@ -78,6 +78,14 @@ def test_views_are_told_with_what_there_is_of_them(tmp_path: Path) -> None:
     write_card(tmp_path, made, Evaluation({"accuracy": 0.5}, 9, ""), [], summary="Say.")
     said = "View points at commit 4, point_vector of release 3 at commit 2, lately."
     assert said in (tmp_path / "card.md").read_text()
+
+
+def test_what_the_scores_cannot_tell_stands_above_them(tmp_path: Path) -> None:
+    scored = Evaluation({"accuracy": 1.0}, 9, "")
+    said = ["1 of 2 labels has no row in the test part."]
+    write_card(tmp_path, manifest(), scored, [], summary="Say.", warnings=said)
+    text = (tmp_path / "card.md").read_text()
+    assert f"**Warning:** {said[0]}\n\n| metric | test |" in text
 
 
 def test_the_curves_are_a_png(tmp_path: Path) -> None:

@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.batch import Batch, length
+from cluster.batch import Batch, length, objects
 from cluster.data import plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough, NotFound, TooLarge
+from cluster.features.intake.ingest import ingest_rows
+from cluster.features.offline.store import Store
 from cluster.registry import Manifest
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.task import Reference
 from cluster.train import Recipe, answer, manifest_of
 from tests.support import stored
-from tests.toy import Side
+from tests.toy import Side, labelled_points
 
 ERRORS = [
     NotFound("No weights of x are here.", hint="Fetch them."),
@@ -64,6 +66,29 @@ def test_one_of_several_workers_raises_or_the_others_would_wait(tmp_path: Path) 
     task: Any = type("Failing", (Fails,), {"error": ZeroDivisionError("one by nothing")})
     with pytest.raises(ZeroDivisionError):
         told(task, tmp_path, workers=2)
+
+
+class Listening(Run):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def test_labels_that_are_not_measured_are_told_before_learning(tmp_path: Path) -> None:
+    task: Any = type("Failing", (Fails,), {"error": ERRORS[0]})
+    drawn = dict(labelled_points.sample(300, np.random.default_rng(0)))
+    drawn["label"] = objects(["above"] * 299 + ["below"])
+    drawn["split"] = objects(["train", "test"] * 149 + ["train", "train"])
+    ingest_rows(labelled_points, drawn, Store(tmp_path))
+    recipe = Recipe(task, task.Config(), plan(task, Store(tmp_path), memory_share=0.9), tmp_path)
+    run = Listening()
+    answer(recipe, run)
+    assert run.said[-1].startswith("Warning: 1 of 2 labels has no row in the test part")
 
 
 @pytest.mark.slow

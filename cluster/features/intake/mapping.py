@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Number
+from cluster.features.intake.parts import split_in
 from cluster.features.intake.tables import TABLES, Chunk, open_table
-from cluster.features.intake.tree import Tree, open_tree, split_in, stem, suffix
+from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.times import read_times
-from cluster.features.view import Piece, Reject
+from cluster.features.view import Piece, Reject, Unused
 
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
@@ -79,8 +80,8 @@ def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Itera
 
 def read_table(
     tree: Tree, name: str, columns: Mapping[str, str], wanted: Wanted
-) -> Iterator[Batch | Reject]:
-    """The rows of one table, under our names.
+) -> Iterator[Piece]:
+    """The rows of one table, under our names; what of it is not read is told first.
 
     Raises:
         InvalidInput: it cannot be read to its end, or lacks a column.
@@ -90,6 +91,8 @@ def read_table(
         table = open_table(tree, name, file, numbered=by_position(columns))
         ours = match(where, table.names, columns, wanted)
         place = f"{where} {table.unit}"
+        if spare := tuple(name for name in table.names if name not in ours.values()):
+            yield Unused(where, "they are none of ours, and not mapped", spare)
         first = next(table.chunks, None)
         if first is None:
             return
@@ -98,6 +101,16 @@ def read_table(
         for chunk in chain([first], table.chunks):
             yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())
             yield _named(name, place, chunk, ours)
+
+
+def header(tree: Tree, name: str, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of a table's columns.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    with tree.stream(name) as file:
+        return open_table(tree, name, file, numbered=by_position(columns)).names
 
 
 def match(
