@@ -13,7 +13,8 @@ from cluster.linear import fit_svm
 from cluster.rows import Resident
 from cluster.run import Run
 from nlp import _linear
-from nlp._linear import PARTS, features_of
+from nlp._linear import PARTS
+from nlp._tfidf import features_of
 from nlp.classify import Classify, Config
 
 TOPICS = {
@@ -66,7 +67,7 @@ class Together(Noting):
         return np.sum(self.all_gather(array), axis=0)
 
 
-def fitted(batch: Batch, *knobs: str, run: Run | None = None) -> Classify:
+def fitted(batch: Batch, *knobs: str, run: Run | None = None) -> Any:
     task = Classify(Config.parse(list(knobs)))
     task.fit(Resident(batch), Resident(batch), run or Run())
     return task
@@ -136,7 +137,7 @@ def test_two_workers_learn_what_one_learns() -> None:
     alone = fitted(shown)
     slots: list[Any] = [None, None]
     barrier = threading.Barrier(2, timeout=60)
-    tasks = [Classify(), Classify()]
+    tasks: list[Any] = [Classify(), Classify()]
 
     def work(rank: int) -> None:
         shard = {name: column[rank::2] for name, column in shown.items()}

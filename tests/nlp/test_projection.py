@@ -1,6 +1,7 @@
 """encoder=linear of nlp.embed: vectors by labels and by topics, of every length asked for."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from nlp.embed import Config, Embed
 from tests.nlp.test_linear import rows
 
 
-def fitted(batch: Batch, *knobs: str) -> Embed:
+def fitted(batch: Batch, *knobs: str) -> Any:
     task = Embed(Config.parse(list(knobs)))
     task.fit(Resident(batch), Resident(batch), Run())
     return task
@@ -32,7 +33,7 @@ def test_vectors_are_of_unit_length_and_as_long_as_asked_for(dim: int, tmp_path:
     task = fitted(shown, f"dim={dim}")
     task.save(tmp_path)
     assert not (tmp_path / "model.onnx").exists()
-    loaded = Embed.load(tmp_path)
+    loaded: Any = Embed.load(tmp_path)
     vectors = np.array([output.vector for output in loaded.predict(shown)])
     assert vectors.shape == (90, dim)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
