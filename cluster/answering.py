@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from cluster.errors import InvalidInput, LeptonError
 from cluster.faults import together
 from cluster.features.watch.requests import RequestLog
-from cluster.live import Live, OpenLayer, Statuses
+from cluster.health import Health
+from cluster.live import Joined, Live, OpenLayer, Statuses
 from cluster.model import Model
 from cluster.record import Recorder
 
@@ -37,7 +38,7 @@ class Answered:
 class Row(NamedTuple):
     """What a replica says to one input."""
 
-    output: BaseModel | LeptonError
+    output: BaseModel | Exception
     statuses: Statuses
     degraded: bool
     behind: Sequence[str] = ()
@@ -58,6 +59,7 @@ class Answering:
 
     def __init__(self, model: Model, open_layer: OpenLayer, requests: RequestLog) -> None:
         self.task = model.task
+        self.health = Health(model.probe)
         self.live = Live(model.task, open_layer, model.manifest)
         said, live = model.manifest, self.live
         self.recorder = Recorder(said.version, said.statistics, live.pins, live.version)
@@ -66,7 +68,7 @@ class Answering:
     def __call__(self, rows: Sequence[BaseModel]) -> list[Row]:
         """Answer rows of Input and of Keys, in order."""
         joined = self.live.join(rows)
-        outputs = iter(self.task.predict(joined.batch) if joined.inputs else ())
+        outputs = iter(self._outputs(joined) if joined.inputs else ())
         answers = [joined.refused.get(n) or next(outputs) for n in range(len(rows))]
         self.requests.keep(partial(self.recorder.lines, joined), len(rows))
         return [
@@ -74,15 +76,26 @@ class Answering:
             for answer, statuses in zip(answers, joined.statuses, strict=True)
         ]
 
+    def _outputs(self, joined: Joined) -> list[BaseModel | Exception]:
+        """What the model says of the rows that can be answered."""
+        with self.health.batch():
+            outputs = self.task.answers(joined.batch, batch_rows=len(joined.inputs))
+        if any(isinstance(one, BaseModel | LeptonError) for one in outputs):
+            self.health.answered()
+        else:
+            self.health.failed()
+        return outputs
+
 
 def answered(version: int, rows: Sequence[Row]) -> Answered:
     """The answer to one request, or what is wrong with its inputs."""
     faults = []
     for number, row in enumerate(rows):
         if isinstance(row.output, InvalidInput):
-            at = f"/inputs/{number}"
-            faults.append(InvalidInput(row.output.message, hint=row.output.hint, pointer=at))
+            faults.append(row.output.of_row(number))
         elif isinstance(row.output, LeptonError):
+            raise row.output.of_row(number)
+        elif isinstance(row.output, Exception):
             raise row.output
     if faults:
         raise together(faults)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
@@ -60,6 +61,20 @@ def chunks(batch: Batch, size: int) -> Iterable[dict[str, NDArray[Any]]]:
 def shuffle(count: int, *, seed: int) -> NDArray[np.int64]:
     """The numbers below `count` in an order that the seed decides."""
     return np.random.default_rng(seed).permutation(count)
+
+
+def numbered(column: NDArray[Any]) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct words of a column in order, and which of them each row has `[n]`.
+
+    As `np.unique(column.astype(str), return_inverse=True)`, which takes memory for the longest
+    word in every row and loses NULs at the end of words.
+    """
+    coded = pa.array(map(str, column.tolist()), pa.string(), size=len(column)).dictionary_encode()
+    words = objects(coded.dictionary.to_pylist())
+    order = np.argsort(words)
+    place = np.empty(len(words), np.int64)
+    place[order] = np.arange(len(words))
+    return words[order].tolist(), place[np.asarray(coded.indices)]
 
 
 def save_arrays(arrays: Batch, path: Path) -> None:

@@ -3,20 +3,24 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Generic, TypeVar
 
 from cluster.errors import Unavailable
+from cluster.rowwise import STOPS, each, failure
 
 I = TypeVar("I")  # noqa: E741 - the letters of Input and Output
 O = TypeVar("O")  # noqa: E741
 
-SLOW_S = 0.005  # a predict longer than this runs in a thread, so that health checks are answered
+SLOW_S = 0.005  # a predict longer than this runs in a thread, so that other requests are read
 
 
 class Batcher(Generic[I, O]):
     """Gathers the rows of many requests into batches for one model; there is no waiting time.
 
     A lone request is answered at once. While a batch runs, rows queue up and become the next one.
+    A batch runs in a thread, unless one of as many rows was quick: then the event loop itself
+    answers it, which saves what a thread costs.
 
     Args:
         predict: answers rows in order; one call at a time.
@@ -32,7 +36,7 @@ class Batcher(Generic[I, O]):
         self._max_waiting = max_waiting
         self._waiting: deque[tuple[I, asyncio.Future[O]]] = deque()
         self._runner: asyncio.Task[None] | None = None
-        self._slow = False
+        self._quick_rows = 0  # so many rows were answered within SLOW_S the last time
 
     async def answer(self, rows: Sequence[I]) -> list[O]:
         """Answer one request's rows, in order.
@@ -77,31 +81,43 @@ class Batcher(Generic[I, O]):
 
     async def _answer(self, batch: list[tuple[I, asyncio.Future[O]]]) -> None:
         rows = [row for row, _ in batch]
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         try:
-            outputs = (
-                await asyncio.to_thread(self._predict, rows) if self._slow else self._predict(rows)
-            )
-            answered = list(zip(batch, outputs, strict=True))
-        except BaseException as error:  # a panic of Rust code, as in tokenizers, is no Exception
-            failure = _failure(error)
+            outputs = await self._outputs(rows)
+        except STOPS as error:
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(failure)
-            if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
-                raise
-            return
-        self._slow = loop.time() - began > SLOW_S
-        for (_, future), output in answered:
-            if not future.done():
+                    future.set_exception(failure(error))
+            if isinstance(error, MemoryError):
+                return
+            raise
+        for (_, future), output in zip(batch, outputs, strict=True):
+            if future.done():
+                continue
+            if isinstance(output, Exception):
+                future.set_exception(output)
+            else:
                 future.set_result(output)
 
+    async def _outputs(self, rows: Sequence[I]) -> Sequence[O | Exception]:
+        """The answers of a batch; where it fails, its rows are asked again by halves."""
+        count, began = len(rows), monotonic()
+        outputs: Sequence[O | Exception] | None = None
+        if count <= self._quick_rows:
+            outputs = self._at_once(rows)
+        if outputs is None:
+            outputs = await asyncio.to_thread(each, lambda part: self._predict(rows[part]), count)
+        if monotonic() - began < SLOW_S:
+            self._quick_rows = max(self._quick_rows, count)
+        else:
+            self._quick_rows = min(self._quick_rows, count - 1)
+        return outputs
 
-def _failure(error: BaseException) -> Exception:
-    """What callers are told; a future does not take StopIteration, and nobody else a panic."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
-        return error
-    failure = RuntimeError(f"The model stopped with {type(error).__name__}: {error}")
-    failure.__cause__ = error
-    return failure
+    def _at_once(self, rows: Sequence[I]) -> Sequence[O] | None:
+        """The answers of a batch; None where it fails, which may take long to find out about."""
+        try:
+            outputs = self._predict(rows)
+        except STOPS:
+            raise
+        except BaseException:  # the rows are asked again, in a thread
+            return None
+        return outputs if len(outputs) == len(rows) else None

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cluster.model import AnyTask
 from cluster.registry import Manifest
 from cluster.task import Evaluation
 
@@ -11,7 +12,13 @@ Curves = Sequence[Mapping[str, float]]
 
 
 def write_card(
-    folder: Path, manifest: Manifest, evaluation: Evaluation, curves: Curves, *, summary: str
+    folder: Path,
+    manifest: Manifest,
+    evaluation: Evaluation,
+    curves: Curves,
+    *,
+    summary: str,
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write `card.md`, and `curves.png` where there are curves.
 
@@ -21,20 +28,52 @@ def write_card(
         evaluation: what the artefact scored on the test rows.
         curves: one point per epoch, with `epoch`, `loss` and the metrics watched.
         summary: what the capability does, in one sentence.
+        warnings: what the scores cannot tell.
     """
     if curves:
         draw_curves(curves, folder / "curves.png", title=manifest.task)
-    scores = _table(("metric", "test"), [(k, f"{v:.4f}") for k, v in evaluation.metrics.items()])
     knobs = _table(("knob", "value"), [(k, str(v)) for k, v in manifest.config.items()])
     data = _table(("part", "rows"), [(k, f"{v:,}") for k, v in manifest.rows.items()])
     views = ", ".join(_view(name, held) for name, held in manifest.views.items())
+    refused = f" {evaluation.refused:,} of them were refused and not scored." * bool(
+        evaluation.refused
+    )
     picture = "\n![Loss and metrics by epoch](curves.png)\n" if curves else ""
+    cautions = "".join(f"**Warning:** {sentence}\n\n" for sentence in warnings)
     (folder / "card.md").write_text(
         f"# {manifest.task}\n\n{summary}\n\nMade {manifest.created:%Y-%m-%d %H:%M} UTC by run "
         f"`{manifest.run}` with seed {manifest.seed} on {manifest.workers} worker(s).\n\n"
         f"## Data\n\nView {views}.\n\n{data}\n"
-        f"## Metrics\n\nOn {evaluation.rows:,} questions, by the files that are served.\n\n"
-        f"{scores}{picture}\n{evaluation.details}\n\n## Configuration\n\n{knobs}"
+        f"## Metrics\n\nOn {evaluation.rows:,} questions, by the files that are served."
+        f"{refused}\n\n"
+        f"{cautions}{_scores(evaluation)}{picture}\n{evaluation.details}\n\n"
+        f"## Configuration\n\n{knobs}"
+    )
+
+
+def below_reference(task: AnyTask, evaluation: Evaluation) -> str:
+    """A sentence where the reference scores better, else nothing."""
+    reference, goal = evaluation.reference, task.objective
+    if reference is None:
+        return ""
+    mine, simple = evaluation.metrics[goal.metric], reference.metrics[goal.metric]
+    if goal.better(mine, simple):
+        return ""
+    return (
+        f"{task.name()} scores {goal.metric} {mine:.4f}, worse than {reference.model} trained on "
+        f"the same rows ({simple:.4f}). Try other settings: python -m services tasks {task.name()}"
+    )
+
+
+def _scores(evaluation: Evaluation) -> str:
+    """The metrics as a table, those of the reference beside them."""
+    reference = evaluation.reference
+    if reference is None:
+        return _table(("metric", "test"), [(k, f"{v:.4f}") for k, v in evaluation.metrics.items()])
+    beside = {name: f"{value:.4f}" for name, value in reference.metrics.items()}
+    return _table(
+        ("metric", "test", f"reference: {reference.model}"),
+        [(k, f"{v:.4f}", beside.get(k, "")) for k, v in evaluation.metrics.items()],
     )
 
 

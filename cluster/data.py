@@ -1,5 +1,6 @@
 """Bring the rows of a part to a worker: into memory where they fit, as a stream where not."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,8 +12,11 @@ import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cluster import classes
 from cluster.batch import Batch, length, take, without
-from cluster.errors import InvalidInput, NotEnough
+from cluster.errors import InvalidInput
+from cluster.features.column import Text
+from cluster.features.copies import Copies, across, content_of, copies_of
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import among, history_of, leaves
 from cluster.features.offline.history import Cached, History, Stored
@@ -22,14 +26,12 @@ from cluster.features.offline.store import Store
 from cluster.features.view import Inputs, View
 from cluster.model import AnyTask
 from cluster.rows import Resident, Rows
-from cluster.split import TEST, TRAIN, VALID, Split, draw
+from cluster.split import TEST, TRAIN, VALID, Split, draw, shards
+from cluster.stream import Streamed, streamed
 from cluster.tables import made, newest
 
 if TYPE_CHECKING:
     import ray.data
-
-SHUFFLE_ROWS = 8_192
-PIECE_ROWS = 1_024  # as many rows at a time a stream hands on: of pictures these are some MB
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Plan:
         tables: views that are read whole beside the rows.
         live: views that are looked up when the model is asked, and joined to no row.
         lately: the stored rows that live views are made from; a run with others is the same run.
+        content: the columns by which rows are copies of each other; none where nothing tells it.
+        series: the columns that say which rows belong together: one worker has all of those.
     """
 
     view: View
@@ -62,6 +66,8 @@ class Plan:
     tables: tuple[View, ...] = ()
     live: tuple[View, ...] = ()
     lately: Mapping[str, Snapshot] = field(default_factory=dict)
+    content: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -95,33 +101,74 @@ class Plan:
 
     @cached_property
     def keys(self) -> Batch:
-        """Key, event time and split of every row."""
-        return self.snapshot.read(self.view, [*self.view.key, "event_time", "split"])
+        """Key, event time and split of every row, and what the split and the shards go by."""
+        names = [*self.view.key, "event_time", "split", *self.split.columns, *self.series]
+        return self.snapshot.read(self.view, list(dict.fromkeys(names)))
+
+    @cached_property
+    def copies(self) -> Copies:
+        """Which rows hold the same."""
+        return copies_of(self.snapshot, self.view, self.content)
 
     @cached_property
     def parts(self) -> NDArray[Any]:
         """The part of each row of the snapshot."""
-        return self.split.parts(self.keys, self.view.key)
+        return self.split.parts(self.keys, self.view.key, self.copies.alike)
 
     @property
     def counts(self) -> dict[str, int]:
         """How many rows each part has."""
         return {part: int((self.parts == part).sum()) for part in (TRAIN, VALID, TEST)}
 
+    def warnings(self, truth: Sequence[str]) -> list[str]:
+        """What a score cannot tell, as parts hold too few rows of a label, or none.
+
+        Args:
+            truth: columns; those that hold labels are looked at.
+        """
+        labels = [name for name in truth if isinstance(self.view.columns.get(name), Text)]
+        found: list[str] = []
+        for name in labels:
+            said = self.snapshot.read(self.view, [name])[name]
+            found += classes.warnings(Counter(zip(self.parts.tolist(), said, strict=True)))
+        if copied := len(across(self.copies.alike, self.parts, TEST, TRAIN)):
+            split = type(self.split).__name__
+            why = (
+                "their source" if self.split.by_content else f"{split}, which looks at no content,"
+            )
+            found.append(
+                f"{copied:,} of the {self.counts[TEST]:,} test rows are copies of training rows "
+                f"(equal, or but for case, spaces or encoding): {why} puts them there. Scores are "
+                "better by what the model only had to remember."
+            )
+        return found
+
+    def mine(self, part: str, *, rank: int = 0, workers: int = 1) -> NDArray[np.int64]:
+        """The numbers of a worker's rows of a part: about every `workers`-th, or whole series."""
+        rows = np.flatnonzero(self.parts == part)
+        if workers == 1 or not self.series:
+            return rows[rank::workers]
+        owners = shards(take(self.keys, rows), self.series, workers)
+        return rows[np.flatnonzero(owners == rank)]
+
     def rows(self, part: str, *, rank: int = 0, workers: int = 1) -> Rows:
         """A worker's rows of a part; `train` may be a stream, the others are in memory.
 
         Args:
             part: train, valid or test.
-            rank: which worker asks; it gets every `workers`-th row.
+            rank: which worker asks.
             workers: how many share the part.
+
+        Raises:
+            InvalidInput: there are fewer series than workers.
         """
-        mine = np.flatnonzero(self.parts == part)[rank::workers]
+        mine = self.mine(part, rank=rank, workers=workers)
         if self.resident or part != TRAIN:
             return Resident(self._read(mine))
         import ray.train  # noqa: PLC0415 - resident rows need no Ray
 
-        return Streamed(ray.train.get_dataset_shard(TRAIN), self, len(mine))
+        name = f"{TRAIN}-{rank}" if self.series and workers > 1 else TRAIN
+        return Streamed(ray.train.get_dataset_shard(name), self, len(mine))
 
     def sample(self, part: str, count: int) -> Batch:
         """At most so many rows of a part, spread evenly over it, with their features."""
@@ -129,14 +176,25 @@ class Plan:
         places = np.linspace(0, len(mine), min(count, len(mine)), endpoint=False)
         return self._read(mine[places.astype(np.int64)])
 
-    def datasets(self) -> "dict[str, ray.data.Dataset]":
-        """The training rows as a Ray Data set that reads file by file; none if resident."""
+    def datasets(self, workers: int = 1) -> "dict[str, ray.data.Dataset]":
+        """The training rows as Ray Data sets that read file by file; none if resident.
+
+        It is one, which Ray shares out, or where there are series one of each worker.
+        """
         if self.resident:
             return {}
+        if workers == 1 or not self.series:
+            return {TRAIN: self._dataset(self.mine(TRAIN))}
+        ranks = range(workers)
+        mine = (self.mine(TRAIN, rank=rank, workers=workers) for rank in ranks)
+        return {
+            f"{TRAIN}-{rank}": self._dataset(rows) for rank, rows in zip(ranks, mine, strict=True)
+        }
+
+    def _dataset(self, numbers: NDArray[np.int64]) -> "ray.data.Dataset":
         import ray.data  # noqa: PLC0415 - resident rows need no Ray
 
-        names = [*self.view.key, "event_time"]
-        kept = ray.put(np.sort(draw(take(self.keys, self.parts == TRAIN), names)))
+        kept = ray.put(self.drawn(numbers))
         view, snapshot = self.view, self.snapshot
         files = snapshot.files
         snapshot.superseded  # noqa: B018 - looked up once, here, and sent along
@@ -144,14 +202,15 @@ class Plan:
         def of_part(numbers: pa.Table) -> Iterator[pa.Table]:
             for number in numbers["id"].to_pylist():
                 table = snapshot.rows_of(files[number], list(view.schema))
-                for start in range(0, table.num_rows, PIECE_ROWS):
-                    piece = table.slice(start, PIECE_ROWS)
-                    drawn = draw(view.unpack(piece.select(names)), names)
-                    yield piece.filter(pa.array(np.isin(drawn, ray.get(kept))))
+                yield from streamed(view, table, ray.get(kept))
 
         # One task a file: what others took the place of is known to the snapshot, not to Parquet.
         numbered = ray.data.range(len(files), override_num_blocks=len(files))
-        return {TRAIN: numbered.map_batches(of_part, batch_size=1, batch_format="pyarrow")}
+        return numbered.map_batches(of_part, batch_size=1, batch_format="pyarrow")
+
+    def drawn(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What stands for some rows in `streamed`."""
+        return np.sort(draw(take(self.keys, numbers), [*self.view.key, "event_time"]))
 
     def _read(self, numbers: NDArray[np.int64]) -> Batch:
         """The rows of those numbers, decoded after the others are dropped, with their features."""
@@ -290,7 +349,8 @@ def plan(
     fits = _size_bytes(leaves(features, made_from), histories) <= spare
     resident = snapshot.size_bytes <= spare
     rest = (histories, inputs, fits, whole, live, lately)
-    decided = Plan(view, snapshot, task.split, resident, features, *rest)
+    alike = (content_of(task.inputs, view), task.series)
+    decided = Plan(view, snapshot, task.split, resident, features, *rest, *alike)
     _check(decided)
     return decided
 
@@ -313,7 +373,7 @@ def _check(decided: Plan) -> None:
             raise InvalidInput(
                 f"None of the {decided.snapshot.rows} rows of {decided.view.name!r} is in the "
                 f"{part} part.",
-                hint="Ingest more rows, or rows whose source names that part.",
+                hint=decided.split.remedy(decided.keys, part),
             )
 
 
@@ -327,44 +387,3 @@ def _examples(task: type[AnyTask], store: Store) -> Snapshot:
             hint=f"Ingest some: python -m services ingest {name} PATH",
         )
     return snapshot
-
-
-class Streamed(Rows):
-    """Rows that Ray Data reads, one pass at a time, while the network trains."""
-
-    resident = False
-
-    def __init__(self, shard: "ray.data.DataIterator", plan: Plan, count: int) -> None:
-        self.count = count
-        self._shard = shard
-        self._plan = plan
-
-    def whole(self) -> Batch:
-        """Refuse: they are streamed because they do not fit."""
-        raise NotEnough(
-            f"{self.count} rows of {self._plan.view.name!r} do not fit the share of memory that "
-            "training may take.",
-            hint="Raise LEPTON_MEMORY_SHARE, or use a machine with more memory.",
-        )
-
-    def batches(self, size: int) -> Iterator[Batch]:
-        """One pass over the rows, `size` at a time."""
-        yield from self._joined(size)
-
-    def shuffled(self, size: int, *, seed: int) -> Iterator[Batch]:
-        """One pass through a buffer that mixes rows, in full batches."""
-        mixed = {
-            "local_shuffle_buffer_size": max(SHUFFLE_ROWS, size),
-            "local_shuffle_seed": seed,
-        }
-        yield from (rows for rows in self._joined(size, **mixed) if length(rows) == size)
-
-    def _joined(self, size: int, **how: Any) -> Iterator[Batch]:
-        """Batches of a pass; features are joined to many rows at once, which takes little more."""
-        together = size * max(1, SHUFFLE_ROWS // size) if self._plan.features else size
-        tables: Any = self._shard.iter_batches(batch_size=together, batch_format="pyarrow", **how)
-        for table in tables:
-            features = self._plan.beside(table)
-            for start in range(0, table.num_rows, size):  # pictures are decoded a batch at a time
-                rows = self._plan.view.unpack(table.slice(start, size))
-                yield {**rows, **take(features, slice(start, start + size))}

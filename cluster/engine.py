@@ -1,18 +1,11 @@
-"""Start, find and stop Ray on one machine."""
+"""Find, join, describe and stop the Ray that runs on this machine."""
 
-import hashlib
 import logging
-import secrets
 import shutil
-import subprocess
 import sys
-import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from os import pathsep
-from os.path import realpath
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,13 +13,12 @@ import httpx
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster import host, profile, signals
+from cluster import host, signals
 from cluster.dashboard import Dashboard
 from cluster.errors import Conflict, Unavailable
-from cluster.settings import Settings, environment, export
+from cluster.settings import Settings, direct_loopback, environment, export
 
 NAMESPACE: Final = "lepton"
-PATIENCE_S: Final = 30.0  # before a Ray that does not answer counts as dead
 START: Final = "Start it with `python -m services up`."
 
 
@@ -70,44 +62,6 @@ class Status(BaseModel):
     disk_free_bytes: int
 
 
-def up(
-    settings: Settings,
-    *,
-    say: Callable[[str], None] = lambda _: None,
-    free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
-    wait_s: float = 120.0,
-) -> Engine:
-    """Start Ray and Serve in the background, or find them started.
-
-    Args:
-        settings: home, ports and limits.
-        say: is told each step in a sentence.
-        free_bytes: the room left on the disk of a folder.
-        wait_s: how long starting may take.
-
-    Raises:
-        Conflict: a port is taken, or RAY_ADDRESS names another cluster.
-        NotEnough: a disk or /dev/shm is short of room.
-        Unavailable: Ray did not start; the message ends with the last lines of its log.
-    """
-    if settings.ray_address:
-        raise Conflict(
-            f"RAY_ADDRESS names a cluster that runs already: {settings.ray_address}.",
-            hint="Use it as it is, or unset RAY_ADDRESS to start one on this machine.",
-        )
-    host.private_folder(Path(realpath(settings.home)))  # a link to a folder of ours will do
-    with host.lock(settings.home / "engine.lock"):
-        if engine := _read(settings):
-            if _answers_in_time(engine):
-                say(f"Lepton is already up at {engine.url}.")
-                return engine
-            say("Ray died here. Cleaning up and starting anew.")
-            _clear(settings, engine)
-        engine = _start(settings, say, free_bytes, wait_s)
-        say(f"Lepton is up at {engine.url}, Ray's dashboard at {engine.dashboard_url}.")
-        return engine
-
-
 def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> bool:
     """End who uses it, drain the services, end what `up` started; False when nothing ran."""
     if not settings.home.is_dir():
@@ -115,11 +69,11 @@ def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> 
     disconnect()
     path = settings.home / "engine.lock"
     with host.lock(path):
-        engine = _read(settings)
+        engine = read(settings)
         if engine:
-            if _alive(engine):
+            if alive(engine):
                 _let_finish(engine, say)
-            _clear(settings, engine)
+            clear(settings, engine)
             say("Lepton is down.")
         path.unlink(missing_ok=True)
     return engine is not None
@@ -131,18 +85,36 @@ def connect(settings: Settings) -> None:
     Raises:
         Unavailable: nothing runs here, or nothing listens at RAY_ADDRESS.
     """
-    engine = None if settings.ray_address else _read(settings)
-    if engine and _alive(engine):
+    engine = None if settings.ray_address else read(settings)
+    if engine and alive(engine):
         address = engine.address
         export(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(engine.token_file))
     elif settings.ray_address:
         address = settings.ray_address
     else:
         raise Unavailable("No Ray runs here.", hint=START)
+    export(**direct_loopback(environment()))
     # asked first, because Ray would try for a minute and then abort the process
     if address != "auto" and not host.listens(address.removeprefix("ray://")):
-        raise Unavailable(f"No Ray answers at {address}.", hint=START)
+        raise (
+            elsewhere(address)
+            if settings.ray_address
+            else Unavailable(f"No Ray answers at {address}.", hint=START)
+        )
     _join(address)
+
+
+def elsewhere(address: str) -> Conflict | Unavailable:
+    """What to say of a cluster that RAY_ADDRESS names, to who would start one or join that."""
+    if address == "auto" or host.listens(address.removeprefix("ray://")):
+        return Conflict(
+            f"RAY_ADDRESS names a cluster that runs already: {address}.",
+            hint="Use it as it is, or unset RAY_ADDRESS to start one on this machine.",
+        )
+    return Unavailable(
+        f"No Ray answers at {address}, which RAY_ADDRESS names.",
+        hint="Start it there, or unset RAY_ADDRESS to use the Ray of this machine.",
+    )
 
 
 def disconnect() -> None:
@@ -155,7 +127,7 @@ def disconnect() -> None:
 
 def logs(settings: Settings) -> Path:
     """Where Ray logs on this machine, or logged before it was taken down."""
-    engine = _read(settings)
+    engine = read(settings)
     return engine.folder / "session_latest" / "logs" if engine else settings.home / "logs"
 
 
@@ -165,8 +137,8 @@ def status(settings: Settings) -> Status:
     Raises:
         Unavailable: nothing listens at RAY_ADDRESS.
     """
-    engine = None if settings.ray_address else _read(settings)
-    home = settings.home if settings.home.exists() else Path.home()
+    engine = None if settings.ray_address else read(settings)
+    home = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
     room = Status(
         engine=None,
         memory_free_bytes=psutil.virtual_memory().available,
@@ -178,13 +150,13 @@ def status(settings: Settings) -> Status:
         connect(settings)
         found = _resources(serve.usage())
         return room.model_copy(update={"address": settings.ray_address, **found})
-    if engine is None or not _alive(engine):
+    if engine is None or not alive(engine):
         return room
     family = host.family(engine.pid, engine.born, engine.mark)
     return room.model_copy(
         update={
             "engine": engine,
-            "ready": _ready(engine),
+            "ready": ready(engine),
             "uptime_s": (datetime.now(UTC) - engine.started_at).total_seconds(),
             "memory_bytes": sum(map(host.resident_bytes, family)),
             **_resources(engine.dashboard.usage()),
@@ -213,108 +185,6 @@ def _join(address: str) -> None:
         ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
 
 
-def _start(
-    settings: Settings,
-    say: Callable[[str], None],
-    free_bytes: Callable[[Path], int],
-    wait_s: float,
-) -> Engine:
-    """See that there is room, start Ray, wait for Serve; what fails leaves nothing behind."""
-    folder = _run_folder(settings)
-    store_bytes = host.check_room(
-        settings.home, folder.parent, store_mb=settings.object_store_mb, free_bytes=free_bytes
-    )
-    host.check_port(settings.host, settings.port, "LEPTON_PORT")
-    host.check_port("127.0.0.1", settings.dashboard_port, "LEPTON_DASHBOARD_PORT")
-    if not profile.has_haproxy():
-        say("HAProxy comes with Ray on Linux only: its own proxy serves, at a seventh the rate.")
-    say("Starting Ray.")
-    engine = _launch(settings, host.private_folder(folder), store_bytes)
-    try:
-        _start_serve(engine, settings, say, time.monotonic() + wait_s)
-    except BaseException:
-        _clear(settings, engine)
-        raise
-    return engine
-
-
-def _launch(settings: Settings, folder: Path, store_bytes: int) -> Engine:
-    mark, port, token_file = uuid.uuid4().hex, host.free_port(), _token(settings)
-    command = profile.command(settings, folder, port, store_bytes)
-    variables = _variables(settings, folder, mark, token_file)
-    # nothing comes between, and Ray is not ready yet: `down` can end what a killed `up` left
-    with signals.deferred(), (folder / "head.log").open("wb") as log:
-        head = subprocess.Popen(  # noqa: S603 - a command line of our own
-            command,
-            env={**environment(), **variables},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # outlives the terminal, and its family carries its number
-        )
-        head.returncode = 0  # it is meant to outlive this handle, which would warn about that
-        engine = Engine(
-            pid=head.pid,
-            born=host.born(head.pid) or 0,
-            boot=host.boot(),
-            mark=mark,
-            folder=folder,
-            token_file=token_file,
-            address=f"127.0.0.1:{port}",
-            url=settings.url,
-            dashboard_url=f"http://127.0.0.1:{settings.dashboard_port}",
-            proxy="haproxy" if profile.has_haproxy() else "ray",
-            started_at=datetime.now(UTC),
-        )
-        host.write(settings.home / "engine.json", engine.model_dump_json(indent=2))
-    return engine
-
-
-def _variables(settings: Settings, folder: Path, mark: str, token_file: Path) -> dict[str, str]:
-    """What Ray and everything that it starts finds in its environment beside ours."""
-    inherited = environment()
-    return profile.variables(settings, folder) | {
-        "LEPTON_ENGINE": mark,
-        "LEPTON_HOME": str(settings.home),  # replicas and jobs look where `up` looked
-        "RAY_AUTH_TOKEN_PATH": str(token_file),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(host.free_port()),
-        # `python` of a job, and of what it starts, is this interpreter
-        "PATH": f"{Path(sys.executable).parent}{pathsep}{inherited.get('PATH', '')}",
-        # workers import capabilities by name
-        "PYTHONPATH": pathsep.join(
-            filter(None, [str(Path(__file__).parents[1]), inherited.get("PYTHONPATH")])
-        ),
-    }
-
-
-def _start_serve(
-    engine: Engine, settings: Settings, say: Callable[[str], None], deadline: float
-) -> None:
-    _wait(engine, deadline, engine.dashboard.answers)
-    say("Starting Ray Serve.")
-    _wait(engine, deadline, lambda: engine.dashboard.start_serve(settings.host, settings.port))
-    _wait(engine, deadline, lambda: _ready(engine))
-
-
-def _wait(engine: Engine, deadline: float, done: Callable[[], bool]) -> None:
-    refusal = ""
-    while True:
-        try:
-            if done():
-                return
-        except Unavailable as not_yet:
-            refusal = not_yet.message
-        if not _alive(engine):
-            raise Unavailable(f"Ray ended while it started: {_last_words(engine)}")
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"Ray is not ready in time: {refusal or _last_words(engine)}",
-                hint="The machine may be busy: try again.",
-            )
-        time.sleep(0.1)
-
-
 def _let_finish(engine: Engine, say: Callable[[str], None]) -> None:
     """Ask those who use it to leave, and Serve to answer what it has begun."""
     try:
@@ -326,7 +196,7 @@ def _let_finish(engine: Engine, say: Callable[[str], None]) -> None:
         say(f"{refusal.message} Ending it all the same.")
 
 
-def _clear(settings: Settings, engine: Engine) -> None:
+def clear(settings: Settings, engine: Engine) -> None:
     """End every process of an engine, keep its last log, and forget it."""
     for grace_s in (5.0, 2.0):  # twice: a process may have been born meanwhile
         if engine.boot == host.boot():
@@ -340,25 +210,17 @@ def _clear(settings: Settings, engine: Engine) -> None:
     (settings.home / "engine.json").unlink(missing_ok=True)
 
 
-def _alive(engine: Engine) -> bool:
+def alive(engine: Engine) -> bool:
+    """Whether the process that `up` started still runs."""
     return engine.boot == host.boot() and host.born(engine.pid) == engine.born
 
 
-def _ready(engine: Engine) -> bool:
+def ready(engine: Engine) -> bool:
+    """Whether Serve's proxy answers and is Ray's."""
     # any answer will do: until the first application is deployed, a healthy proxy says 503
     with suppress(httpx.HTTPError, Unavailable):
         answer = httpx.get(f"{engine.url}/-/healthz", trust_env=False)
         return bool(answer.status_code) and engine.dashboard.serves()
-    return False
-
-
-def _answers_in_time(engine: Engine) -> bool:
-    """Whether it is ready, or gets so while it lives: a training may hold every core."""
-    deadline = time.monotonic() + PATIENCE_S
-    while _alive(engine) and time.monotonic() < deadline:
-        if _ready(engine):
-            return True
-        time.sleep(0.5)
     return False
 
 
@@ -375,26 +237,8 @@ def _resources(usage: dict[str, tuple[float, float]]) -> dict[str, Any]:
     }
 
 
-def _run_folder(settings: Settings) -> Path:
-    # not under home, nor TMPDIR: the path of a Unix socket must fit in 107 bytes
-    name = hashlib.sha256(realpath(settings.home).encode()).hexdigest()[:8]
-    return Path("/tmp") / f"lepton-{name}"  # noqa: S108 - private_folder checks who owns it
-
-
-def _token(settings: Settings) -> Path:
-    path = settings.home / "token"
-    if not path.exists():
-        host.write(path, secrets.token_hex(32))
-    path.chmod(0o600)
-    return path
-
-
-def _read(settings: Settings) -> Engine | None:
+def read(settings: Settings) -> Engine | None:
+    """The engine that `up` left a record of, running or dead."""
     with suppress(OSError, ValidationError):  # a torn record is no record: writing is atomic
         return Engine.model_validate_json((settings.home / "engine.json").read_bytes())
     return None
-
-
-def _last_words(engine: Engine) -> str:
-    lines = (engine.folder / "head.log").read_text(errors="replace").strip().splitlines()
-    return " / ".join(lines[-3:]) or "its log is empty"

@@ -15,7 +15,7 @@ LeptonError               500
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class LeptonError(Exception):
@@ -54,6 +54,17 @@ class LeptonError(Exception):
         self.actual = actual
         self.retry_after_s = retry_after_s
         self.parts = tuple(parts)
+
+    def of_row(self, number: int, before: str = "") -> Self:
+        """The same error with the place of the input that it is about, and words before it."""
+        return type(self)(
+            before + self.message,
+            hint=self.hint,
+            pointer=f"/inputs/{number}{self.pointer}",
+            limit=self.limit,
+            actual=self.actual,
+            retry_after_s=self.retry_after_s,
+        )
 
 
 class InvalidInput(LeptonError, ValueError):

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import resource
 import signal
 import socket
 import stat
@@ -15,11 +16,15 @@ from typing import Final
 
 import psutil
 
+from cluster.durable import told
 from cluster.errors import Conflict, InvalidInput, NotEnough
 
 MIB: Final = 2**20
 HOME_NEED_BYTES: Final = 512 * MIB
 TEMP_NEED_BYTES: Final = 1024 * MIB  # logs, and objects that do not fit in memory
+FILES_NEED: Final = 512
+FILES_WISH: Final = 65_536
+EFFECTIVE: Final = os.access in os.supports_effective_ids
 STORE_FLOOR_BYTES: Final = 80 * MIB  # Ray asks for 75
 
 
@@ -114,14 +119,14 @@ def check_room(
     Raises:
         NotEnough: a disk or /dev/shm has less than is needed.
     """
-    for place, need, what in (
-        (home, HOME_NEED_BYTES, "models and features"),
-        (temp, TEMP_NEED_BYTES, "Ray's temporary files"),
+    for place, need, what, other in (
+        (home, HOME_NEED_BYTES, "models and features", ", or set LEPTON_HOME to another disk"),
+        (temp, TEMP_NEED_BYTES, "Ray's temporary files", ""),
     ):
         if (have := free_bytes(place)) < need:
             raise NotEnough(
                 f"The disk of {place} has {have // MIB} MiB free; {what} need {need // MIB} MiB.",
-                hint="Free some room there, or set LEPTON_HOME to another disk.",
+                hint=f"Free some room there{other}.",
             )
     shared = Path("/dev/shm")  # noqa: S108 - the memory where Ray keeps objects
     wish = (store_mb or 0) * MIB or min(psutil.virtual_memory().total // 10, 2048 * MIB)
@@ -132,9 +137,45 @@ def check_room(
     if have < need:
         raise NotEnough(
             f"{shared} has {have // MIB} MiB free; Ray's objects need {need // MIB} MiB.",
-            hint="Enlarge it (docker run --shm-size=1g), or lower LEPTON_OBJECT_STORE_MB.",
+            hint="Enlarge it (docker run --shm-size=1g)"
+            + (", or lower LEPTON_OBJECT_STORE_MB." if need > STORE_FLOOR_BYTES else "."),
         )
     return max(min(wish, have), STORE_FLOOR_BYTES)
+
+
+def raise_file_limit() -> int:
+    """Let this process, and what it starts, open as many files as it may; returns how many.
+
+    Raises:
+        NotEnough: that is too few for Ray.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES_WISH if hard == resource.RLIM_INFINITY else min(hard, FILES_WISH)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):  # macOS has a bound of its own below the hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    check_files(limit)
+    return FILES_WISH if limit == resource.RLIM_INFINITY else limit
+
+
+def check_files(limit: int) -> None:
+    """See that a process may open as many files as Ray needs.
+
+    Raises:
+        NotEnough: it may not.
+    """
+    if limit != resource.RLIM_INFINITY and limit < FILES_NEED:
+        raise NotEnough(
+            f"A process may open {limit:,} files here; Ray and its proxy need {FILES_NEED:,}.",
+            hint="Raise the limit in the shell that runs `up` (ulimit -n 65536), in "
+            "/etc/security/limits.conf, or of the container (--ulimit nofile=65536:65536).",
+        )
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether this process can make files in a folder."""
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK, effective_ids=EFFECTIVE)
 
 
 def listens(address: str, *, timeout_s: float = 2.0) -> bool:
@@ -176,18 +217,20 @@ def private_folder(folder: Path) -> Path:
 def write(path: Path, text: str) -> None:
     """Replace a file in one step: readers see the old text or the new."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    with told(path):
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
 
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
     """Hold a file's lock; whoever holds it may remove the file."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        with told(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # the last holder may have removed the file that was opened: its lock locks nothing

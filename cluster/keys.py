@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
@@ -57,64 +58,82 @@ def keys_of(task: type[AnyTask]) -> type[BaseModel] | None:
     return made
 
 
-def _may_be_keyed(row: object, task: type[AnyTask]) -> TypeGuard[Mapping[str, object]]:
-    """Whether a raw input has fields, of a capability that looks rows up by key."""
-    return keys_of(task) is not None and isinstance(row, Mapping)
+@dataclass(frozen=True)
+class Naming:
+    """How an input of a capability may name a stored row, looked at once for all requests.
 
-
-def is_keyed(task: type[AnyTask], row: object) -> bool:
-    """Whether a raw input has the whole key of `inputs` and none of its columns."""
-    if not _may_be_keyed(row, task):
-        return False
-    return all(name in row for name in task.inputs.key) and not any(
-        name in row for name in sent_columns(task)
-    )
-
-
-def twofold(task: type[AnyTask], row: object, pointer: str) -> InvalidInput | None:
-    """What is wrong with a raw input that names a stored row and sends columns of it too.
-
-    Args:
-        task: the capability.
-        row: what was sent.
-        pointer: where it stands.
+    Attributes:
+        view: the name of the view that holds the rows.
+        key: its key columns.
+        columns: the fields of Input that such a row holds.
+        fields: all that an input may have.
+        naming: the key columns that are no fields of Input: who sends one names a row.
     """
-    if not _may_be_keyed(row, task):
+
+    view: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    fields: frozenset[str]
+    naming: tuple[str, ...]
+
+    def is_keyed(self, row: object) -> bool:
+        """Whether a raw input has the whole key of `inputs` and none of its columns."""
+        return (
+            isinstance(row, dict)
+            and all(name in row for name in self.key)
+            and not any(name in row for name in self.columns)
+        )
+
+    def fault(self, row: object, pointer: str) -> InvalidInput | None:
+        """What is wrong with how a raw input names a stored row, if anything is.
+
+        Args:
+            row: what was sent.
+            pointer: where it stands.
+        """
+        if not isinstance(row, dict):
+            return None
+        sent = [name for name in self.columns if name in row]
+        if sent and (named := [name for name in self.naming if name in row]):
+            return self._twofold(", ".join(named), ", ".join(sent), pointer)
+        return None if self.fields.issuperset(row) else self._misnamed(row, pointer)
+
+    def _twofold(self, key: str, columns: str, pointer: str) -> InvalidInput:
+        """It names a stored row and sends columns of it too."""
+        return InvalidInput(
+            f"The input has {key}, which names a stored row of {self.view}, and {columns}, "
+            "which that row holds.",
+            hint=f"Leave out {columns} to ask about the stored row, or {key} to ask about what you "
+            "send.",
+            pointer=pointer,
+        )
+
+    def _misnamed(self, row: Mapping[str, object], pointer: str) -> InvalidInput | None:
+        """Its unknown field may be most like the key of a stored row."""
+        for name in row.keys() - self.fields:
+            close = difflib.get_close_matches(name, self.fields, n=1, cutoff=0.5)
+            if close and close[0] in self.key and close[0] not in row:
+                return InvalidInput(
+                    f"There is no field {name[:NAME_SHOWN]!r}.",
+                    hint=f"Did you mean {close[0]!r}, which names a stored row of {self.view}?",
+                    pointer=pointer,
+                )
         return None
-    named = [n for n in task.inputs.key if n in row and n not in task.Input.model_fields]
-    sent = [name for name in sent_columns(task) if name in row]
-    if not (named and sent):
+
+
+@cache
+def naming_of(task: type[AnyTask]) -> Naming | None:
+    """How an input may name a stored row; None where there is nothing to look up in its place."""
+    if keys_of(task) is None:
         return None
-    key, columns = ", ".join(named), ", ".join(sent)
-    return InvalidInput(
-        f"The input has {key}, which names a stored row of {task.inputs.name}, and {columns}, "
-        "which that row holds.",
-        hint=f"Leave out {columns} to ask about the stored row, or {key} to ask about what you "
-        "send.",
-        pointer=pointer,
+    view, fields = task.inputs, task.Input.model_fields
+    return Naming(
+        view=view.name,
+        key=view.key,
+        columns=sent_columns(task),
+        fields=frozenset([*fields, *view.key]),
+        naming=tuple(name for name in view.key if name not in fields),
     )
-
-
-def misnamed(task: type[AnyTask], row: object, pointer: str) -> InvalidInput | None:
-    """What is wrong with a raw input whose unknown field is most like the key of a stored row.
-
-    Args:
-        task: the capability.
-        row: what was sent.
-        pointer: where it stands.
-    """
-    if not _may_be_keyed(row, task):
-        return None
-    known = {*task.Input.model_fields, *task.inputs.key}
-    for name in (str(name) for name in row if name not in known):
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        if close and close[0] in task.inputs.key and close[0] not in row:
-            return InvalidInput(
-                f"There is no field {name[:NAME_SHOWN]!r}.",
-                hint=f"Did you mean {close[0]!r}, which names a stored row of {task.inputs.name}?",
-                pointer=pointer,
-            )
-    return None
 
 
 def shapes_of(task: type[AnyTask]) -> Sequence[type[BaseModel]]:

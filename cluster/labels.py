@@ -65,6 +65,12 @@ def guesses(
     ]
 
 
+def right_answers(truth: Sequence[str], answers: Sequence[str]) -> dict[str, float]:
+    """Accuracy, and F1 averaged over labels: how every classifier is scored."""
+    right = [a == b for a, b in zip(truth, answers, strict=True)]
+    return {"accuracy": float(np.mean(right)), "macro_f1": macro_f1(truth, answers)}
+
+
 def macro_f1(truth: Sequence[str], answers: Sequence[str]) -> float:
     """F1 of each label, averaged over the labels that occur."""
     scores = []

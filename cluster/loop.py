@@ -17,19 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from cluster.batch import Arrays, Batch, concat, shuffle, take
+from cluster.batch import Arrays, shuffle
 from cluster.budget import COOLING, Watched, budget
-from cluster.neural import NeuralConfig, NeuralTask
+from cluster.encoding import Encoded, Task, encode, resident
+from cluster.neural import NeuralConfig
 from cluster.optimizers import make_optimizer, rate
 from cluster.rows import Rows
 from cluster.run import Run
-
-Encoded = tuple[Arrays, Arrays]
-Task = NeuralTask[Any, Any, Any]
 
 REPORT_S = 1.0
 WATCH_ROWS = 2_048  # enough to draw a curve; the test set is what measures
@@ -63,7 +60,7 @@ class Feed:
         self.task, self.rows, self.run = task, rows, run
         self.budget = budget(task.config, run.all_gather(rows.count))
         self.size, self.steps_per_epoch = self.budget.size, self.budget.steps_per_epoch
-        self.resident = encode_all(task, rows) if rows.resident else None
+        self.resident = resident(task, rows) if rows.resident else None
 
     def batches(self, start: int, end: int) -> Generator[Encoded]:
         """Batches of steps `start` to `end`, each prepared while the one before it trains."""
@@ -86,13 +83,11 @@ class Feed:
     def _epoch(self, seed: int) -> Iterator[Encoded]:
         if self.resident is None:
             for batch in self.rows.shuffled(self.size, seed=seed):
-                yield self.task.encode(batch), self.task.encode_truth(batch)
+                yield encode(self.task, batch)
             return
-        arrays, truth = self.resident
         order = shuffle(self.rows.count, seed=seed)
         for start in range(0, len(order) - self.size + 1, self.size):
-            rows = order[start : start + self.size]
-            yield trim(take(arrays, rows), self.task.varying), take(truth, rows)
+            yield self.resident(order[start : start + self.size])
 
 
 class Loop:
@@ -316,40 +311,3 @@ def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
             mean.lerp_(now, 1 - decay)
         else:
             mean.copy_(now)
-
-
-def encode_all(task: Task, rows: Rows, size: int = 4_096) -> Encoded:
-    """Every row of the shard, encoded once; padded axes are made as long as the longest."""
-    parts: list[Batch] = list(rows.batches(size))
-    return (
-        stack([task.encode(part) for part in parts]),
-        stack([task.encode_truth(part) for part in parts]),
-    )
-
-
-def trim(arrays: Arrays, varying: Mapping[str, tuple[int, ...]]) -> Arrays:
-    """Cut the zeros that pad every row of a batch, as `encode` would not have put them there."""
-    trimmed = dict(arrays)
-    for name, axes in varying.items():
-        for axis in axes:
-            used = np.unique(np.nonzero(trimmed[name])[axis])
-            end = int(used[-1]) + 1 if len(used) else 1
-            trimmed[name] = trimmed[name].take(range(end), axis=axis)
-    return trimmed
-
-
-def stack(parts: list[Arrays]) -> Arrays:
-    """Concatenate encoded parts, padding with zeros where they differ in length."""
-    if len(parts) == 1:
-        return parts[0]
-    padded = []
-    longest = {name: np.max([part[name].shape for part in parts], axis=0) for name in parts[0]}
-    for part in parts:
-        padded.append({name: pad(array, longest[name]) for name, array in part.items()})
-    return dict(concat(padded))
-
-
-def pad(array: NDArray[Any], shape: NDArray[np.int64]) -> NDArray[Any]:
-    """The array with zeros after it, its first axis left as it is."""
-    room = [(0, 0), *((0, n - m) for n, m in zip(shape[1:], array.shape[1:], strict=True))]
-    return np.pad(array, room)

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
 
-from cluster.batch import Batch, chunks, length
-from cluster.errors import InvalidInput
+from cluster.batch import Batch, length
+from cluster.errors import InvalidInput, LeptonError, Unavailable
 from cluster.faults import faults, refuse_infinite
 from cluster.registry import Manifest, read_manifest, verify
-from cluster.task import Task
+from cluster.task import Task, answered
 
 AnyTask = Task[Any, Any, Any]
 
@@ -38,6 +38,19 @@ class Model:
         verify(folder)
         return cls(task.load(folder), read_manifest(folder))
 
+    def probe(self) -> None:
+        """Ask a made-up question, the same every time, and need one answer or a refusal.
+
+        Raises:
+            Unavailable: there are more answers, or none.
+            Exception: whatever `predict` raises.
+        """
+        task = self.task
+        made_up: Batch = task.inputs.sample(1, np.random.default_rng(0))
+        asked = {name: made_up[name] for name in task.Input.model_fields if name in made_up}
+        if len(task.predict(task.complete(asked))) != 1:
+            raise Unavailable(f"{task.name()} does not answer one question with one answer.")
+
     def predict(self, rows: Any) -> list[BaseModel]:
         """Answer each row, in order.
 
@@ -46,10 +59,15 @@ class Model:
 
         Raises:
             InvalidInput: a row breaks a type, a bound or a limit; the sentence says where.
+            LeptonError: the model refuses a row.
         """
         batch = self.task.complete(self.task.batch(validated(self.task, as_rows(rows))))
-        size = self.task.serving.max_batch
-        return [output for part in chunks(batch, size) for output in self.task.predict(part)]
+        answers = self.task.answers(batch, batch_rows=self.task.serving.max_batch)
+        outputs, kept = answered(answers)
+        for number, answer in enumerate(answers if len(kept) < len(answers) else ()):
+            if isinstance(answer, LeptonError):
+                raise answer.of_row(number, f"Row {number}: ")
+        return outputs
 
 
 def validated(task: AnyTask, rows: Sequence[object]) -> list[BaseModel]:

@@ -1,17 +1,21 @@
 """Open registered models by name, each version once: what model views and replicas ask."""
 
+import logging
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from cluster.batch import Arrays, Batch, chunks, objects
+from cluster.batch import Arrays, Batch, objects
 from cluster.errors import Conflict, nearest
 from cluster.features.declared import gives, shown
 from cluster.features.modelview import ModelView
 from cluster.model import AnyTask, Model
 from cluster.registry import Registry
+
+log = logging.getLogger("ray.serve")  # what a replica's log file holds
 
 Find = Callable[[str], type[AnyTask]]
 """The capability of a name; raises NotFound."""
@@ -75,29 +79,38 @@ class Models:
             used.add(self.release(view))
         return sorted(used)
 
-    def answer(self, view: ModelView, rows: Batch) -> Arrays:
+    def answer(self, view: ModelView, rows: Batch) -> tuple[list[int], Arrays]:
         """What the view's version says of rows of the view that it is over.
+
+        A row that the model refuses is left out: its view says nothing of it, and one bad row
+        stops neither a push nor a backfill.
 
         Args:
             view: with its version.
             rows: the columns of `view.over`.
 
         Returns:
-            The view's columns, in the order of the rows.
+            The numbers of the rows that were answered, and the view's columns for them.
 
         Raises:
             Conflict: the model's output has no such field, or one of another type.
             Corrupt: a file of the version is not what was written.
+            Exception: the model answers none of the rows, nor a made-up one.
         """
         model = self._open(view.task, view.release)
         task = model.task
         asked = task.complete({field: rows[column] for field, column in view.inputs.items()})
-        outputs = [
-            output
-            for part in chunks(asked, task.serving.max_batch)
-            for output in task.predict(part)
-        ]
-        return {
+        answers = task.answers(asked, batch_rows=task.serving.max_batch)
+        kept = [number for number, one in enumerate(answers) if isinstance(one, BaseModel)]
+        if errors := [one for one in answers if isinstance(one, Exception)]:
+            if not kept:  # is it the rows, or the model?
+                model.probe()
+            log.warning(
+                "%s answers %d of %d rows; view %s will have nothing of the others: %s",
+                view.model, len(kept), len(answers), view.name, errors[0],
+            )  # fmt: skip
+        outputs = [answers[number] for number in kept]
+        return kept, {
             name: _column(view, name, [getattr(output, name, None) for output in outputs])
             for name in view.columns
         }

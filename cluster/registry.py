@@ -32,6 +32,7 @@ class Manifest(BaseModel):
     run: str
     config: dict[str, Any]
     metrics: dict[str, float]
+    reference: dict[str, float] = {}  # of a simple model of the same rows; older versions lack it
     objective: str
     direction: Literal["max", "min"]
     rows: dict[str, int]

@@ -1,13 +1,11 @@
 """Serve any capability with Ray Serve: its own application, its own replicas, no torch in them."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import ray
 from pydantic import BaseModel
 from ray import serve
@@ -15,11 +13,11 @@ from ray.serve.config import AutoscalingConfig
 
 from cluster import profile
 from cluster.answering import Answer, Answered, Answering, Row, answered
-from cluster.batch import Batch
 from cluster.batching import Batcher
-from cluster.code import ROOT, folders
+from cluster.code import replica_digest
 from cluster.errors import Unavailable
 from cluster.features.watch.requests import RequestLog
+from cluster.health import Health
 from cluster.live import Live, OpenLayer
 from cluster.model import AnyTask, Model
 from cluster.registry import Registry
@@ -85,6 +83,7 @@ class Replica:
         )
         self.model: Model | None = None
         self.batcher: Batcher[BaseModel, Row] | None = None
+        self.health: Health | None = None
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
         """Load a version beside the one that answers, try it, then let it answer instead.
@@ -102,10 +101,12 @@ class Replica:
     async def _take_over(self, config: dict[str, Any]) -> None:
         folder = Registry(self.home).folder(self.task.name(), config["version"])
         model = await asyncio.to_thread(Model.open, self.task, folder)
-        await asyncio.to_thread(probe, model)
+        await asyncio.to_thread(model.probe)
         limits = self.task.serving
+        answering = Answering(model, self.open_layer, self.requests)
+        self.health = answering.health
         self.batcher = Batcher(
-            Answering(model, self.open_layer, self.requests),
+            answering,
             max_batch=limits.max_batch,
             max_waiting=max(limits.max_waiting, limits.max_rows),
         )
@@ -129,9 +130,9 @@ class Replica:
         return self.model.manifest.version if self.model else 0
 
     async def check_health(self) -> None:
-        """Ask the model a real question; Ray Serve replaces the replica if it cannot answer."""
-        if self.model is not None:
-            await asyncio.to_thread(probe, self.model)
+        """Return if the model answers; Ray Serve replaces the replica if it does not."""
+        if self.health is not None:
+            await self.health.check()
 
     def __serve_build_asgi_app__(self) -> Any:
         """The application, made in the replica."""
@@ -178,15 +179,6 @@ class WithoutId:
         await self.app(scope, receive, send_rest)
 
 
-def probe(model: Model) -> None:
-    """Ask a made-up question, the same every time, and need one answer."""
-    task = model.task
-    made_up: Batch = task.inputs.sample(1, np.random.default_rng(0))
-    asked = {name: made_up[name] for name in task.Input.model_fields if name in made_up}
-    if len(task.predict(task.complete(asked))) != 1:
-        raise Unavailable(f"{task.name()} does not answer one question with one answer.")
-
-
 def quiet() -> None:
     """Leave what Ray Serve tells every driver to its logs; our own sentences say it once."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
@@ -214,7 +206,7 @@ def deploy(
     model = Model.open(task, Registry(settings.home).folder(task.name(), version))
     for conflict in Live(model.task, open_layer, model.manifest).changed.values():
         raise conflict
-    probe(model)
+    model.probe()
     path = "/v1/" + task.name().replace(".", "/")
     made = deployment(Replica, **_options(task.serving, version))
     _run(made.bind(task, settings, build, open_layer), task.name(), path)
@@ -280,7 +272,7 @@ def deployment(replica: type[Any], **options: Any) -> serve.Deployment:
     deploy; its public options do not let us name one.
     """
     made: Any = serve.deployment(serve.ingress()(replica))
-    named: serve.Deployment = made.options(version=code_version(), _internal=True, **options)
+    named: serve.Deployment = made.options(version=replica_digest(), _internal=True, **options)
     return named
 
 
@@ -320,9 +312,3 @@ def usage() -> dict[str, tuple[float, float]]:
     most: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     return {name: (amount - free.get(name, 0.0), amount) for name, amount in most.items()}
-
-
-def code_version() -> str:
-    """A digest of all code that a replica may import: other code needs other replicas."""
-    files = sorted(file for folder in folders() for file in (ROOT / folder).rglob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

@@ -18,6 +18,8 @@ from pydantic import (
 from cluster.errors import InvalidInput
 from cluster.faults import faults
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
 
 class Settings(BaseModel):
     """Where things are and how much they may take; beside each field stands its variable."""
@@ -54,7 +56,12 @@ class Settings(BaseModel):
     @field_validator("home")
     @classmethod
     def _whole_path(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+        try:
+            return home.expanduser().absolute()
+        except RuntimeError:  # no HOME, and no entry of this user in /etc/passwd
+            raise ValueError(
+                f"{str(home)!r} cannot be found, as this user has no home folder"
+            ) from None
 
     @field_validator("redis_url")
     @classmethod
@@ -101,18 +108,39 @@ def settings(environ: Mapping[str, str] | None = None) -> Settings:
         name: value for name, value in (_environ() if environ is None else environ).items() if value
     }
     try:
-        return Settings.model_validate(named)
+        found = Settings.model_validate(named)
     except ValidationError as error:
         name, message = str(error.errors()[0]["loc"][0]), faults(error, Settings)[0].message
         if name in Settings.model_fields:  # a default is wrong beside what another variable says
             variable = str(Settings.model_fields[name].validation_alias)
             message, name = message.replace(name, variable, 1), variable
         raise InvalidInput(message, hint=f"Set {name} anew, or unset it.") from None
+    # MLflow passes the path on in a URL, where neither stays what it is: the file lands elsewhere
+    if found.tracking_uri is None and re.search(r"[?%]", str(found.home)):
+        raise InvalidInput(
+            f"LEPTON_HOME is {str(found.home)!r}; MLflow cannot keep its database in a folder with "
+            "? or % in its path.",
+            hint="Choose another folder, or name an MLflow server with LEPTON_TRACKING_URI.",
+        )
+    return found
 
 
 def environment(**added: str) -> dict[str, str]:
     """This process's environment with variables added: what a child is started with."""
     return {**_environ(), **added}
+
+
+def direct_loopback(environ: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY in both spellings, so that no proxy stands between this machine and itself.
+
+    gRPC and MLflow read the lower-case names first and know no exception for loopback.
+    """
+    known = {name: environ.get(name, "") for name in ("no_proxy", "NO_PROXY")}
+    either = known["no_proxy"] or known["NO_PROXY"]
+    return {
+        name: ",".join(dict.fromkeys([*filter(None, (own or either).split(",")), *LOOPBACK]))
+        for name, own in known.items()
+    }
 
 
 def export(**added: str) -> None:

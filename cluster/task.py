@@ -10,14 +10,16 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.batch import Arrays, Batch, chunks, length, objects, without
+from cluster.batch import Arrays, Batch, chunks, length, objects, take, without
 from cluster.config import Config
+from cluster.errors import InvalidInput, LeptonError
 from cluster.features.view import View, columns_of
 from cluster.rows import Rows
+from cluster.rowwise import each
 from cluster.run import Run
 from cluster.split import ByKey, Split
 
-__all__ = ["Arrays", "Batch", "Evaluation", "Objective", "Serving", "Task"]
+__all__ = ["Arrays", "Batch", "Evaluation", "Objective", "Reference", "Serving", "Task"]
 
 C = TypeVar("C", bound=Config)
 I = TypeVar("I", bound=BaseModel)  # noqa: E741 - the letters of Config, Input, Output
@@ -60,6 +62,19 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What a simple model scored that learned from the same training rows.
+
+    Args:
+        model: which one, as in "a linear SVM on TF-IDF".
+        metrics: numbers by the names that `score` uses; the objective's metric is one of them.
+    """
+
+    model: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What an artefact scored on rows it never saw.
 
@@ -67,11 +82,15 @@ class Evaluation:
         metrics: numbers by name; the objective's metric is one of them.
         rows: how many questions were asked.
         details: Markdown for the model card: a confusion matrix, a ranking table.
+        refused: how many of the questions had an error for an answer; the metrics leave them out.
+        reference: what a simple model of the same run scored on the same rows, if there is one.
     """
 
     metrics: dict[str, float]
     rows: int
     details: str = ""
+    refused: int = 0
+    reference: Reference | None = None
 
 
 class Task(ABC, Generic[C, I, O]):
@@ -92,8 +111,12 @@ class Task(ABC, Generic[C, I, O]):
         tables: views that `fit` reads whole, the newest row of each key, whether or not an example
             mentions the key: `run.table(view)`. `tables_for` lets knobs name more.
         split: which examples are kept to measure, where the source does not say.
+        series: columns of the examples that say which rows belong together, such as a series, a
+            session or a person: of several workers each has whole ones. Without them rows are
+            dealt out one by one.
         objective: what tuning and promotion chase.
         serving: how replicas batch and scale.
+        reference_rows: training rows that `reference` learns from at most.
         parallel: whether `fit` can learn in shards on several workers, with the collectives of
             `Run`: without them each worker would know its own shard alone.
     """
@@ -109,8 +132,10 @@ class Task(ABC, Generic[C, I, O]):
     live: ClassVar[tuple[View, ...]] = ()
     tables: ClassVar[tuple[View, ...]] = ()
     split: ClassVar[Split] = ByKey()
+    series: ClassVar[tuple[str, ...]] = ()
     objective: ClassVar[Objective]
     serving: ClassVar[Serving] = Serving()
+    reference_rows: ClassVar[int] = 20_000
     parallel: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
@@ -157,8 +182,12 @@ class Task(ABC, Generic[C, I, O]):
         """Learn from this worker's rows of `train`; `valid` is there to watch."""
 
     @abstractmethod
-    def predict(self, batch: Batch) -> list[O]:
-        """Answer each row, in order. The batch has every column of Input, options included."""
+    def predict(self, batch: Batch) -> Sequence[O | LeptonError]:
+        """Answer each row, in order. The batch has every column of Input, options included.
+
+        An error of ours in the place of an answer refuses that row alone: its caller gets the
+        error, the other rows of the batch their answers.
+        """
 
     @abstractmethod
     def score(self, batch: Batch, outputs: Sequence[O]) -> dict[str, float]:
@@ -173,6 +202,19 @@ class Task(ABC, Generic[C, I, O]):
         """Read what `save` wrote, with all that `predict` needs and nothing that training needs."""
         return cls(cls.Config.model_validate_json((folder / "config.json").read_bytes()))  # type: ignore[arg-type]
 
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        """What a simple model scores on `test` after learning from `train`; by default none.
+
+        It is trained once for each version, after `fit`, and printed beside the version's metrics:
+        a result below it tells that the knobs do not fit the data. Keep it to seconds.
+
+        Args:
+            train: training rows, spread evenly over them where there are over `reference_rows`.
+            test: the rows that the version is measured on.
+        """
+        del train, test
+        return None
+
     def questions(self, examples: Batch) -> Batch:
         """The rows to ask when measuring: the examples, unless a capability regroups them."""
         return examples
@@ -183,12 +225,36 @@ class Task(ABC, Generic[C, I, O]):
         return ""
 
     def evaluate(self, examples: Batch, *, batch_rows: int = 256) -> Evaluation:
-        """Hide the truth, ask for every row, score the answers."""
+        """Hide the truth, ask for every row, score the answers; refused rows are counted.
+
+        Raises:
+            InvalidInput: every row was refused.
+            Exception: whatever `predict` raised that is no error of ours.
+        """
         asked = self.complete(self.questions(examples))
-        outputs: list[O] = []
-        for part in chunks(without(asked, self.truth), batch_rows):
-            outputs += self.predict(part)
-        return Evaluation(self.score(asked, outputs), length(asked), self.details(asked, outputs))
+        answers = self.answers(without(asked, self.truth), batch_rows=batch_rows)
+        outputs, kept = answered(answers)
+        rows, refused = length(asked), length(asked) - len(kept)
+        if refused:
+            asked = take(asked, kept)
+            if refused == rows:
+                raise InvalidInput(f"All {rows:,} test rows were refused: {answers[0]}")
+        metrics, details = self.score(asked, outputs), self.details(asked, outputs)
+        return Evaluation(metrics, rows, details, refused)
+
+    def answers(self, batch: Batch, *, batch_rows: int) -> list[O | Exception]:
+        """Answer each row, in order, so many at a time; one that `predict` fails on has its error.
+
+        Where `predict` raises for several rows, they are asked again by halves.
+        """
+
+        def ask(rows: slice) -> Sequence[O | LeptonError]:
+            return self.predict(take(part, rows))
+
+        found: list[O | Exception] = []
+        for part in chunks(batch, batch_rows):
+            found += each(ask, length(part))
+        return found
 
     @classmethod
     def batch(cls, inputs: Sequence[BaseModel]) -> Batch:
@@ -222,6 +288,19 @@ class Task(ABC, Generic[C, I, O]):
         taken = [*cls.examples.schema, *cls.Input.model_fields]
         taken += [name for columns in joined.values() for name in columns.values()]
         return {**joined, **columns_of(cls.live, dict.fromkeys(taken))}
+
+
+def answered(answers: Sequence[O | Exception]) -> tuple[list[O], list[int]]:
+    """The answers that are none of our errors, and the numbers of their rows.
+
+    Raises:
+        Exception: the first answer that is an error, but none of ours: nobody foresaw it.
+    """
+    for answer in answers:
+        if isinstance(answer, Exception) and not isinstance(answer, LeptonError):
+            raise answer
+    kept = [n for n, answer in enumerate(answers) if not isinstance(answer, Exception)]
+    return [answer for answer in answers if not isinstance(answer, Exception)], kept
 
 
 def _column(values: list[Any], annotation: object) -> Any:

@@ -169,7 +169,11 @@ def _log_metrics(client: "MlflowClient", run: "Run", made: Manifest, folder: Pat
 
     curves = folder / "curves.json"
     points: list[dict[str, Any]] = json.loads(curves.read_bytes()) if curves.exists() else []
-    metrics = [Metric(f"test_{name}", value, _ms(made), 0) for name, value in made.metrics.items()]
+    metrics = [
+        Metric(f"{kind}_{name}", value, _ms(made), 0)
+        for kind, measured in (("test", made.metrics), ("reference", made.reference))
+        for name, value in measured.items()
+    ]
     metrics += [
         Metric(name, value, 0, int(point["step"]))
         for point in points

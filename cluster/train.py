@@ -1,7 +1,6 @@
 """Train a capability with Ray Train: on one worker or many, resumed after any kill."""
 
 import hashlib
-import inspect
 import json
 import math
 import platform
@@ -26,7 +25,8 @@ from ray.train import Checkpoint
 from ray.train.torch import TorchTrainer
 
 from cluster import signals
-from cluster.card import write_card
+from cluster.card import below_reference, write_card
+from cluster.code import capability_digest
 from cluster.config import Config
 from cluster.data import Plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough, error_of
@@ -35,6 +35,8 @@ from cluster.keys import sent_columns
 from cluster.model import AnyTask
 from cluster.registry import Manifest, Registry, now
 from cluster.run import Progress, Report, Run, Write
+from cluster.split import TRAIN
+from cluster.task import Evaluation
 
 RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "torch", "transformers")
 POLL_S = 0.5
@@ -62,17 +64,10 @@ class Recipe:
         So a run that was killed is found again, and one that ended is not repeated. A nonce makes
         it another run all the same.
         """
-        what = [self.task.name(), code_version(self.task), self.plan.identity, self.nonce]
+        what = [self.task.name(), capability_digest(self.task), self.plan.identity, self.nonce]
         how = [self.config.model_dump_json(), str(self.seed), str(self.workers)]
         digest = hashlib.sha256("\n".join(what + how).encode()).hexdigest()
         return f"{self.task.name()}-{digest[:12]}"
-
-
-def code_version(task: type[AnyTask]) -> str:
-    """Twelve digits that change with the capability's own file and the helpers beside it."""
-    own = Path(inspect.getfile(task))
-    files = [own, *sorted(own.parent.glob("_*.py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def again(recipe: Recipe) -> Recipe:
@@ -115,6 +110,7 @@ def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest
 
 def _fit(recipe: Recipe) -> str:
     """Let the workers work, and return what rank 0 did."""
+    datasets = recipe.plan.datasets(recipe.workers)
     trainer: Any = TorchTrainer(  # its result does not declare what a worker returned
         work,
         train_loop_config={"recipe": recipe},
@@ -125,7 +121,10 @@ def _fit(recipe: Recipe) -> str:
             failure_config=ray.train.FailureConfig(max_failures=3),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
-        datasets=dict(recipe.plan.datasets()),
+        datasets=dict(datasets),
+        dataset_config=ray.train.DataConfig(
+            datasets_to_split=[name for name in datasets if name == TRAIN]  # not those of a rank
+        ),
     )
     with signals.kept():  # Ray Train takes Ctrl-C
         try:
@@ -195,19 +194,23 @@ def answer(recipe: Recipe, run: Run) -> str:
 def learn(recipe: Recipe, run: Run) -> Manifest | None:
     """Fit on this worker's rows; rank 0 then evaluates what was exported and registers it."""
     task = recipe.task(recipe.config)
+    if run.rank == 0:
+        for sentence in recipe.plan.warnings(task.truth):
+            run.say(f"Warning: {sentence}")
     train_rows = recipe.plan.rows("train", rank=run.rank, workers=run.workers)
     run.tables = recipe.plan.whole()
     task.fit(train_rows, recipe.plan.rows("valid"), run)
-    return register(recipe, task) if run.rank == 0 else None
+    return register(recipe, task, run) if run.rank == 0 else None
 
 
-def register(recipe: Recipe, task: AnyTask) -> Manifest:
+def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
     """Write the version: files, what they scored on the test rows, and the card."""
 
     def fill(folder: Path) -> Manifest:
         task.save(folder)
-        artefact = recipe.task.load(folder)
-        evaluation = artefact.evaluate(recipe.plan.rows("test").whole())
+        evaluation = measured(recipe.plan, recipe.task.load(folder))
+        if warning := below_reference(task, evaluation):
+            run.say(warning)
         manifest = Manifest(
             task=task.name(),
             version=0,
@@ -215,13 +218,14 @@ def register(recipe: Recipe, task: AnyTask) -> Manifest:
             run=recipe.run,
             config=recipe.config.model_dump(mode="json"),
             metrics=evaluation.metrics,
+            reference=evaluation.reference.metrics if evaluation.reference else {},
             objective=task.objective.metric,
             direction=task.objective.direction,
             rows=recipe.plan.counts,
             views=recipe.plan.views,
             seed=recipe.seed,
             workers=recipe.workers,
-            code=code_version(recipe.task),
+            code=capability_digest(recipe.task),
             statistics=statistics_of(recipe),
             packages={
                 "python": platform.python_version(),
@@ -229,10 +233,20 @@ def register(recipe: Recipe, task: AnyTask) -> Manifest:
             },
         )
         curves = getattr(task, "curves", [])
-        write_card(folder, manifest, evaluation, curves, summary=task.summary())
+        warnings = [*recipe.plan.warnings(task.truth), *filter(None, [warning])]
+        summary = task.summary()
+        write_card(folder, manifest, evaluation, curves, summary=summary, warnings=warnings)
         return manifest
 
     return Registry(recipe.home).write(task.name(), fill)
+
+
+def measured(plan: Plan, artefact: AnyTask) -> Evaluation:
+    """What an artefact scores on the test rows, with the reference of the same rows beside it."""
+    test = plan.rows("test").whole()
+    evaluation = artefact.evaluate(test)
+    reference = artefact.reference(plan.sample("train", artefact.reference_rows), test)
+    return replace(evaluation, reference=reference)
 
 
 def statistics_of(recipe: Recipe) -> Statistics:

@@ -17,11 +17,11 @@ from pydantic import BaseModel, ValidationError
 
 from lepton._answers import counted_from, problem_of, read
 from lepton._fields import input_fields
-from lepton._inputs import Row, batch_of, named, to_wire
+from lepton._inputs import Row, batch_of, named, rows_of, to_wire
 from lepton._retry import RETRIED_STATUSES, Backoff
+from lepton._route import proxy_of
 from lepton.errors import (
     APIStatusError,
-    BadType,
     BadValue,
     ConnectError,
     InvalidInput,
@@ -57,6 +57,7 @@ class Settings:
     chunk_size: int
     concurrency: int
     backoff: Backoff
+    environ: Mapping[str, str] = field(repr=False)
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -129,10 +130,9 @@ class Core:
         prediction = await self.predict(task, [arguments] if batch is None else batch)
         return prediction.outputs[0] if batch is None else prediction.outputs
 
-    async def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
-        """Predict for rows: in chunks, but as if they were one request."""
-        if isinstance(inputs, Mapping | str):
-            raise BadType(f"inputs is of type {type(inputs).__name__}. Give a list of dicts.")
+    async def predict(self, task: str, given: object) -> Prediction:
+        """Predict for rows or a DataFrame: in chunks, but as if they were one request."""
+        inputs = rows_of(given, "inputs")
         info = await self._info(task)
         fields = input_fields(info.input)
         request_id = uuid4().hex  # one for all chunks and tries, as they are one call
@@ -224,11 +224,8 @@ class Core:
         timeout = httpx.Timeout(left_s, connect=min(left_s, CONNECT_TIMEOUT_S))
         try:
             return await self.network.send(call, timeout)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            return ConnectError(
-                f"No Lepton answers at {url}. Is it running? Start it with "
-                f"`python -m services up`. ({error})"
-            )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            return ConnectError(self._nobody(error))
         except httpx.TimeoutException as error:
             raise TimedOut(
                 f"{url} did not answer {call.method} {call.path} within "
@@ -241,6 +238,18 @@ class Core:
                 f"{error}. If it happens again, look for request {call.request_id} in the server's "
                 "log."
             )
+
+    def _nobody(self, error: httpx.RequestError) -> str:
+        url = self._settings.url
+        if proxy := proxy_of(url, self._settings.environ):
+            return (
+                f"{url} is not reached through the proxy {proxy.shown}, which {proxy.variable} "
+                f"names: {error}. Add {httpx.URL(url).host} to NO_PROXY to ask it directly."
+            )
+        return (
+            f"No Lepton answers at {url}. Is it running? Start it with "
+            f"`python -m services up`. ({error})"
+        )
 
 
 def finish(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -11,9 +11,9 @@ from uuid import uuid4
 from lepton._answers import counted_from
 from lepton._core import Call, Core, finish
 from lepton._fields import Field
-from lepton._inputs import Row, to_wire
+from lepton._inputs import Frame, Row, rows_of, to_wire
 from lepton._pictures import is_binary
-from lepton.errors import APIStatusError, BadType, BadValue, UnexpectedAnswer, status_error
+from lepton.errors import APIStatusError, BadValue, UnexpectedAnswer, status_error
 from lepton.wire import Looked, Lookup, Neighbour, Neighbours, Pushed, ViewInfo, ViewList
 
 LOOKED_UP = 1_000  # keys that one request carries; more are sent as several
@@ -34,7 +34,7 @@ class FeatureCalls:
         """Every view there is."""
         return (await self._core.ask(Call("GET", "/v1/features"), ViewList)).views
 
-    async def lookup(self, views: str | Sequence[str], keys: Row | Rows) -> Results:
+    async def lookup(self, views: str | Sequence[str], keys: Row | Rows | Frame) -> Results:
         """What views hold of keys, in chunks, but as if they were one request."""
         names = [views] if isinstance(views, str) else [*views]
         rows = _rows(keys, "keys")
@@ -58,7 +58,7 @@ class FeatureCalls:
         parts = await self._core.network.gather([partial(chunk, first) for first in starts])
         return [result for part in parts for result in part]
 
-    async def push(self, view: str, rows: Row | Rows) -> int:
+    async def push(self, view: str, rows: Row | Rows | Frame) -> int:
         """Write rows of a view; how many were written.
 
         Where no row has an event time they get the present of this machine, each a microsecond
@@ -97,7 +97,7 @@ class Features:
     def __init__(self, calls: FeatureCalls) -> None:
         self._calls = calls
 
-    def lookup(self, views: str | Sequence[str], keys: Row | Rows) -> Results:
+    def lookup(self, views: str | Sequence[str], keys: Row | Rows | Frame) -> Results:
         """What views hold of keys: for each key, in order, a ``Looked`` by the view's name.
 
         Args:
@@ -106,7 +106,7 @@ class Features:
         """
         return finish(self._calls.lookup(views, keys))
 
-    def push(self, view: str, rows: Row | Rows) -> int:
+    def push(self, view: str, rows: Row | Rows | Frame) -> int:
         """Write rows of a view, so that they are looked up at once; how many were written.
 
         Args:
@@ -138,11 +138,9 @@ def _path(view: str, verb: str) -> str:
     return f"/v1/features/{quote(view, safe='')}/{verb}"
 
 
-def _rows(given: Row | Rows, what: str) -> list[dict[str, Any]]:
+def _rows(given: Row | Rows | Frame, what: str) -> list[dict[str, Any]]:
     """Rows as JSON can carry them; one alone counts as a list of one."""
-    if isinstance(given, str) or not isinstance(given, Mapping | Sequence):
-        raise BadType(f"{what} is of type {type(given).__name__}. Give a dict, or a list of dicts.")
-    rows: Rows = [given] if isinstance(given, Mapping) else given
+    rows = [given] if isinstance(given, Mapping) else rows_of(given, what)
     return [to_wire(row, _pictures(row)) for row in rows]
 
 

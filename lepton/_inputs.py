@@ -1,10 +1,11 @@
 """Turn what a caller gives into rows of JSON: lists into batches, pictures into base64."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from typing import Any, Protocol
 from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
@@ -15,6 +16,14 @@ from lepton.errors import BadType, BadValue
 
 Fields = Mapping[str, Field]
 Row = Mapping[str, object]
+
+
+class Frame(Protocol):
+    """A table with named columns: of pandas, Polars or Arrow."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Its rows and columns."""
 
 
 def named(values: Sequence[object], arguments: Row, fields: Fields, task: str) -> Row:
@@ -62,6 +71,52 @@ def batch_of(arguments: Row, fields: Fields) -> list[Row] | None:
     return [
         plain | {name: column[at] for name, column in columns.items()} for at in range(len(values))
     ]
+
+
+def rows_of(given: object, what: str) -> Sequence[Row]:
+    """The rows of a list of dicts, or of a DataFrame or table, where an empty cell is no field.
+
+    Args:
+        given: also of pandas, Polars and Arrow, which are known by their methods.
+        what: its name in errors.
+
+    Raises:
+        BadType: it is none of these, or a column has no name.
+        BadValue: two columns have one name.
+    """
+    for method in ("to_dicts", "to_pylist"):  # of Polars and Arrow, whose empty cells are None
+        if callable(convert := getattr(given, method, None)):
+            _check_names(getattr(given, "column_names", ()), what)
+            return [_filled(row) for row in convert()]
+    if callable(getattr(given, "to_dict", None)) and callable(getattr(given, "isna", None)):
+        frame: Any = given  # of pandas, whose empty cells are NaN, NaT, NA or None
+        if not hasattr(frame, "columns"):
+            raise BadType(f"{what} is a Series. Give a DataFrame, or a list of dicts.")
+        _check_names(frame.columns, what)
+        cells = zip(frame.to_dict("records"), frame.isna().to_dict("records"), strict=True)
+        return [{name: v for name, v in row.items() if not empty[name]} for row, empty in cells]
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Sequence):
+        raise BadType(
+            f"{what} is of type {type(given).__name__}. Give a list of dicts, or a DataFrame."
+        )
+    return given
+
+
+def _check_names(names: Iterable[object], what: str) -> None:
+    """See that every column has a name of its own, which is a str: others would be left out."""
+    known: set[str] = set()
+    for name in names:
+        if not isinstance(name, str):
+            raise BadType(
+                f"{what} has the column {name!r}, whose name is no str. Name it as a field."
+            )
+        if name in known:
+            raise BadValue(f"{what} has two columns called {name!r}. Drop or rename one.")
+        known.add(name)
+
+
+def _filled(row: Row) -> Row:
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def to_wire(row: Row, fields: Fields) -> dict[str, JsonValue]:
@@ -120,6 +175,8 @@ def _scalar(value: object, name: str) -> JsonValue:
             f"{name} is {value}, not a finite number: JSON cannot carry it. "
             "Leave the field out, or give a number."
         )
+    if isinstance(value, str) and not value.isascii():
+        _check_text(value, name)
     if isinstance(value, str | int | float):
         return value
     if isinstance(value, datetime | date | time):
@@ -130,3 +187,13 @@ def _scalar(value: object, name: str) -> JsonValue:
         f"{name} is of type {type(value).__name__}, which JSON cannot carry. "
         "Give a str, a number, a bool, a list or a dict."
     )
+
+
+def _check_text(value: str, name: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadValue(
+            f"{name} holds half a character, {value[error.start : error.end]!a}, at place "
+            f"{error.start}. Decode its bytes with their encoding, or leave it out."
+        ) from None

@@ -5,13 +5,15 @@ import binascii
 import io
 import struct
 import zlib
+from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from lepton.errors import BadType, BadValue, MissingFile
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
+PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"}
+ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held
 COLOUR_TYPE = {1: 0, 3: 2}  # channels -> PNG's number for grey and for RGB
 
 
@@ -21,7 +23,13 @@ class Picture(Protocol):
 
     mode: str
 
-    def save(self, file: io.BytesIO, *, format: str) -> None:  # noqa: A002  # Pillow's word
+    def load(self) -> object:
+        """Read the pixels of its file, where that was not done yet."""
+
+    def getexif(self) -> MutableMapping[int, Any]:
+        """What the camera said of it, by EXIF's numbers."""
+
+    def save(self, file: io.BytesIO, *, format: str, exif: bytes) -> None:  # noqa: A002
         """Write the picture into a file."""
 
     def convert(self, mode: str) -> Self:
@@ -53,7 +61,7 @@ def to_base64(value: object, name: str) -> str:
 
     Raises:
         MissingFile: no file can be read at the path.
-        BadType: a kind of value, or of array element, that is no picture.
+        BadType: a kind of value, of array element or of pixel, that is no picture.
         BadValue: an array of a shape that is no picture.
     """
     if isinstance(value, str):
@@ -111,7 +119,7 @@ def _blob(value: object, name: str) -> bytes:
     if isinstance(value, bytes | bytearray):
         return bytes(value)
     if isinstance(value, Picture):
-        return _from_picture(value)
+        return _from_picture(value, name)
     if isinstance(value, memoryview):
         return value.tobytes() if value.ndim == 1 else _from_array(value, name)
     if isinstance(value, ArrayLike):
@@ -131,10 +139,30 @@ def _read(path: Path, name: str) -> bytes:
         ) from error
 
 
-def _from_picture(picture: Picture) -> bytes:
+def _from_picture(picture: Picture, name: str) -> bytes:
+    if picture.mode == "F":
+        raise BadType(
+            f"{name} is a Pillow image of floats, whose black and white are not known. "
+            "Scale it to 0..255 and call .convert('L')."
+        )
+    picture.load()  # what is known of its orientation may come with the pixels
+    deep = picture.mode == "I"  # 32 bits, which PNG has not
+    sent = picture if deep or picture.mode in PNG_MODES else picture.convert("RGB")
     file = io.BytesIO()
-    (picture if picture.mode in PNG_MODES else picture.convert("RGB")).save(file, format="PNG")
+    sent.save(file, format="TIFF" if deep else "PNG", exif=_orientation(picture))
     return file.getvalue()
+
+
+def _orientation(picture: Picture) -> bytes:
+    """EXIF that says only how the picture is turned, so that it arrives as its file would."""
+    try:
+        turn = int(picture.getexif().get(ORIENTATION, 1))
+    except Exception:
+        turn = 1
+    if not 2 <= turn <= 8:
+        return b""
+    # big-endian; one directory at 8 with one entry: a SHORT; no directory after it
+    return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, ORIENTATION, 3, 1, turn, 0, 0)
 
 
 def _from_array(pixels: memoryview, name: str) -> bytes:

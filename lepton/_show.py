@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lepton._terminal import carries_all
+
 LIST_SHOWN = 8
 
 
@@ -19,8 +21,9 @@ def show(rows: Iterable[Mapping[str, JsonValue]], console: Console) -> None:
         console: where to; whether it is a terminal decides on tables or JSON lines.
     """
     if not console.is_terminal:
+        escaped = not carries_all(console.file)
         for row in rows:
-            console.file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            console.file.write(json.dumps(row, ensure_ascii=escaped) + "\n")
         console.file.flush()
         return
     shown = list(rows)

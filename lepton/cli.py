@@ -1,11 +1,13 @@
 """Call a Lepton from a shell: ``lepton predict vision.classify shoe.png --top-k 3``."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import JsonValue
+from typer.core import TyperCommand
 from typer.main import get_command
 
 from lepton import __version__
@@ -14,12 +16,14 @@ from lepton._flags import read_words, require
 from lepton._inputs import Row
 from lepton._shell import File, Json, Shell, TimeoutS, Url, from_file, from_json
 from lepton._show import show
+from lepton._terminal import unreadable, watched
 from lepton.client import Client
-from lepton.errors import LeptonError
+from lepton.errors import BadValue, LeptonError
 from lepton.wire import TaskInfo
 
 __all__ = ["Shell", "app", "main"]
 
+VALUES = "values"  # where the words after -- are kept
 BLOCK = 128  # rows of a file that are read, sent and shown together
 
 app = typer.Typer(
@@ -39,12 +43,18 @@ def main(argv: Sequence[str] | None = None, shell: Shell | None = None) -> int:
         shell: what it stands on; by default ``Client`` and standard output.
 
     Returns:
-        the exit code: 0, 1 for an error, 2 for a command that is not understood, 130 for Ctrl-C.
+        the exit code: 0, 1 for an error, 2 for a command that is not understood, 130 for Ctrl-C,
+        141 where nobody reads the output any more.
     """
+    words = sys.argv[1:] if argv is None else list(argv)
+    return watched(lambda: _run(words, shell))
+
+
+def _run(words: list[str], shell: Shell | None) -> int:
     try:
-        get_command(app).main(
-            args=None if argv is None else list(argv), prog_name="lepton", obj=shell or Shell()
-        )
+        if wrong := unreadable(words):
+            raise BadValue(wrong)
+        get_command(app).main(args=words, prog_name="lepton", obj=shell or Shell())
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except LeptonError as error:
@@ -90,9 +100,20 @@ def health(ctx: typer.Context, url: Url = None) -> None:
         raise typer.Exit(1)
 
 
+class ValuesLast(TyperCommand):
+    """A command that keeps the words after `--` apart: values, whatever they begin with."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words before it."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta[VALUES] = args[at + 1 :]
+        return super().parse_args(ctx, args[:at])
+
+
 # Which fields there are is known once the task is. So this command reads only what all tasks have,
 # and leaves the other words to a command that is made from the task's schema.
 @app.command(
+    cls=ValuesLast,
     context_settings={
         "allow_extra_args": True,
         "ignore_unknown_options": True,
@@ -114,7 +135,10 @@ def predict(
     url: Url = None,
     timeout_s: TimeoutS = 30.0,
 ) -> None:
-    """Predict: TASK, then its values, or its fields as --name value."""
+    """Predict: TASK, then its values, or its fields as --name value; -- before a value like -5."""
+    values = ctx.meta[VALUES]
+    if task == "--help" and values:
+        task, *values = values
     if task == "--help":
         typer.echo(ctx.get_help())
         return
@@ -123,7 +147,7 @@ def predict(
     shell: Shell = ctx.obj
     with shell.connect(url, timeout_s=timeout_s) as client:
         info = client.task(task)
-        common = read_words(ctx.args, info)
+        common = read_words([*ctx.args, "--", *values], info)
         if not json_text and not file:
             require(common, info)
         rows = from_file(file) if file else from_json(json_text or "{}")

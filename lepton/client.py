@@ -11,8 +11,9 @@ import httpx
 
 from lepton._core import Call, Core, Network, Settings, Start, finish
 from lepton._features import FeatureCalls, Features
-from lepton._inputs import Row
+from lepton._inputs import Frame, Row
 from lepton._retry import Backoff
+from lepton._route import options
 from lepton.wire import Health, Prediction, Readiness, TaskInfo
 
 T = TypeVar("T")
@@ -55,7 +56,8 @@ class _Connection(Generic[Transport]):
         backoff: how to wait between tries.
 
     Raises:
-        BadValue: a value that makes no sense, such as a url without http://.
+        BadValue: a value that makes no sense, such as a url without http://, or a proxy or a file
+            of certificates that the environment names and that cannot be used.
     """
 
     def __init__(
@@ -71,8 +73,9 @@ class _Connection(Generic[Transport]):
         backoff: Backoff | None = None,
     ) -> None:
         # the one place of the client that reads the environment
-        url = url or os.environ.get("LEPTON_URL") or DEFAULT_URL  # noqa: TID251
-        api_key = api_key or os.environ.get("LEPTON_API_KEY")  # noqa: TID251
+        environ = dict(os.environ)  # noqa: TID251
+        url = url or environ.get("LEPTON_URL") or DEFAULT_URL
+        api_key = api_key or environ.get("LEPTON_API_KEY")
         self._settings = Settings(
             url=url.rstrip("/"),
             api_key=api_key,
@@ -81,6 +84,7 @@ class _Connection(Generic[Transport]):
             chunk_size=chunk_size,
             concurrency=concurrency,
             backoff=backoff or Backoff(),
+            environ=environ,
         )
         self._core = Core(self._open(transport), self._settings)
 
@@ -123,8 +127,12 @@ class Client(_Connection[httpx.BaseTransport]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
-        """Predict for rows of input fields, and say which version of which model answered."""
+    def predict(self, task: str, inputs: Sequence[Row] | Frame) -> Prediction:
+        """Predict for rows of input fields, and say which version of which model answered.
+
+        The rows are dicts, or those of a DataFrame of pandas or Polars or an Arrow table; an empty
+        cell of it counts as a field that is not given.
+        """
         return finish(self._core.predict(task, inputs))
 
     @property
@@ -177,8 +185,12 @@ class AsyncClient(_Connection[httpx.AsyncBaseTransport]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def predict(self, task: str, inputs: Sequence[Row]) -> Prediction:
-        """Predict for rows of input fields, and say which version of which model answered."""
+    async def predict(self, task: str, inputs: Sequence[Row] | Frame) -> Prediction:
+        """Predict for rows of input fields, and say which version of which model answered.
+
+        The rows are dicts, or those of a DataFrame of pandas or Polars or an Arrow table; an empty
+        cell of it counts as a field that is not given.
+        """
         return await self._core.predict(task, inputs)
 
     @property
@@ -216,9 +228,10 @@ class _Waiting:
 
     def __init__(self, settings: Settings, transport: httpx.BaseTransport | None) -> None:
         self._settings = settings
-        self._http = httpx.Client(
-            base_url=settings.url, headers=settings.headers, transport=transport
-        )
+        with options(settings.url, settings.environ) as way:
+            self._http = httpx.Client(
+                base_url=settings.url, headers=settings.headers, transport=transport, **way
+            )
 
     async def send(self, call: Call, timeout: httpx.Timeout) -> httpx.Response:
         return self._http.request(
@@ -250,9 +263,10 @@ class _Awaiting:
 
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None) -> None:
         self._settings = settings
-        self._http = httpx.AsyncClient(
-            base_url=settings.url, headers=settings.headers, transport=transport
-        )
+        with options(settings.url, settings.environ) as way:
+            self._http = httpx.AsyncClient(
+                base_url=settings.url, headers=settings.headers, transport=transport, **way
+            )
 
     async def send(self, call: Call, timeout: httpx.Timeout) -> httpx.Response:
         return await self._http.request(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ MOST_CHARACTERS = 100_000
 LEARNT_FROM = 200_000  # texts that a tokenizer is learnt from; more change little
 ROWS = 1_024
 OWN: Mapping[str, Mapping[str, Any]] = {
+    "auto": {}, "linear": {}, "bag": {"words": 3, "least": 2},
     "rnn": {"epochs": 8, "batch_size": 64, "lr": 3e-3, "clip_norm": 1.0, "weight_decay": 0.01},
     "transformer": {
         "epochs": 8, "batch_size": 64, "lr": 1e-3, "clip_norm": 1.0, "weight_decay": 0.01,
@@ -30,17 +31,19 @@ OWN: Mapping[str, Mapping[str, Any]] = {
         "dropout": 0.1,
     },
 }  # fmt: skip
-"""What an encoder's knobs are where they are not given; `bag` has those of the capability."""
+"""What an encoder's knobs are where they are not given."""
+LINEAR = ("auto", "linear")
+GRAMS = (*LINEAR, "bag")
 
 
 class ReadingConfig(NeuralConfig):
-    """The encoder (`bag`, `rnn`, `transformer`, or a transformers text model by name)."""
+    """The encoder, by name, and the n-grams or sub-words that it reads."""
 
     encoder: str = "bag"
     longest: Annotated[int, Between(8, 8_192)] = 1_024
-    words: Annotated[int, Between(0, 5)] = 3
+    words: Annotated[int, Between(0, 5)] = 2
     chars: Annotated[int, Between(0, 8)] = 5
-    least: Annotated[int, Between(1, 100)] = 2
+    least: Annotated[int, Between(1, 100)] = 1
     vocabulary: Annotated[int, Between(300, 1_000_000)] = 200_000
     width: Annotated[int, Between(8, 2_048)] = 96
     depth: Annotated[int, Between(1, 24)] = 2
@@ -48,11 +51,16 @@ class ReadingConfig(NeuralConfig):
     @model_validator(mode="before")
     @classmethod
     def _own_defaults(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        encoder = given.get("encoder", "bag")
-        if encoder == "bag":
-            return given
+        encoder = given.get("encoder", cls.model_fields["encoder"].default)
         own = OWN.get(encoder, OWN["backbone"])
-        return {"longest": 128, "vocabulary": 8_000, **own, **given}
+        short = {} if encoder in GRAMS else {"longest": 128, "vocabulary": 8_000}
+        return {**short, **own, **given}
+
+    @model_validator(mode="after")
+    def _some_grams(self) -> Self:
+        if self.encoder in GRAMS and not self.words and not self.chars:
+            raise ValueError("words=0 and chars=0 leave no n-grams to learn from")
+        return self
 
 
 class Reader:
@@ -98,12 +106,22 @@ def study_grams(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The buckets of the n-grams that enough texts hold, and how many texts hold each."""
     grams = _grams(config)
+    return frequent(grams, train, run, least=config.least, most=config.vocabulary)
+
+
+def frequent(
+    grams: Grams, train: Rows, run: Run, *, least: int, most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The `most` buckets that most texts hold, ascending, and how many texts hold each.
+
+    Those that fewer than `least` texts hold are left out.
+    """
     counts = np.zeros(1 << grams.bits, np.int64)
     for batch in train.batches(ROWS):
         counts += grams.count(batch["text"].tolist())
     counts = run.all_reduce(counts)
-    kept = np.flatnonzero(counts >= config.least)
-    kept = np.sort(kept[np.argsort(-counts[kept], kind="stable")[: config.vocabulary]])
+    kept = np.flatnonzero(counts >= least)
+    kept = np.sort(kept[np.argsort(-counts[kept], kind="stable")[:most]])
     return kept, counts[kept]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -10,15 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
+from cluster.errors import LeptonError
 from cluster.features.texts import labelled_texts, texts
-from cluster.labels import as_numbers, guesses, labels_of, macro_f1
+from cluster.labels import as_numbers, guesses, labels_of, right_answers
 from cluster.neural import NeuralTask, State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
-from cluster.task import Objective, Serving
+from cluster.task import Objective, Reference, Serving
 from nlp._grams import bayes_ratios, count_by_class
+from nlp._linear import LinearTexts, chosen_details, learn
 from nlp._reading import (
+    LINEAR,
     MOST_CHARACTERS,
     ROWS,
     Reader,
@@ -26,14 +30,20 @@ from nlp._reading import (
     study_grams,
     study_tokens,
 )
+from nlp._tfidf import svm_reference
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 class Config(ReadingConfig):
-    """The encoder (`bag`, `rnn`, `transformer`, or a transformers text model by name)."""
+    """The encoder (`auto`, `linear`, `bag`, `rnn`, `transformer`, a transformers model by name).
 
+    `linear` is an SVM over TF-IDF of n-grams whose kind cross-validation chooses; `auto` is that,
+    or `bag`, a network, where the rows are too many for it.
+    """
+
+    encoder: str = "auto"
     dim: Annotated[int, Between(0, 1_024)] = 0
     lean: Annotated[float, Between(0.0, 2.0)] = 0.4
     gain: Annotated[float, Between(0.01, 20.0, log=True)] = 2.0
@@ -81,13 +91,27 @@ class Classify(NeuralTask[Config, Input, Output]):
     serving = Serving(max_batch=64)
     varying: ClassVar[Mapping[str, tuple[int, ...]]] = {"ids": (1,)}
 
+    def fit(self, train: Rows, valid: Rows, run: Run) -> None:
+        """Fit a linear classifier, or train the network that the config names."""
+        if self.config.encoder in LINEAR:
+            labels = self._labels(train, run)
+            if state := learn(self.config, labels, train, run):
+                self.state = state
+                return
+            given = self.config.model_dump(include=self.config.model_fields_set - {"encoder"})
+            self.config = Config.parse({**given, "encoder": "bag"})
+        super().fit(train, valid, run)
+
     def study(self, train: Rows, run: Run) -> State:
         """Labels, and the n-grams or the tokenizer that the training texts suggest."""
-        seen = {label for batch in train.batches(ROWS) for label in batch["label"]}
-        self.state = {"labels": labels_of(set().union(*run.all_gather(seen)))}
+        self.state = {"labels": self._labels(train, run)}
         if self.config.encoder == "bag":
             return self.state | self._study_grams(train, run)
         return self.state | study_tokens(self.config, train, run)
+
+    def _labels(self, train: Rows, run: Run) -> list[str]:
+        seen = {label for batch in train.batches(ROWS) for label in batch["label"]}
+        return labels_of(set().union(*run.all_gather(seen)))
 
     def _study_grams(self, train: Rows, run: Run) -> State:
         """The n-grams that enough texts hold, and how much each speaks for each label."""
@@ -123,6 +147,12 @@ class Classify(NeuralTask[Config, Input, Output]):
         """Ids `[n, length]` int32, zeros after them."""
         return {"ids": self._reader.encode(batch["text"].tolist())}
 
+    def lengths(self, arrays: Arrays) -> Arrays:
+        """Ids per row: none of them is zero."""
+        return {
+            name: np.count_nonzero(ids, axis=1) for name, ids in arrays.items() if name == "ids"
+        }
+
     def encode_truth(self, batch: Batch) -> Arrays:
         """Labels as numbers `[n]`."""
         return {"label": as_numbers(batch["label"], self.state["labels"])}
@@ -140,13 +170,35 @@ class Classify(NeuralTask[Config, Input, Output]):
 
     def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
         """Accuracy, and F1 averaged over labels."""
-        truth, answers = list(batch["label"]), [output.label for output in outputs]
-        right = [a == b for a, b in zip(truth, answers, strict=True)]
-        return {"accuracy": float(np.mean(right)), "macro_f1": macro_f1(truth, answers)}
+        return right_answers(list(batch["label"]), [output.label for output in outputs])
+
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        """A linear SVM on TF-IDF."""
+        texts = (train["text"].tolist(), train["label"].tolist(), test["text"].tolist())
+        model, answers = svm_reference(*texts)
+        return Reference(model, right_answers(list(test["label"]), answers))
 
     def details(self, batch: Batch, outputs: Sequence[Any]) -> str:
-        """The confusion matrix."""
-        return confusion(list(batch["label"]), [output.label for output in outputs])
+        """What cross-validation chose, and the confusion matrix."""
+        matrix = confusion(list(batch["label"]), [output.label for output in outputs])
+        return chosen_details(self.state) + matrix if "chosen" in self.state else matrix
+
+    def predict(self, batch: Batch) -> Sequence[Output | LeptonError]:
+        """Name the likeliest labels of each text."""
+        if "chosen" not in self.state:
+            return super().predict(batch)
+        return self.decode({"output": self._linear.logits(batch["text"].tolist())}, batch)
+
+    def save(self, folder: Path) -> None:
+        """Write config, state, and where there is one, the network."""
+        if "chosen" in self.state:
+            self.save_state(folder)
+        else:
+            super().save(folder)
+
+    @cached_property
+    def _linear(self) -> LinearTexts:
+        return LinearTexts.restore(self.config, self.state)
 
     @cached_property
     def _reader(self) -> Reader:

@@ -13,10 +13,11 @@ from cluster.embedding import EmbeddingConfig, EmbeddingTask
 from cluster.features.texts import labelled_texts, texts
 from cluster.labels import labels_of
 from cluster.neural import State
+from cluster.retrieval import retrieval
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
-from cluster.task import Serving
+from cluster.task import Reference, Serving
 from nlp._reading import (
     MOST_CHARACTERS,
     ROWS,
@@ -25,6 +26,7 @@ from nlp._reading import (
     study_grams,
     study_tokens,
 )
+from nlp._tfidf import WORDS, TfIdf
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,6 +113,12 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         """Ids `[n, length]` int32, zeros after them."""
         return {"ids": self._reader.encode(batch["text"].tolist())}
 
+    def lengths(self, arrays: Arrays) -> Arrays:
+        """Ids per row: none of them is zero."""
+        return {
+            name: np.count_nonzero(ids, axis=1) for name, ids in arrays.items() if name == "ids"
+        }
+
     def augment(
         self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
     ) -> tuple[Arrays, Arrays]:
@@ -121,6 +129,13 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         """
         del rng
         return self.twice(arrays, arrays, truth)
+
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        """The cosine of TF-IDF."""
+        tfidf = TfIdf.learn(WORDS, train["text"].tolist())
+        vectors = tfidf.features(test["text"].tolist())
+        metrics = retrieval(vectors, test["label"].tolist())
+        return Reference("the cosine of TF-IDF of words and word pairs", metrics)
 
     @cached_property
     def _reader(self) -> Reader:

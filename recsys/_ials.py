@@ -1,12 +1,15 @@
 """iALS: implicit matrix factorisation as in Rendle et al. 2021 (arXiv:2110.14037)."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import ThreadpoolController
 
 from cluster.run import Run
 
@@ -75,10 +78,11 @@ class Ials:
         rng = np.random.default_rng(run.seed)
         scale = knobs.sigma / np.sqrt(knobs.dim)
         users, items = (rng.normal(0, scale, (count, knobs.dim)) for count in x.shape)
-        for epoch in range(knobs.epochs):
-            users = _half_step(x, items, knobs, run)
-            items = _half_step(by_item, users, knobs, run)
-            on_epoch(epoch + 1)
+        with _one_thread():
+            for epoch in range(knobs.epochs):
+                users = _half_step(x, items, knobs, run)
+                items = _half_step(by_item, users, knobs, run)
+                on_epoch(epoch + 1)
         return cls(users, items, knobs)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -98,12 +102,27 @@ class Ials:
     def fold_in(self, x: sparse.csr_matrix) -> NDArray[np.float64]:
         """Factors of histories `[rows, learnt]`: one user half-step against the fitted items."""
         rows = sparse.csr_matrix(x, dtype=np.float64)
-        return _solve(rows, self.items, self.knobs, np.arange(rows.shape[0]))
+        with _one_thread():
+            return _solve(rows, self.items, self.knobs, np.arange(rows.shape[0]))
 
     def scores(self, factors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scores of all items `[rows, items]` for user factors `[rows, dim]`."""
         learnt = factors @ self.items.T
         return learnt if self.more is None else np.hstack([learnt, factors @ self.more.T])
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Let BLAS solve in this thread: many small systems gain nothing from a second one.
+
+    Ray gives its workers one thread; elsewhere BLAS takes every core.
+    """
+    limit: AbstractContextManager[Any] = _libraries().limit(limits=1, user_api="blas")
+    return limit
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()  # looks for libraries for 15 ms, where a limit takes 0.01
 
 
 def _half_step(

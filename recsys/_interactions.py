@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cluster.batch import Batch, concat
+from cluster.batch import Batch, concat, numbered
 from recsys._said import said
 
 FEWEST = 2  # what is said of one user alone tells nothing of others
@@ -83,13 +83,13 @@ class Log:
 def read(shards: Sequence[Batch]) -> Log:
     """Number the rows of every worker's shard; the order of shards and rows does not matter."""
     rows = concat(shards)
-    users, user = np.unique(rows["user_id"].astype(str), return_inverse=True)
-    items, item = np.unique(rows["item_id"].astype(str), return_inverse=True)
+    users, user = numbered(rows["user_id"])
+    items, item = numbered(rows["item_id"])
     pairs, pair, count = np.unique(
-        user.astype(np.int64) * len(items) + item, return_inverse=True, return_counts=True
+        user * len(items) + item, return_inverse=True, return_counts=True
     )
     value = np.bincount(pair, rows["value"], len(pairs)) / count
-    return Log(users.tolist(), items.tolist(), pairs // len(items), pairs % len(items), value)
+    return Log(users, items, pairs // len(items), pairs % len(items), value)
 
 
 def weights(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 from scipy import sparse
 
-from cluster.batch import Batch, length, load_arrays, objects, save_arrays
+from cluster.batch import Batch, length, load_arrays, numbered, objects, save_arrays
 from cluster.config import Between
 from cluster.config import Config as BaseConfig
 from cluster.features.activity import user_history
@@ -194,12 +194,12 @@ class Recommend(Task[Config, Input, Output]):
 
     def questions(self, examples: Batch) -> Batch:
         """One question per user, who then took all of their held-out items."""
-        who, row = np.unique(examples["user_id"].astype(str), return_inverse=True)
+        who, row = numbered(examples["user_id"])
         order = np.argsort(row, kind="stable")
         cuts = np.cumsum(np.bincount(row))[:-1]
         taken = np.split(examples["item_id"][order], cuts)
         return {
-            "user_id": objects(who.tolist()),
+            "user_id": objects(who),
             "item_id": objects(part.tolist() for part in taken),
             "exclude_seen": np.ones(len(who), dtype=bool),
             "k": np.full(len(who), 20),

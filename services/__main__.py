@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from cluster import signals
-from cluster.errors import LeptonError
+from cluster.errors import InvalidInput, LeptonError
+from cluster.settings import direct_loopback, environment, export
+from lepton._terminal import unreadable, watched
 from services import catalog, rows, show, show_features, verbs, watch
 from services import features as layer
 
@@ -237,12 +239,22 @@ def demo(
 
 def main() -> None:
     """Run a command: an error of ours is one sentence and status 1, Ctrl-C is status 130."""
+    sys.exit(watched(_run))
+
+
+def _run() -> int:
+    export(**direct_loopback(environment()))
     try:
+        if wrong := unreadable(sys.argv[1:]):
+            raise InvalidInput(wrong)
         with signals.like_ctrl_c():
             app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
     except LeptonError as error:
         show.fail(str(error))
-        sys.exit(1)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -113,13 +113,13 @@ class Feast:
     async def push(self, request: Request) -> Response:
         """Rows for the view that has the push source's name."""
         asked = shaped(await json_content(request), Push)
-        await asyncio.to_thread(partial(self._write, asked.push_source_name, asked.df))
+        await self.features.in_turn(partial(self._write, asked.push_source_name, asked.df))
         return json_response(b"null", request)
 
     async def write(self, request: Request) -> Response:
         """Rows for a view."""
         asked = shaped(await json_content(request), Write)
-        await asyncio.to_thread(partial(self._write, asked.feature_view_name, asked.df))
+        await self.features.in_turn(partial(self._write, asked.feature_view_name, asked.df))
         return json_response(b"null", request)
 
     async def search(self, request: Request) -> Response:

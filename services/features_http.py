@@ -3,9 +3,10 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -16,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput, LeptonError, TooLarge
+from cluster.errors import InvalidInput, LeptonError, TooLarge, Unavailable
 from cluster.features.layer import MOST_PUSHED, Layer
 from cluster.features.neighbours import vector_column
 from cluster.features.online.lookup import DEGRADED
@@ -31,6 +32,10 @@ MOST_KEYS = 10_000  # in one request
 MOST_VIEWS = 100  # in one request
 BODY_BYTES = 16 * 2**20
 FEW = 32  # keys times views
+PUSHERS = 4  # threads that push
+MOST_PUSHES = 64  # that are at work or wait
+
+T = TypeVar("T")
 
 Names = Mapping[str, Mapping[str, str]]
 """By view and column the name that it has beside those of other views."""
@@ -47,6 +52,9 @@ class Features:
         self._make = make
         self._made: Layer | None = None
         self._making = threading.Lock()
+        # models are asked about pushed rows, which may take long: no other request waits for them
+        self._pushers = ThreadPoolExecutor(PUSHERS, thread_name_prefix="push")
+        self._places = threading.BoundedSemaphore(MOST_PUSHES)
 
     @property
     def layer(self) -> Layer:
@@ -97,7 +105,7 @@ class Features:
         limits(content, {"rows": MOST_PUSHED})
         asked = shaped(content, PushRequest)
         work = partial(self._pushed, request.path_params["view"], asked)
-        rows, degraded = await asyncio.to_thread(work)
+        rows, degraded = await self.in_turn(work)
         return _answer({"rows": rows, **({"degraded": True} if degraded else {})}, request)
 
     async def nearest(self, request: Request) -> Response:
@@ -105,6 +113,22 @@ class Features:
         asked = shaped(await json_content(request), NearestRequest)
         work = partial(self._nearest, request.path_params["view"], asked)
         return _answer({"neighbours": await asyncio.to_thread(work)}, request)
+
+    async def in_turn(self, push: Callable[[], T]) -> T:
+        """What a push returns, in a thread that only pushes use.
+
+        Raises:
+            Unavailable: too many of them wait already.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Unavailable(
+                f"{MOST_PUSHES} pushes wait already.",
+                hint="Push again in a moment, more rows at a time.",
+                retry_after_s=1.0,
+            )
+        pushed = self._pushers.submit(push)
+        pushed.add_done_callback(lambda _: self._places.release())
+        return await asyncio.wrap_future(pushed)
 
     def look(self, views: Sequence[View], keys: Batch) -> tuple[Batch, Names]:
         """What was found, and how the columns of each view are named in it.

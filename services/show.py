@@ -13,10 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from cluster import classes
 from cluster.batch import Batch
 from cluster.config import Between
 from cluster.features.column import ALWAYS
 from cluster.features.intake.ingest import Ingested
+from cluster.features.intake.summary import Summary
 from cluster.model import AnyTask
 from cluster.registry import Manifest
 from cluster.run import Report
@@ -29,6 +31,7 @@ err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 PLAIN_EVERY_S = 5.0
 WIDE = 10_000
+MOST_LABELS, MOST_TABLES = 20, 3
 
 
 def say(sentence: str) -> None:
@@ -105,8 +108,40 @@ def ingested(report: Ingested) -> None:
     )
     if report.doubled:
         say("Superseded: another row of the source has the same key and moment, and came later.")
+    summary(report.summary)
     if report.rejects_file:
-        say(f"The rejected rows and why: {report.rejects_file}")
+        say(f"What was left out and why: {report.rejects_file}")
+
+
+def summary(found: Summary) -> None:
+    """What an ingest made of its files: labels, parts, copies, rejects, warnings."""
+    labels, parts = classes.by_label(found.counts), classes.by_part(found.counts)
+    if any(labels):
+        shown = ", ".join(f"{name} {rows:,}" for name, rows in labels.most_common(MOST_LABELS))
+        more = len(labels) - MOST_LABELS
+        say(f"Labels: {shown}{f', and {more:,} more' if more > 0 else ''}.")
+    if any(parts):
+        shown = ", ".join(f"{name or 'not named'} {rows:,}" for name, rows in parts.most_common())
+        say(f"Parts: {shown}.")
+    if found.copies:
+        say(f"Copies: {found.copies:,} (rows that hold the same as a row before them).")
+    _left_out(found)
+    for sentence in found.warnings:
+        out.print("Warning:", style="yellow", end=" ")
+        out.print(sentence, markup=False)
+
+
+def _left_out(found: Summary) -> None:
+    """Rejected rows and skipped files by reason, and columns that were not read."""
+    for left_out, reasons in (("Rejected", found.reasons), ("Files skipped", found.skipped)):
+        for reason in reasons:
+            more = ", ..." if reason.count > len(reason.places) else ""
+            said = f"{reason.count:,}, {reason.example} ({', '.join(reason.places)}{more})."
+            say(f"{left_out}: {said}")
+    for table, columns in list(found.unused.items())[:MOST_TABLES]:
+        say(f"Columns not used: {classes.listed(columns, most=MOST_LABELS)} of {table}.")
+    if len(found.unused) > MOST_TABLES:
+        say(f"{len(found.unused) - MOST_TABLES:,} more tables have columns that are not used.")
 
 
 def tasks(capabilities: Mapping[str, type[AnyTask]]) -> None:
@@ -186,12 +221,17 @@ def manifest(made: Manifest) -> None:
     """What a training made."""
     scores = ", ".join(f"{name} {value:.4f}" for name, value in made.metrics.items())
     say(f"{made.task} version {made.version}: {scores} on {made.rows['test']:,} test rows.")
+    if made.reference:
+        simple = ", ".join(f"{name} {value:.4f}" for name, value in made.reference.items())
+        say(f"A simple reference model, trained and measured on the same rows: {simple}.")
 
 
 def metrics(evaluation: Evaluation) -> None:
     """What a version scored."""
     for name, value in evaluation.metrics.items():
         say(f"{name} {value:.4f}")
+    if evaluation.refused:
+        say(f"{evaluation.refused:,} of {evaluation.rows:,} rows were refused and not scored.")
 
 
 def versions(manifests: Sequence[Manifest], aliases: Mapping[str, int]) -> None:

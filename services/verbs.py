@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from cluster import engine
+from cluster import engine, starting
 from cluster.config import Config
 from cluster.data import Plan, plan
 from cluster.errors import Conflict, LeptonError, NotFound, Unavailable
@@ -205,7 +205,7 @@ def _now_in_production(task: str, manifest: Manifest) -> str:
 def up(say: Callable[[str], None]) -> None:
     """Start Ray and the door on this machine, or find them started."""
     here = settings()
-    engine.up(here, say=say)
+    starting.up(here, say=say)
     _open_door(here)
 
 

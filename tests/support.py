@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 from starlette.applications import Starlette
 
+from cluster import host
 from cluster.batch import Batch, take
 from cluster.data import Plan, plan
 from cluster.features.intake.ingest import ingest_rows
@@ -20,6 +21,7 @@ from cluster.model import AnyTask
 from cluster.registry import Manifest
 from cluster.rows import Rows
 from cluster.run import Run
+from cluster.settings import Settings
 from cluster.split import TEST, TRAIN, VALID
 from lepton.wire import PROBLEM_MEDIA_TYPE, REQUEST_ID_HEADER, Problem
 from services import catalog
@@ -144,3 +146,9 @@ def problem(answer: httpx.Response, status: int) -> Problem:
     assert found.request_id == answer.headers[REQUEST_ID_HEADER]
     assert found.instance == f"urn:lepton:request:{found.request_id}"
     return found
+
+
+def here(home: Path, **more: object) -> Settings:
+    """Settings of a home, with ports that are free."""
+    ports = {"port": host.free_port(), "dashboard_port": host.free_port()}
+    return Settings.model_validate({"home": home, **ports, **more})

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import io
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -13,10 +12,10 @@ from PIL import Image
 from pydantic import BeforeValidator, WithJsonSchema
 
 from cluster.errors import InvalidInput
-from cluster.features.pictures import MAX_PIXELS, decode
+from cluster.features.headers import READ
+from cluster.features.pictures import MAX_PIXELS, decode, from_pillow
 
 Pixels = NDArray[np.uint8]
-PNG_MODES = {"1", "LA", "P", "RGBA", "I;16"}
 
 
 def read(value: object) -> Pixels:
@@ -37,8 +36,8 @@ def read(value: object) -> Pixels:
                 "The picture is not base64.",
                 hint="Send the bytes of its file in base64, without line breaks.",
             ) from None
-    if isinstance(value, Image.Image) and value.mode not in {"L", "RGB"}:
-        value = _file(value)  # palettes and transparency are decoded as those of files are
+    if isinstance(value, Image.Image):
+        return from_pillow(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return decode(bytes(value))
     if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
@@ -56,12 +55,6 @@ def read(value: object) -> Pixels:
     return cube
 
 
-def _file(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    (picture if picture.mode in PNG_MODES else picture.convert("RGB")).save(file, "PNG")
-    return file.getvalue()
-
-
 Picture = Annotated[
     Any,
     BeforeValidator(read),
@@ -70,8 +63,7 @@ Picture = Annotated[
             "type": "string",
             "contentEncoding": "base64",
             "contentMediaType": "image/*",
-            "description": "A PNG, JPEG, WebP, GIF or BMP file in base64, of at most "
-            f"{MAX_PIXELS:,} pixels.",
+            "description": f"A {READ} file in base64, of at most {MAX_PIXELS:,} pixels.",
         }
     ),
 ]
@@ -145,6 +137,31 @@ def zoom(images: Pixels, least: float, rng: np.random.Generator) -> Pixels:
     down, across = _sampled(top, tall, height), _sampled(left, wide, width)
     moved = down[:, None] @ images.astype(np.float32) @ across[:, None].transpose(0, 1, 3, 2)
     return _pixels(moved)
+
+
+def warp(images: Pixels, most: float, rng: np.random.Generator) -> Pixels:
+    """Turn, stretch and slant each picture a little, its edge repeated where nothing was.
+
+    The random affine maps of Simard et al. 2003 (doi:10.1109/ICDAR.2003.1227801), drawn evenly.
+
+    Args:
+        images: `[n, channels, height, width]`.
+        most: by what share of its side a point on the edge moves at most, about.
+        rng: decides.
+    """
+    import torch  # noqa: PLC0415 - replicas import no torch
+    from torch.nn import functional  # noqa: PLC0415
+
+    count, _, height, width = images.shape
+    square = np.array([[1, height / width], [width / height, 1]])  # turns stay turns
+    maps = np.zeros((count, 2, 3), np.float32)
+    maps[:, :, :2] = np.eye(2) + rng.uniform(-most, most, (count, 2, 2)) * square
+    maps[:, :, 2] = rng.uniform(-most, most, (count, 2))
+    grid = functional.affine_grid(torch.from_numpy(maps), list(images.shape), align_corners=False)
+    moved = functional.grid_sample(
+        torch.from_numpy(images).float(), grid, padding_mode="border", align_corners=False
+    )
+    return _pixels(moved.numpy())
 
 
 def _sampled(start: Any, length: Any, size: int) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from cluster.backbone import image_classifier
 
 CHANNELS_LAST = torch.channels_last
+LARGE, TINY = 48, 16  # pixels of the longer side from which, and below which, the stem differs
 
 
 class Normalise(nn.Module):
@@ -63,22 +64,31 @@ class SmallResNet(nn.Module):
     """A strided stem, stages that halve and widen, the mean over space, one linear layer.
 
     The stem has no residual block: on the largest maps it would cost most and teach least.
+
+    Args:
+        normalise: its first layer.
+        shape: channels, height and width of the pictures. The stem's stride brings large ones to
+            maps that cost as little as small ones do.
+        classes: numbers it answers with.
+        widths: channels after each stage.
+        dropout: before the last layer.
     """
 
     def __init__(
         self,
         normalise: Normalise,
-        channels: int,
+        shape: tuple[int, int, int],
         classes: int,
         widths: Sequence[int],
         dropout: float,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [normalise]
-        before = channels
+        before, side = shape[0], max(shape[1:])
+        stem = (7, 4) if side >= LARGE else (5, 2) if side >= TINY else (3, 1)
         for stage, width in enumerate(widths):
-            kernel = 3 if stage else 5
-            layers += [ConvNorm(before, width, kernel, 2), nn.ReLU()]
+            kernel, step = (3, 2) if stage else stem
+            layers += [ConvNorm(before, width, kernel, step), nn.ReLU()]
             layers += [Residual(width)] if stage else []
             before = width
         self.body = nn.Sequential(*layers)

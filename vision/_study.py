@@ -15,7 +15,7 @@ ROWS = 4_096  # pictures that are looked at together
 
 
 def look(train: Rows, run: Run, *, max_side: int) -> State:
-    """The labels that are seen, and the size and channels that pictures are brought to.
+    """The labels that are seen, the size and channels that pictures are brought to, the rows.
 
     Args:
         train: this worker's rows.
@@ -36,7 +36,14 @@ def look(train: Rows, run: Run, *, max_side: int) -> State:
         "height": max(8, round(height * shrink)),
         "width": max(8, round(width * shrink)),
         "channels": max(found for _, found, _ in seen),
+        "rows": sum(run.all_gather(train.count)),
     }
+
+
+def warp_for(rows: int) -> float:
+    """How much pictures are bent where the config does not say: less from 3,000 rows on."""
+    most = 0.1 * (1 - np.log(max(1, rows) / 3_000) / np.log(20))
+    return float(min(0.1, most)) if most > 0.01 else 0.0
 
 
 def measure(images: Iterable[NDArray[Any]], channels: int, run: Run) -> State:

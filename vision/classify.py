@@ -10,27 +10,34 @@ from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
 from cluster.features.images import images, labelled_images
-from cluster.labels import as_numbers, guesses, labels_of, macro_f1
+from cluster.labels import as_numbers, guesses, labels_of, right_answers
 from cluster.neural import NeuralConfig, NeuralTask, State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
-from cluster.task import Objective, Serving
-from vision._images import Picture, erase, mirror, same_size, shift
-from vision._study import ROWS, look, measure, say_weights
+from cluster.task import Objective, Reference, Serving
+from vision import _pixels
+from vision._images import Picture, erase, mirror, same_size, shift, warp
+from vision._study import ROWS, look, measure, say_weights, warp_for
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 class Config(NeuralConfig):
-    """The network (`resnet`, `lenet`, or a transformers image model by name) and how it learns."""
+    """The network (`resnet`, `lenet`, or a transformers image model by name) and how it learns.
+
+    Pictures are varied while it learns: moved by up to `crop` pixels, bent by up to a share `warp`
+    of their side (left out, the fewer rows the more), and, where their mirror image shows the same
+    thing, mirrored (`flip`; it would teach that left is right, and b is d).
+    """
 
     network: str = "resnet"
     widths: tuple[int, ...] = (32, 64, 128)
     max_side: Annotated[int, Between(8, 1_024)] = 64
     crop: Annotated[int, Between(0, 32)] = 1
-    flip: bool = True
+    warp: Annotated[float | None, Between(0.0, 0.5)] = None
+    flip: bool = False
     erase: Annotated[float, Between(0.0, 1.0)] = 0.0
     min_epochs: Annotated[int, Between(1, 1_000)] = 7
     min_steps: Annotated[int, Between(1, 1_000_000)] = 1_600
@@ -74,6 +81,7 @@ class Classify(NeuralTask[Config, Input, Output]):
     split = ByKey(valid=0.02, test=0.15)
     objective = Objective("max", "accuracy")
     serving = Serving(max_batch=32)
+    reference_rows = _pixels.ROWS
 
     def study(self, train: Rows, run: Run) -> State:
         """Labels, the size and channels that pictures are brought to, and their mean and spread."""
@@ -81,6 +89,7 @@ class Classify(NeuralTask[Config, Input, Output]):
         labels_of(self.state["labels"])
         encoded = (self.encode(batch)["image"] for batch in train.batches(ROWS))
         state = self.state | measure(encoded, self.state["channels"], run)
+        state["warp"] = warp_for(state["rows"]) if self.config.warp is None else self.config.warp
         if self.config.network not in {"resnet", "lenet"}:
             say_weights(self.config.network, run)
         return state
@@ -94,7 +103,7 @@ class Classify(NeuralTask[Config, Input, Output]):
         classes, dropout = len(state["labels"]), self.config.dropout
         match self.config.network:
             case "resnet":
-                return nets.SmallResNet(normalise, shape[0], classes, self.config.widths, dropout)
+                return nets.SmallResNet(normalise, shape, classes, self.config.widths, dropout)
             case "lenet":
                 return nets.LeNet(normalise, shape, classes, dropout)
             case name:
@@ -112,8 +121,10 @@ class Classify(NeuralTask[Config, Input, Output]):
     def augment(
         self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
     ) -> tuple[Arrays, Arrays]:
-        """Shift, mirror, erase."""
+        """Warp, shift, mirror, erase."""
         pixels = arrays["image"]
+        if self.state.get("warp"):
+            pixels = warp(pixels, self.state["warp"], rng)
         if self.config.crop:
             pixels = shift(pixels, self.config.crop, rng)
         if self.config.flip:
@@ -135,9 +146,11 @@ class Classify(NeuralTask[Config, Input, Output]):
 
     def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
         """Accuracy, and F1 averaged over labels."""
-        truth, answers = list(batch["label"]), [output.label for output in outputs]
-        right = [a == b for a, b in zip(truth, answers, strict=True)]
-        return {"accuracy": float(np.mean(right)), "macro_f1": macro_f1(truth, answers)}
+        return right_answers(list(batch["label"]), [output.label for output in outputs])
+
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        """A linear SVM on raw pixels."""
+        return _pixels.linear_reference(train, test)
 
     def details(self, batch: Batch, outputs: Sequence[Any]) -> str:
         """The confusion matrix."""

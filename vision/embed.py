@@ -15,9 +15,10 @@ from cluster.neural import State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
-from cluster.task import Serving
-from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, zoom
-from vision._study import ROWS, look, measure, say_weights
+from cluster.task import Reference, Serving
+from vision import _pixels
+from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, warp, zoom
+from vision._study import ROWS, look, measure, say_weights, warp_for
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,14 +34,16 @@ OWN: Mapping[str, Mapping[str, Any]] = {
 class Config(EmbeddingConfig):
     """How it learns (`supervised` by labels, `selfsupervised` without), and the network.
 
-    The network is `resnet`, `lenet`, or a transformers image model by name.
+    The network is `resnet`, `lenet`, or a transformers image model by name. Pictures are varied as
+    in `vision.classify`, and by `zoom` and `tone`: without labels, they say what does not matter.
     """
 
     network: str = "resnet"
     widths: tuple[int, ...] = (32, 64, 128)
     max_side: Annotated[int, Between(8, 1_024)] = 64
     crop: Annotated[int, Between(0, 32)] = 1
-    flip: bool = True
+    warp: Annotated[float | None, Between(0.0, 0.5)] = None
+    flip: bool = False
     erase: Annotated[float, Between(0.0, 1.0)] = 0.0
     zoom: Annotated[float, Between(0.05, 1.0)] = 1.0
     tone: Annotated[float, Between(0.0, 0.9)] = 0.0
@@ -78,6 +81,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
     examples = labelled_images
     split = ByKey(valid=0.02, test=0.15)
     serving = Serving(max_batch=32)
+    reference_rows = _pixels.ROWS
 
     def study(self, train: Rows, run: Run) -> State:
         """Labels, the size and channels that pictures are brought to, and their mean and spread."""
@@ -86,6 +90,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
             labels_of(self.state["labels"], hint=ONE_LABEL)
         encoded = (self.encode(batch)["image"] for batch in train.batches(ROWS))
         state = self.state | measure(encoded, self.state["channels"], run)
+        state["warp"] = warp_for(state["rows"]) if self.config.warp is None else self.config.warp
         if self.config.network not in {"resnet", "lenet"}:
             say_weights(self.config.network, run)
         return state
@@ -98,7 +103,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         shape = (state["channels"], state["height"], state["width"])
         match c.network:
             case "resnet":
-                return nets.Unit(nets.SmallResNet(normalise, shape[0], c.dim, c.widths, c.dropout))
+                return nets.Unit(nets.SmallResNet(normalise, shape, c.dim, c.widths, c.dropout))
             case "lenet":
                 return nets.Unit(nets.LeNet(normalise, shape, c.dim, c.dropout))
             case name:
@@ -116,7 +121,13 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         one, other = ({"image": self._varied(arrays["image"], rng)} for _ in range(2))
         return self.twice(one, other, truth)
 
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        """The cosine of raw pixels."""
+        return _pixels.neighbour_reference(train, test)
+
     def _varied(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
+        if self.state.get("warp"):
+            pixels = warp(pixels, self.state["warp"], rng)
         if self.config.zoom < 1:
             pixels = zoom(pixels, self.config.zoom, rng)
         if self.config.crop:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, objects
+from cluster.batch import Batch, numbered, objects
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Column, Number, Numbers, Text, Texts, Whole
 from cluster.features.view import View
@@ -241,8 +241,8 @@ def _sums(values: NDArray[np.float64], span: Span) -> NDArray[np.float64]:
 
 def _before(values: NDArray[Any], group: Ints) -> Ints:
     """Of each event the event before it of the same key with the same value, or -1."""
-    words = values.astype(str) if values.dtype == object else values
-    _, value = np.unique(words, return_inverse=True)
+    named = values.dtype == object
+    value = numbered(values)[1] if named else np.unique(values, return_inverse=True)[1]
     order = np.lexsort((np.arange(len(value)), value, group))
     same = (np.diff(value[order]) == 0) & (np.diff(group[order]) == 0)
     before = np.full(len(value), -1, dtype=np.int64)

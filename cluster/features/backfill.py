@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, length
+from cluster.batch import Batch, length, take
 from cluster.features.modelview import ModelView
 from cluster.features.offline.shape import ARRIVED
 from cluster.features.offline.snapshot import DataFile, Snapshot
@@ -81,7 +81,8 @@ class Backfill:
         table = self.source.rows_of(piece.file, list(dict.fromkeys(names)))
         rows = self.over.unpack(table.take(pa.array(piece.rows)))
         keys = {name: rows[name] for name in (*self.over.key, "event_time")}
-        return {**keys, **models.answer(self.view, rows)}
+        kept, columns = models.answer(self.view, rows)
+        return {**take(keys, kept), **columns}
 
 
 def here(work: Backfill, models: Models) -> Iterator[Batch]:
@@ -114,8 +115,9 @@ def keep(
         with store.stage(view, created=created) as stage:
             more, until, begun = False, monotonic() + part_s, total
             for rows in rest:
-                stage.add(rows)
-                total += length(rows)
+                if length(rows):  # the model may have refused every row of a piece
+                    stage.add(rows)
+                    total += length(rows)
                 if monotonic() >= until:
                     more = True
                     break

@@ -1,37 +1,68 @@
-"""Know how large a picture is from its first bytes, before anything is decoded."""
+"""Know how large a picture is from its header, before anything is decoded."""
 
+import re
 import struct
 from collections.abc import Callable
 
 from cluster.errors import InvalidInput, UnsupportedMedia
 
 PNG = b"\x89PNG\r\n\x1a\n"
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+HEAD_BYTES = 144
+"""How many bytes of a file tell its format."""
+READ = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 or PPM"
+_BEGINS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
+    (kind, re.compile(begins, re.DOTALL))
+    for kind, begins in (  # by Pillow's names
+        ("PNG", re.escape(PNG)),
+        ("JPEG", rb"\xff\xd8\xff"),
+        ("WEBP", rb"RIFF....WEBP"),
+        ("GIF", rb"GIF8[79]a"),
+        ("BMP", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),  # else a text: "BMW is ..."
+        ("TIFF", rb"II[*+]\0|MM\0[*+]"),
+        ("AVIF", rb"....ftyp(?:avi[fs]|mi[fa]1....(?:....){0,12}?avi[fs])"),
+        ("JPEG2000", rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"),
+        ("PPM", rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d"),
+    )
+)
+_NOT_READ: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
+    (kind, re.compile(begins, re.DOTALL))
+    for kind, begins in (
+        ("HEIC", rb"....ftyp(?:hei|hev|mif1|msf1)"),
+        ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
+        ("DICOM", rb".{128}DICM"),
+        ("Photoshop", rb"8BPS"),
+        ("SVG", rb"\s*(?:<\?xml[^>]*>\s*)?<svg"),
+        ("PDF", rb"%PDF"),
+    )
+)
 
 
 def sniff(data: bytes) -> str:
-    """Which of the five formats the bytes begin like, by Pillow's name for it.
+    """Which of the formats that are read the bytes begin like, by Pillow's name for it.
 
     Raises:
         InvalidInput: there are no bytes.
-        UnsupportedMedia: they begin like none of the five.
+        UnsupportedMedia: they begin like none of them.
     """
     if not data:
         raise InvalidInput("The picture is empty (0 bytes).", hint="Send the bytes of the file.")
-    if data.startswith(PNG):
-        return "PNG"
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if data.startswith(b"BM"):
-        return "BMP"
+    for kind, begins in _BEGINS:
+        if begins.match(data):
+            return kind
+    if other := known_otherwise(data):
+        raise UnsupportedMedia(
+            f"The picture is {other}, which is not read here.",
+            hint=f"Save it as JPEG or PNG: {READ} are read.",
+        )
     raise UnsupportedMedia(
         f"The picture begins with {data[:8].hex(' ')}, which is no known format.",
-        hint="Send PNG, JPEG, WebP, GIF or BMP.",
+        hint=f"Send {READ}.",
     )
+
+
+def known_otherwise(data: bytes) -> str:
+    """The format of a picture that is known and not read, such as HEIC, or nothing."""
+    return next((kind for kind, begins in _NOT_READ if begins.match(data)), "")
 
 
 def measure(data: bytes) -> tuple[str, int, int]:
@@ -39,12 +70,12 @@ def measure(data: bytes) -> tuple[str, int, int]:
 
     Raises:
         InvalidInput: the header ends early or states no size.
-        UnsupportedMedia: the bytes are none of the five formats.
+        UnsupportedMedia: the bytes are none of the formats that are read.
     """
     kind = sniff(data)
     try:
         width, height = _SIZES[kind](data)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, KeyError, ValueError):
         width = height = 0
     if width < 1 or height < 1:
         raise InvalidInput(
@@ -100,10 +131,54 @@ def _jpeg(data: bytes) -> tuple[int, int]:
         at += 1 if alone else 1 + struct.unpack_from(">H", data, at + 1)[0]
 
 
+def _tiff(data: bytes) -> tuple[int, int]:
+    """Looks for two tags of the first directory; of several pages the first is read."""
+    order = "<" if data.startswith(b"II") else ">"
+    big = struct.unpack_from(f"{order}H", data, 2)[0] == 43  # offsets of 64 bits
+    at = struct.unpack_from(f"{order}Q" if big else f"{order}I", data, 8 if big else 4)[0]
+    count = struct.unpack_from(f"{order}Q" if big else f"{order}H", data, at)[0]
+    start, size, value = (at + 8, 20, 12) if big else (at + 2, 12, 8)
+    found = {256: 0, 257: 0}  # width and height
+    for entry in range(start, min(start + count * size, len(data)), size):
+        tag, kind = struct.unpack_from(f"{order}HH", data, entry)
+        if tag in found:
+            code = {3: "H", 4: "I", 16: "Q"}[kind]
+            found[tag] = struct.unpack_from(f"{order}{code}", data, entry + value)[0]
+    return found[256], found[257]
+
+
+def _avif(data: bytes) -> tuple[int, int]:
+    """The largest that a part of it states: of a grid, or with a thumbnail, there are several."""
+    stated = [
+        struct.unpack_from(">II", data, box.end() + 4)
+        for box in re.finditer(b"ispe", data[:_META_BYTES])
+    ]
+    width, height = max(stated, key=lambda size: size[0] * size[1])
+    return width, height
+
+
+def _jpeg2000(data: bytes) -> tuple[int, int]:
+    if data.startswith(b"\xff\x4f"):  # a bare stream: extent less offset
+        right, bottom, left, top = struct.unpack_from(">IIII", data, 8)
+        return right - left, bottom - top
+    height, width = struct.unpack_from(">II", data, data.index(b"ihdr") + 4)
+    return width, height
+
+
+def _ppm(data: bytes) -> tuple[int, int]:
+    words = re.sub(rb"#[^\n]*\n", b" ", data[2:_META_BYTES]).split(None, 2)
+    return int(words[0]), int(words[1])
+
+
+_META_BYTES = 65_536  # what of a file is looked through for its size
 _SIZES: dict[str, Callable[[bytes], tuple[int, int]]] = {
     "PNG": _png,
     "JPEG": _jpeg,
     "WEBP": _webp,
     "GIF": _gif,
     "BMP": _bmp,
+    "TIFF": _tiff,
+    "AVIF": _avif,
+    "JPEG2000": _jpeg2000,
+    "PPM": _ppm,
 }

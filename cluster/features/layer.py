@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, length
+from cluster.batch import Batch, length, take
 from cluster.errors import Conflict, InvalidInput, TooLarge, nearest
 from cluster.faults import together
 from cluster.features.backfill import PART_S, Ask, Backfill, here, keep
@@ -243,7 +243,7 @@ class Layer:
         made = list(self._made_from(view, rows))  # a model that fails must leave nothing written
         self._write(view, rows)
         for other, columns in made:
-            self._write(other, {**_keys(view, rows), **columns})
+            self._write(other, columns)
         return length(rows)
 
     def backfill(self, view: ModelView, ask: Ask = here, *, part_s: float = PART_S) -> int:
@@ -350,7 +350,10 @@ class Layer:
         for reader in readers:
             for release in self.models.releases(reader):
                 made = reader.at(release)
-                yield made.rows_of, self.models.answer(made, seen)
+                kept, columns = self.models.answer(made, seen)
+                if kept:
+                    keys = {name: rows[name] for name in (*view.key, "event_time")}
+                    yield made.rows_of, {**take(keys, kept), **columns}
 
 
 def _place(root: str, row: int) -> str:
@@ -394,7 +397,3 @@ def _moments(rows: int) -> NDArray[np.datetime64]:
     """Now, `[rows]`, and a microsecond later each: rows of one key and moment would be one row."""
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
     return now + np.arange(rows).astype("timedelta64[us]")
-
-
-def _keys(view: View, rows: Batch) -> Batch:
-    return {name: rows[name] for name in (*view.key, "event_time")}

@@ -1,34 +1,56 @@
 """Hold texts and what is said of each: reviews and sentiments, questions and intents."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from cluster.batch import objects
+from cluster.errors import InvalidInput
 from cluster.features import shop
 from cluster.features.column import SPLITS, Text
 from cluster.features.intake.decoding import decode, text_lines
+from cluster.features.intake.finding import Files
+from cluster.features.intake.labelling import Content, Source, read_labelled
 from cluster.features.intake.loading import load_folders
-from cluster.features.intake.mapping import Wanted, by_position, read_table
-from cluster.features.intake.parts import is_table
+from cluster.features.intake.mapping import Wanted, by_position
+from cluster.features.intake.parts import classes, split_in
 from cluster.features.intake.table import ROWS
-from cluster.features.intake.tree import Tree, classes, open_tree, split_in, stem, suffix
+from cluster.features.intake.tables import is_table
+from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.view import Piece, View
 
+_ID = ("textid", "id")
+_TEXT = ("text", "sentence", "review", "message", "content", "question")
+_LABEL = ("label", "category", "class", "intent", "sentiment", "target")
 WANTED = Wanted(
     names={
-        "text_id": ("textid", "id"),
-        "text": ("text", "sentence", "review", "message", "content", "question"),
-        "label": ("label", "category", "class", "intent", "sentiment", "target"),
+        "text_id": _ID,
+        "text": _TEXT,
+        "label": _LABEL,
     },
     needed=("text", "label"),
 )
+BY_ID = Wanted(
+    names={
+        "text_id": _ID,
+        "text": (*_TEXT, "file", "filename", "filepath", "path", "fname", "document", *_ID),
+        "label": _LABEL,
+    },
+    needed=("text", "label"),
+)
+NUMBERED = 20
+"""More files than that whose names end in a number are documents, and not each a class."""
 _ABOUT = frozenset(("readme", "license", "licence", "notice", "changelog", "citation"))
 _OTHER = frozenset(
     (".md", ".rst", ".pdf", ".html", ".htm", ".json", ".xml", ".yaml", ".yml", ".py", ".zip",
-     ".npz", ".wav", ".names", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
+     ".npz", ".npy", ".wav", ".mp3", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif",
+     ".tiff", ".avif", ".heic", ".names", ".vocab", ".feat", ".dat", ".data", ".log", ".bak",
+     ".lst", ".ini", ".cfg", ".toml", ".sh", ".js", ".css", ".doc", ".docx", ".odt", ".rtf", ".xls",
+     ".xlsx", ".db", ".sqlite", ".pkl", ".pickle", ".bin", ".tar", ".tgz", ".bz2", ".xz",
+     ".zst", ".7z")
 )  # fmt: skip
 
 
@@ -38,7 +60,7 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     - CSV, TSV, JSON lines or Parquet (`.gz` too) with a text and a label column, recognised by the
       names in `WANTED` or mapped. A table without a header is mapped by position:
       `text=1,label=0`; so is a `.txt` file, whose columns are parted by tabs. Beside a table no
-      other file is read.
+      other file is read, but for `.txt` files that it names by a path or an id.
     - A file per class, one text a line: the class is the file's end (`reviews.pos`), or its name
       (`pos.txt`).
     - A folder per class of `.txt` files, one text a file.
@@ -47,41 +69,54 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
         NotFound: the path is missing.
         InvalidInput: nothing can be read as texts, or a table lacks a column.
     """
-    plain = by_position(columns)
+    plain, encoding = by_position(columns), columns.get("encoding", "")
 
     def tabular(name: str) -> bool:
         return is_table(name) or (plain and suffix(name) == ".txt" and not _about(name))
 
     with open_tree(path, lambda name: tabular(name) or _holds_texts(name)) as tree:
         tables = [name for name in tree.names if tabular(name)]
-        for name in tables:
-            yield from read_table(tree, name, columns, WANTED)
         if not tables:
-            yield from _classed(tree, columns.get("encoding", ""))
-        yield from tree.unread(tables or tree.names)
+            yield from _classed(tree, encoding)
+            return
+        files = [n for n in tree.names if suffix(n) == ".txt" and n not in tables]
+        load = partial(_text, encoding=encoding)
+        content = Content(column="text", wanted=WANTED, by_id=BY_ID, paths=False, load=load)
+        yield from read_labelled(Source(tree, Files(files), tables, columns), content)
+        yield from tree.unread([*tables, *files])
 
 
 def _classed(tree: Tree, encoding: str) -> Iterator[Piece]:
-    """A file per class or a folder per class, whichever the names look like."""
-    ends = [name for name in tree.names if suffix(name) != ".txt"]
-    if ends:
-        for name in ends:
-            yield from _lines(tree, name, suffix(name).removeprefix("."), encoding)
+    """A folder per class or a file per class, whichever the names look like."""
+    plain = [name for name in tree.names if suffix(name) == ".txt"]
+    classed = list(classes(plain))
+    if len({label for _, label, _ in classed} - {""}) > 1:
+        yield from load_folders(tree, classed, "text", partial(_text, encoding=encoding))
+        yield from tree.unread(plain)
         return
-    classed = list(classes(tree.names))
-    if len({label for _, label, _ in classed}) > 1:
-        yield from load_folders(
-            tree, classed, "text", lambda data: decode(data, encoding=encoding).strip()
+    named = [name for name in tree.names if suffix(name) != ".txt"] or plain
+    parts = {name: split_in(name) for name in named}
+    lone = len({*parts.values()}) == 1  # a part that is alone leaves nothing to measure with
+    if (
+        named is plain
+        and len(plain) > NUMBERED
+        and all(_named(name)[-1].isdigit() for name in named)
+    ):
+        raise InvalidInput(
+            f"Nothing says what the {len(plain):,} texts in {tree.place} are: "
+            f"{plain[0]} and the others are numbered, and lie in no folders of classes.",
+            hint="Put them into a folder per class, or a table beside them, with a column of their "
+            "paths and one of labels.",
         )
-        return
-    for name in tree.names:
-        yield from _lines(tree, name, _named(name), encoding)
+    for name in named:
+        label = _named(name) if name in plain else suffix(name).removeprefix(".")
+        yield from _lines(tree, name, label, "" if lone else parts[name], encoding)
+    yield from tree.unread(named)
 
 
-def _lines(tree: Tree, name: str, label: str, encoding: str) -> Iterator[Piece]:
+def _lines(tree: Tree, name: str, label: str, split: str, encoding: str) -> Iterator[Piece]:
     """One text a line, all of one class."""
     place = tree.where(name)
-    split = split_in(name) if len(tree.names) > 1 else ""  # a file alone is no part of anything
     with tree.stream(name) as file:
         numbered = enumerate(text_lines(file, place, encoding), 1)
         while some := list(islice(numbered, ROWS)):
@@ -92,6 +127,10 @@ def _lines(tree: Tree, name: str, label: str, encoding: str) -> Iterator[Piece]:
                 "split": np.full(len(kept), split, dtype=object),
                 "where": objects(f"{place} line {number}" for number, _ in kept),
             }
+
+
+def _text(data: bytes, encoding: str) -> str:
+    return decode(data, encoding=encoding).strip()
 
 
 def _holds_texts(name: str) -> bool:

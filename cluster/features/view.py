@@ -41,6 +41,13 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True)
+class Unused(Skipped):
+    """A table of which some columns were not read: which, and why."""
+
+    columns: tuple[str, ...]
+
+
 Piece = Batch | Reject | Skipped
 """What a reader yields."""
 Reader = Callable[[Path, Mapping[str, str]], Iterator[Piece]]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from cluster.batching import Batcher
 from cluster.errors import InvalidInput, Unavailable
+from cluster.rowwise import each
 
 
 class Model:
@@ -30,9 +32,7 @@ class Model:
 def batcher(
     predict: Callable[[Sequence[int]], Sequence[int]], *, max_batch: int = 4, max_waiting: int = 8
 ) -> Batcher[int, int]:
-    made = Batcher(predict, max_batch=max_batch, max_waiting=max_waiting)
-    made._slow = True  # in a thread from the first batch on, so that the loop goes on beside it
-    return made
+    return Batcher(predict, max_batch=max_batch, max_waiting=max_waiting)
 
 
 async def begun(model: Model, batches: int) -> None:
@@ -112,20 +112,53 @@ def test_a_request_without_rows_has_no_answers() -> None:
     assert run(test) == []
 
 
-def test_an_error_reaches_the_callers_of_its_batch_and_nobody_else() -> None:
+def test_an_error_reaches_the_caller_of_its_row_and_nobody_else() -> None:
     model = Model()
 
     async def test() -> None:
         shared = batcher(model, max_batch=3)
         asked = [shared.answer(rows) for rows in ([1], [13, 2], [3, 4])]
         one, bad, good = await asyncio.gather(*asked, return_exceptions=True)
-        assert isinstance(one, InvalidInput)  # it shared the batch
         assert isinstance(bad, InvalidInput)
-        assert good == [6, 8]
+        assert (one, good) == ([2], [6, 8])
         assert await shared.answer([5]) == [10]
 
     assert run(test) == []
-    assert model.batches == [[1, 13, 2], [3, 4], [5]]
+    assert model.batches[0] == [1, 13, 2]
+
+
+@pytest.mark.parametrize("place", [0, 15, 31])
+@pytest.mark.parametrize("quick", [0, 32])
+def test_one_bad_row_among_31_of_other_callers_costs_none_of_them_the_answer(
+    place: int, quick: int
+) -> None:
+    model = Model()
+    rows = [13 if n == place else 100 + n for n in range(32)]
+
+    async def test() -> None:
+        shared = batcher(model, max_batch=32, max_waiting=64)
+        shared._quick_rows = quick
+        asked = (shared.answer([row]) for row in rows)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(answers.pop(place), InvalidInput)
+        assert answers == [[2 * row] for row in rows if row != 13]
+
+    assert run(test) == []
+    assert model.batches[0] == rows
+    assert len(model.batches) <= 12
+
+
+def test_a_batch_that_fails_altogether_is_asked_again_for_a_bounded_time() -> None:
+    began = time.monotonic()
+
+    def broken(rows: slice) -> list[int]:
+        threading.Event().wait(0.01)
+        raise InvalidInput("Nothing works.")
+
+    answers = each(broken, 100_000, again_s=0.1)
+    assert {str(answer) for answer in answers} == {"Nothing works."}
+    assert len(answers) == 100_000
+    assert time.monotonic() - began < 2
 
 
 class Panic(BaseException):
@@ -150,9 +183,9 @@ def test_whatever_a_model_does_wrong_its_callers_hear_of_it(
 ) -> None:
     async def test() -> None:
         shared = batcher(predict)
-        shared._slow = False
+        shared._quick_rows = 1
         for _ in range(2):
-            with pytest.raises((RuntimeError, ValueError)):
+            with pytest.raises(RuntimeError):
                 await shared.answer([1, 2])
 
     assert run(test) == []
@@ -217,21 +250,38 @@ def test_a_caller_that_hangs_up_while_its_batch_runs_harms_nobody() -> None:
     assert model.batches == [[1, 2]]
 
 
-def test_a_slow_model_moves_to_a_thread_and_a_quick_one_back() -> None:
-    model = Model()
+def test_only_batches_that_are_known_to_be_quick_run_on_the_event_loop() -> None:
     threads: list[str] = []
 
     def predict(rows: Sequence[int]) -> list[int]:
         threads.append(threading.current_thread().name)
-        if rows[0] == 0:
+        if 0 in rows:
             threading.Event().wait(0.01)
-        return model(rows)
+        return list(rows)
 
     async def test() -> None:
-        shared = Batcher(predict, max_batch=4, max_waiting=8)
-        for row in (0, 1, 1):
-            await shared.answer([row])
+        shared = batcher(predict)
+        for rows in ([1], [1], [1, 2], [1, 2], [0], [1], [1]):
+            await shared.answer(rows)
 
     assert run(test) == []
     here = threading.current_thread().name
-    assert [name == here for name in threads] == [True, False, True]
+    assert [name == here for name in threads] == [False, True, False, True, True, False, True]
+
+
+def sleepy(rows: Sequence[int]) -> list[int]:
+    time.sleep(0.3)
+    return list(rows)
+
+
+def test_the_first_slow_batch_of_a_model_leaves_the_event_loop_free() -> None:
+    async def test() -> None:
+        shared = batcher(sleepy)
+        slow = asyncio.create_task(shared.answer([1]))
+        longest, last = 0.0, time.monotonic()
+        while not slow.done():
+            await asyncio.sleep(0.001)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        assert longest < 0.1
+
+    assert run(test) == []

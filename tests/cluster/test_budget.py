@@ -144,3 +144,17 @@ def test_an_early_end_and_the_best_weights_survive_a_kill(tmp_path: Path, surviv
         whole.averaged.state_dict().values(), again.averaged.state_dict().values(), strict=True
     ):
         assert one.equal(other)
+
+
+class Second(Run):
+    """A worker that watches nothing and is told what the first one saw."""
+
+    def agree(self, value: object) -> object:
+        return 0.5 if value is None else value
+
+
+def test_every_worker_goes_by_what_the_first_one_saw() -> None:
+    loop, _ = trained(Second(rank=1))
+    assert loop.watched.best == 0.5
+    assert loop.cooled is not None
+    assert loop.step == loop.end < loop.steps

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cluster.card import confusion, write_card
-from cluster.task import Evaluation
+from cluster.card import below_reference, confusion, write_card
+from cluster.task import Evaluation, Reference
 from tests.support import manifest
+from tests.toy import Side
 
 CURVES = [
     {"step": 10, "epoch": 1, "loss": 0.9, "lr": 0.05, "accuracy": 0.6},
@@ -38,6 +39,35 @@ def test_the_tables_hold_the_figures(tmp_path: Path) -> None:
         assert line in text
 
 
+SVM = Reference("a linear SVM", {"accuracy": 0.9})
+
+
+def test_the_reference_stands_beside_the_metrics_and_the_warning_above_them(
+    tmp_path: Path,
+) -> None:
+    evaluation = Evaluation({"accuracy": 0.875, "macro_f1": 0.8}, 1_270, reference=SVM)
+    warning = below_reference(Side(), evaluation)
+    write_card(tmp_path, manifest(), evaluation, [], summary="Say.", warnings=[warning])
+    text = (tmp_path / "card.md").read_text()
+    assert "| metric | test | reference: a linear SVM |" in text
+    assert "| accuracy | 0.8750 | 0.9000 |" in text
+    assert "| macro_f1 | 0.8000 |  |" in text
+    assert f"**Warning:** {warning}" in text
+
+
+def test_a_result_below_the_reference_is_a_sentence_that_says_what_to_do() -> None:
+    said = below_reference(Side(), Evaluation({"accuracy": 0.875}, 9, reference=SVM))
+    assert said == (
+        "tests.toy scores accuracy 0.8750, worse than a linear SVM trained on the same rows "
+        "(0.9000). Try other settings: python -m services tasks tests.toy"
+    )
+
+
+@pytest.mark.parametrize("reference", [None, SVM])
+def test_a_result_at_the_reference_is_not_warned_of(reference: Reference | None) -> None:
+    assert below_reference(Side(), Evaluation({"accuracy": 0.9}, 9, reference=reference)) == ""
+
+
 def test_views_are_told_with_what_there_is_of_them(tmp_path: Path) -> None:
     views = {
         "points": {"commit": 4, "rows": 1_500, "version": "ab"},
@@ -48,6 +78,14 @@ def test_views_are_told_with_what_there_is_of_them(tmp_path: Path) -> None:
     write_card(tmp_path, made, Evaluation({"accuracy": 0.5}, 9, ""), [], summary="Say.")
     said = "View points at commit 4, point_vector of release 3 at commit 2, lately."
     assert said in (tmp_path / "card.md").read_text()
+
+
+def test_what_the_scores_cannot_tell_stands_above_them(tmp_path: Path) -> None:
+    scored = Evaluation({"accuracy": 1.0}, 9, "")
+    said = ["1 of 2 labels has no row in the test part."]
+    write_card(tmp_path, manifest(), scored, [], summary="Say.", warnings=said)
+    text = (tmp_path / "card.md").read_text()
+    assert f"**Warning:** {said[0]}\n\n| metric | test |" in text
 
 
 def test_the_curves_are_a_png(tmp_path: Path) -> None:

@@ -10,17 +10,20 @@ import pyarrow as pa
 import pytest
 
 from cluster.batch import Batch, objects
-from cluster.data import SHUFFLE_ROWS, Plan, Streamed, plan
+from cluster.data import Plan, plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough
 from cluster.features.aggregates import Count
 from cluster.features.column import Number, Text
+from cluster.features.copies import plain
 from cluster.features.intake.ingest import ingest_rows
 from cluster.features.modelview import model_view
 from cluster.features.offline.store import Store
+from cluster.features.texts import labelled_texts, texts
 from cluster.features.view import View
 from cluster.features.windows import windows
 from cluster.run import Run
-from cluster.split import ByKey, Given, Split
+from cluster.split import ByGroup, ByKey, Given, Split
+from cluster.stream import SHUFFLE_ROWS, Streamed, streamed
 from tests.toy import Side, draw, labelled_points
 
 
@@ -255,7 +258,7 @@ class Shard:
 
 def test_streamed_rows_come_in_passes_and_are_never_whole(store: Store) -> None:
     shard = Shard(labelled_points, rows=10)
-    rows = Streamed(shard, plan(Side, store, memory_share=0.0), 10)  # type: ignore[arg-type]
+    rows = Streamed(shard, plan(Side, store, memory_share=0.0), 10)
     seen = [list(batch["point_id"]) for batch in rows.batches(4)]
     assert [len(names) for names in seen] == [4, 4, 2]
     assert [name for names in seen for name in names] == [f"p{number}" for number in range(10)]
@@ -276,7 +279,7 @@ def test_streamed_rows_have_the_features_that_resident_ones_have(
     made = plan(Windy, store, memory_share=memory_share)
     assert made.cached is (memory_share > 0)
     shard = Shard(labelled_points, rows=300)
-    streamed = list(Streamed(shard, made, 300).batches(128))  # type: ignore[arg-type]
+    streamed = list(Streamed(shard, made, 300).batches(128))
     assert [len(batch["x"]) for batch in streamed] == [128, 128, 44]
     assert shard.asked[0]["batch_size"] == SHUFFLE_ROWS  # what is joined at once
     known = made.joined(labelled_points.unpack(shard.table))
@@ -316,3 +319,139 @@ def test_a_sample_is_spread_over_its_part(tmp_path: Path) -> None:
     assert few[0] == train[0]
     assert train.index(few[-1]) >= 0.8 * len(train)
     assert made.sample("train", 10_000)["point_id"].tolist() == train
+
+
+def test_labels_that_no_test_row_has_are_a_warning(tmp_path: Path) -> None:
+    rows = points(300)
+    rows = {**rows, "label": objects(["above"] * 299 + ["below"])}
+    rows["split"] = objects(["train"] * 200 + ["test"] * 99 + ["train"])
+    store = Store(tmp_path)
+    ingest_rows(labelled_points, rows, store)
+    made = plan(Side, store, memory_share=0.9)
+    imbalance, *alone, untested = made.warnings(("label",))
+    assert "'above' has 299 rows and 'below' has 1, a ratio of 299:1" in imbalance
+    assert alone[-1] == "All 99 rows of the test part have the label 'above'."
+    assert untested == (
+        "1 of 2 labels has no row in the test part, so no score says how well a model knows it: "
+        "'below'."
+    )
+    assert made.warnings(("point_id", "x")) == []
+
+
+def test_rows_that_their_source_puts_in_one_part_are_refused_with_that_reason(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    ingest_rows(labelled_points, {**points(30), "split": objects(["test"] * 30)}, store)
+    with pytest.raises(InvalidInput, match="Their source puts all of them in test, by the name"):
+        plan(Side, store, memory_share=0.9)
+
+
+readings = View(
+    "readings",
+    key=("reading_id",),
+    columns={"series_id": Text(), "x": Number(), "y": Number(), "label": Text()},
+    sample=no_sample,
+)
+
+
+class Series(Side):
+    """The toy, whose points are readings of some meters."""
+
+    inputs = readings.only("x", "y")
+    examples = readings
+    series: ClassVar[tuple[str, ...]] = ("series_id",)
+
+
+def metered(count: int, meters: int) -> Batch:
+    rows = dict(points(count))
+    rows["reading_id"] = rows.pop("point_id")
+    rng = np.random.default_rng(2)
+    return {**rows, "series_id": objects(f"m{meter}" for meter in rng.integers(0, meters, count))}
+
+
+@pytest.mark.parametrize("memory_share", [0.9, 0.0])
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_series_is_on_one_worker_resident_and_streamed(
+    tmp_path: Path, memory_share: float, workers: int
+) -> None:
+    store = Store(tmp_path)
+    store.write(readings, metered(300, 12))
+    made = plan(Series, store, memory_share=memory_share)
+    shards = []
+    for rank in range(workers):
+        if made.resident:
+            shards.append(made.rows("train", rank=rank, workers=workers).whole())
+            continue
+        table = made.snapshot.table(list(readings.schema))
+        kept = made.drawn(made.mine("train", rank=rank, workers=workers))
+        shards.append(readings.unpack(pa.concat_tables(streamed(readings, table, kept))))
+    owners = [set(shard["series_id"]) for shard in shards]
+    assert sum(map(len, owners)) == len(set().union(*owners)) == 12
+    seen = sorted(name for shard in shards for name in shard["reading_id"])
+    assert seen == sorted(made.keys["reading_id"][made.parts == "train"])
+    assert max(len(shard["x"]) for shard in shards) < 1.5 * len(seen) / workers
+
+
+def test_fewer_series_than_workers_are_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(readings, metered(100, 2))
+    made = plan(Series, store, memory_share=0.9)
+    with pytest.raises(
+        InvalidInput, match=r"2 different series_id, which 3 workers .* --workers 2"
+    ):
+        made.rows("train", rank=0, workers=3)
+
+
+def test_a_split_by_group_reads_the_column_that_it_goes_by(tmp_path: Path) -> None:
+    class Grouped(Series):
+        split: ClassVar[Split] = ByGroup(column="series_id", valid=0.2, test=0.4)
+
+    store = Store(tmp_path)
+    store.write(readings, metered(300, 12))
+    made = plan(Grouped, store, memory_share=0.9)
+    parts = [set(made.rows(part).whole()["series_id"]) for part in ("train", "valid", "test")]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 12
+
+
+class Words(Side):
+    """The toy, asked by words."""
+
+    inputs = texts
+    examples = labelled_texts
+    split: ClassVar[Split] = ByKey(valid=0.1, test=0.3)
+
+
+def said(count: int, copies: int, split: str = "") -> Batch:
+    """Texts of which each comes as often, in another case and with other spaces."""
+    words = [f"text  number {row % count}" for row in range(count * copies)]
+    turned = [
+        word.upper() if row % 2 else word.replace("  ", " ") for row, word in enumerate(words)
+    ]
+    return {
+        "text_id": objects(f"t{row}" for row in range(count * copies)),
+        "text": objects(turned),
+        "label": objects("ab"[row % 2] for row in range(count * copies)),
+        "split": objects([split] * (count * copies)),
+    }
+
+
+def test_copies_of_a_text_are_in_one_part(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(labelled_texts, said(51, 4))
+    made = plan(Words, store, memory_share=0.9)
+    assert min(made.counts.values()) > 0
+    parts = [set(map(plain, made.rows(part).whole()["text"])) for part in made.counts]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 51
+    assert made.warnings(("label",)) == []
+
+
+def test_copies_that_the_source_puts_on_both_sides_are_counted_and_told(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(labelled_texts, said(40, 2, "train"))
+    tested = said(50, 1, "test")
+    store.write(labelled_texts, {**tested, "text_id": objects(f"u{row}" for row in range(50))})
+    made = plan(Words, store, memory_share=0.9)
+    copied = replace(made, split=ByKey(valid=0.0)).warnings(("label",))[0]
+    assert copied.startswith("40 of the 50 test rows are copies of training rows")
+    assert "their source puts them there" in copied

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,18 +12,13 @@ import httpx
 import psutil
 import pytest
 
-from cluster import engine, host, profile
-from cluster.errors import Conflict, InvalidInput, NotEnough, Unavailable
+from cluster import engine, host, profile, starting
+from cluster.errors import Conflict, Unavailable
 from cluster.settings import Settings
+from tests.support import here
 
-GIB = 2**30
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 ROOT = Path(__file__).parents[2]
-
-
-def here(home: Path, **more: object) -> Settings:
-    ports = {"port": host.free_port(), "dashboard_port": host.free_port()}
-    return Settings.model_validate({"home": home, **ports, **more})
 
 
 def record_of_a_dead_engine(home: Path) -> engine.Engine:
@@ -47,79 +41,7 @@ def record_of_a_dead_engine(home: Path) -> engine.Engine:
     )
 
 
-# what stands in the way
-
-
-def test_a_taken_port_is_named_with_its_process(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(Conflict, match=rf"Port {port} is taken by process {os.getpid()} "):
-            engine.up(here(tmp_path, port=port))
-
-
-def test_a_port_that_another_lepton_has_is_told_with_its_home(tmp_path: Path) -> None:
-    program = "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
-    program += "print(s.getsockname()[1], flush=True); time.sleep(60)"
-    theirs = {**os.environ, "LEPTON_ENGINE": "1", "LEPTON_HOME": "/their/home"}  # noqa: TID251
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=theirs
-    ) as other:
-        assert other.stdout
-        port = int(other.stdout.readline())
-        try:
-            with pytest.raises(Conflict, match=rf"by process {other.pid} .* home /their/home\)"):
-                engine.up(here(tmp_path, port=port))
-        finally:
-            other.kill()
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b"])
-def test_a_host_that_is_not_this_machine_is_told_as_that(tmp_path: Path, host: str) -> None:
-    with pytest.raises(InvalidInput, match=rf"LEPTON_HOST is '{host}', which is no address"):
-        engine.up(here(tmp_path, host=host))
-
-
-def test_a_full_disk_is_told_with_what_is_needed_and_what_is_there(tmp_path: Path) -> None:
-    with pytest.raises(NotEnough, match=r"has 3 MiB free; models and features need 512 MiB"):
-        engine.up(here(tmp_path), free_bytes=lambda _: 3 * 2**20)
-    assert not engine._run_folder(here(tmp_path)).exists()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Ray uses its temporary folder")
-def test_small_shared_memory_is_told_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(NotEnough, match=r"shm has 60 MiB free.* 80 MiB\. .*--shm-size"):
-        engine.up(
-            here(tmp_path),
-            free_bytes=lambda folder: 64 * 2**20 if folder.name == "shm" else GIB,
-        )
-
-
-def test_a_home_may_be_a_link_and_is_the_same_home_by_both_names(tmp_path: Path) -> None:
-    folder, link = tmp_path / "disk", tmp_path / "home"
-    folder.mkdir()
-    link.symlink_to(folder)
-    with pytest.raises(NotEnough):  # so its home was let through
-        engine.up(here(link), free_bytes=lambda _: 0)
-    assert engine._run_folder(here(link)) == engine._run_folder(here(folder))
-    dangling, loop = tmp_path / "to be", tmp_path / "loop"
-    dangling.symlink_to(tmp_path / "made")
-    with pytest.raises(NotEnough):
-        engine.up(here(dangling), free_bytes=lambda _: 0)
-    assert (tmp_path / "made").is_dir()
-    loop.symlink_to(loop)
-    with pytest.raises(Conflict, match=rf"{loop} cannot be made: File exists"):
-        engine.up(here(loop), free_bytes=lambda _: 0)
-
-
-def test_a_link_at_the_place_of_ray_s_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(Conflict, match=r"link belongs to somebody else"):
-        host.private_folder(tmp_path / "link")
-
-
-def test_an_address_of_another_cluster_is_not_started_over(tmp_path: Path) -> None:
-    with pytest.raises(Conflict, match=r"RAY_ADDRESS names a cluster that runs already"):
-        engine.up(here(tmp_path, ray_address="ray://there:10001"))
+# records and processes
 
 
 def test_connecting_to_nothing_says_how_to_start_it(tmp_path: Path) -> None:
@@ -127,9 +49,6 @@ def test_connecting_to_nothing_says_how_to_start_it(tmp_path: Path) -> None:
         engine.connect(here(tmp_path))
     with pytest.raises(Unavailable, match=r"No Ray answers at 127\.0\.0\.1:1"):
         engine.connect(here(tmp_path, ray_address="127.0.0.1:1"))
-
-
-# records and processes
 
 
 def test_a_dead_engine_is_not_running_and_down_forgets_it(tmp_path: Path) -> None:
@@ -182,6 +101,14 @@ def test_a_lock_that_its_holder_removed_still_excludes(tmp_path: Path) -> None:
         path.unlink()
     with host.lock(path):
         assert path.exists()
+
+
+def test_a_file_that_cannot_be_made_is_told_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "engine.lock"
+    with pytest.raises(Conflict, match=rf"{path} cannot be used: .* Point LEPTON_HOME"):
+        host.write(path, "")
+    with pytest.raises(Conflict, match=rf"{path} cannot be used: "), host.lock(path):
+        pass
 
 
 def test_replacing_a_file_leaves_no_draft(tmp_path: Path) -> None:
@@ -274,7 +201,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def running(chosen: Settings) -> engine.Engine:
     steps: list[str] = []
-    running = engine.up(chosen, say=steps.append)
+    running = starting.up(chosen, say=steps.append)
     assert steps[0] == "Starting Ray."
     assert steps[-1].startswith(f"Lepton is up at {chosen.url}")
     return running
@@ -283,7 +210,7 @@ def running(chosen: Settings) -> engine.Engine:
 @pytest.mark.ray
 def test_a_second_up_finds_the_first(chosen: Settings, running: engine.Engine) -> None:
     steps: list[str] = []
-    assert engine.up(chosen, say=steps.append) == running
+    assert starting.up(chosen, say=steps.append) == running
     assert steps == [f"Lepton is already up at {chosen.url}."]
 
 
@@ -332,7 +259,7 @@ def test_a_token_that_was_changed_is_told_and_no_reason_to_end_ray(
     token = running.token_file.read_text()
     running.token_file.write_text("0" * 64)
     try:
-        for ask in (engine.up, engine.status):
+        for ask in (starting.up, engine.status):
             with pytest.raises(Conflict, match=rf"refuses the token in {running.token_file}\. One"):
                 ask(chosen)
     finally:
@@ -360,7 +287,7 @@ def test_a_killed_ray_is_cleaned_up_by_the_next_up_and_down_leaves_nothing(
     while host.born(running.pid):
         time.sleep(0.01)
     steps: list[str] = []
-    again = engine.up(chosen, say=steps.append)
+    again = starting.up(chosen, say=steps.append)
     assert steps[0] == "Ray died here. Cleaning up and starting anew."
     assert host.family(running.pid, running.born, running.mark) == []
     assert engine.down(chosen)

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from cluster.keys import input_schema, is_keyed, keys_of, shapes_of
+from cluster.keys import input_schema, keys_of, naming_of, shapes_of
 from services import catalog
 from tests.knows import Knows
 
@@ -20,6 +20,7 @@ def test_keys_have_the_key_and_the_options_and_are_as_strict_as_input() -> None:
 
 def test_a_capability_whose_input_is_ids_already_has_no_other_shape() -> None:
     assert keys_of(catalog.find("recsys.recommend")) is None
+    assert naming_of(catalog.find("recsys.recommend")) is None
     assert len(shapes_of(catalog.find("recsys.recommend"))) == 1
 
 
@@ -36,7 +37,9 @@ def test_a_capability_whose_input_is_ids_already_has_no_other_shape() -> None:
     ],
 )
 def test_an_input_with_the_key_and_no_column_names_a_row(row: object, *, keyed: bool) -> None:
-    assert is_keyed(Knows, row) is keyed
+    naming = naming_of(Knows)
+    assert naming is not None
+    assert naming.is_keyed(row) is keyed
 
 
 def test_the_schema_offers_both_shapes_and_one_schema_where_there_is_one() -> None:

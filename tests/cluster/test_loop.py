@@ -1,6 +1,7 @@
 """The torch loop: what it learns, how it resumes, what it exports."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_auto_precision_is_decided_once_and_remembered(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_batch_of_five_answers_as_five_batches_of_one(tmp_path: Path) -> None:
-    task = fitted(FP32, Run())
+    task: Any = fitted(FP32, Run())
     task.save(tmp_path)
     five = take(task.complete(rows(5)), slice(None))
     together = task.predict(five)

@@ -275,3 +275,8 @@ def test_two_processes_that_write_at_once_get_different_numbers(tmp_path: Path) 
     assert {registry.manifest(TASK, n).run for n in numbers} == {
         f"{name}-{number}" for name in ("left", "right") for number in range(10)
     }
+
+
+def test_a_manifest_from_before_there_were_references_is_read() -> None:
+    older = manifest().model_dump(mode="json", exclude={"reference"})
+    assert Manifest.model_validate(older).reference == {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import InvalidInput
-from cluster.settings import settings
+from cluster.settings import direct_loopback, settings
 
 
 def test_settings_have_defaults_and_the_environment_overrides_them() -> None:
@@ -53,3 +53,28 @@ def test_one_port_is_not_for_both(variable: str) -> None:
 
 def test_an_empty_variable_counts_as_none() -> None:
     assert settings({"RAY_ADDRESS": "", "LEPTON_PORT": ""}).ray_address is None
+
+
+def test_loopback_is_asked_past_any_proxy() -> None:
+    loopback = "localhost,127.0.0.1,::1"
+    for environ, lower, upper in (
+        ({}, loopback, loopback),
+        ({"NO_PROXY": "a.b"}, f"a.b,{loopback}", f"a.b,{loopback}"),
+        ({"no_proxy": "a", "NO_PROXY": "*"}, f"a,{loopback}", f"*,{loopback}"),
+        ({"no_proxy": loopback}, loopback, loopback),
+    ):
+        assert direct_loopback(environ) == {"no_proxy": lower, "NO_PROXY": upper}
+
+
+def test_a_home_that_mlflow_would_not_find_is_refused() -> None:
+    for name in ("/a?b", "/a%41b"):
+        with pytest.raises(InvalidInput, match=r"LEPTON_HOME is '/a.*MLflow cannot keep its data"):
+            settings({"LEPTON_HOME": name})
+        assert settings({"LEPTON_HOME": name, "LEPTON_TRACKING_URI": "http://m"}).home == Path(name)
+
+
+def test_a_user_without_a_home_folder_is_told_to_name_one() -> None:
+    with pytest.raises(
+        InvalidInput, match=r"LEPTON_HOME: '~nobody-here/x' .* no home folder\. Set"
+    ):
+        settings({"LEPTON_HOME": "~nobody-here/x"})

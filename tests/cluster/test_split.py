@@ -1,18 +1,21 @@
 """The laws of splits: which rows are learnt from and which are kept to measure."""
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from cluster.batch import Batch, concat, objects, take
 from cluster.errors import InvalidInput
-from cluster.split import ByKey, ByTime, Folds, Given, PerUser, Split, draw
+from cluster.split import ByGroup, ByKey, ByTime, Folds, Given, PerUser, Split, draw
 
 KEY = ("row_id",)
-ALL: list[Split] = [ByKey(), ByTime(), PerUser(), Folds()]
+ASKED: list[Split] = [ByKey(), ByGroup(column="user_id"), ByTime(), PerUser()]
+ALL = [*ASKED, Folds()]
 counts = st.integers(1, 120)
 seeds = st.integers(0, 1_000)
 
@@ -81,13 +84,13 @@ def test_by_time_what_is_measured_is_newer_than_what_is_learnt(
     assert abs(ordered.count("valid") - valid * count) <= 1
 
 
-@pytest.mark.parametrize("split", [*ALL, Given()], ids=repr)
+@pytest.mark.parametrize("split", [*ASKED, Given()], ids=repr)
 def test_what_the_source_says_is_kept(split: Split) -> None:
     batch = concat([rows(30, given=part) for part in ("train", "valid", "test")])
     assert split.parts(batch, KEY).tolist() == batch["split"].tolist()
 
 
-@pytest.mark.parametrize("split", ALL, ids=repr)
+@pytest.mark.parametrize("split", ASKED, ids=repr)
 def test_rows_of_which_the_source_says_nothing_are_learnt_where_it_names_the_test(
     split: Split,
 ) -> None:
@@ -137,3 +140,101 @@ def test_a_draw_depends_on_the_named_columns_and_the_seed() -> None:
 def test_where_one_name_ends_and_the_next_begins_matters() -> None:
     batch = {"a": objects(["x", "xy"]), "b": objects(["yz", "z"])}
     assert len(set(draw(batch, ("a", "b")))) == 2
+
+
+CONTENT: list[Split] = [ByKey(valid=0.2, test=0.3), Folds(count=4, valid=0.2)]
+
+
+def copies(count: int, seed: int) -> NDArray[np.int64]:
+    """For each row the first of its group; about every other row has none."""
+    rng = np.random.default_rng(seed)
+    group = np.where(rng.random(count) < 0.5, rng.integers(0, 9, count), 9 + np.arange(count))
+    return np.array([np.flatnonzero(group == mine)[0] for mine in group], np.int64)
+
+
+@pytest.mark.parametrize("split", CONTENT, ids=repr)
+@given(count=counts, seed=seeds)
+def test_copies_are_in_one_part_and_rows_without_any_stay_where_they_were(
+    split: Split, count: int, seed: int
+) -> None:
+    batch, alike = rows(count), copies(count, seed)
+    before, parts = split.parts(batch, KEY), split.parts(batch, KEY, alike)
+    assert parts.tolist() == parts[alike].tolist()
+    firsts = alike == np.arange(count)
+    assert parts[firsts].tolist() == before[firsts].tolist()
+
+
+@pytest.mark.parametrize("split", [ByTime(), PerUser(), ByGroup(column="user_id")], ids=repr)
+def test_where_time_or_people_decide_copies_change_nothing(split: Split) -> None:
+    batch = rows(100)
+    assert split.parts(batch, KEY, copies(100, 1)).tolist() == split.parts(batch, KEY).tolist()
+
+
+def test_the_parts_of_today_are_those_of_earlier_releases() -> None:
+    drawn = draw(rows(4), KEY)
+    assert drawn.round(6).tolist() == [0.552162, 0.487493, 0.470863, 0.548288]
+    parts = "".join(part[1] for part in ByKey(valid=0.2, test=0.3).parts(rows(24), KEY))
+    assert parts == "reerrerreeeaaererrrerraa"
+
+
+def test_a_row_without_a_part_goes_where_the_source_puts_its_copies() -> None:
+    batch = concat([rows(2, given="test"), rows(2, given="train"), rows(6)])
+    batch["row_id"] = objects(f"r{number}" for number in range(10))
+    alike = np.array([0, 1, 2, 0, 0, 1, 2, 1, 8, 9])
+    parts = ByKey(valid=0.0).parts(batch, KEY, alike)
+    assert parts[:4].tolist() == ["test", "test", "train", "train"]
+    assert parts[4:].tolist() == ["train", "test", "train", "test", "train", "train"]
+
+
+def test_rows_to_watch_are_taken_with_their_copies() -> None:
+    batch = concat([rows(60, given="train"), rows(1, given="test")])
+    batch["row_id"] = objects(f"r{number}" for number in range(61))
+    alike = np.append(copies(60, 3), 60)
+    parts = ByKey(valid=0.3).parts(batch, KEY, alike)
+    assert set(parts[:60]) == {"train", "valid"}
+    assert parts.tolist() == parts[alike].tolist()
+
+
+def test_folds_measure_every_row_once_whatever_its_source_says() -> None:
+    batch = concat([rows(30, given=part) for part in ("train", "test", "")])
+    batch["row_id"] = objects(f"r{number}" for number in range(90))
+    tests = [Folds(count=3, fold=fold).parts(batch, KEY) == "test" for fold in range(3)]
+    assert np.sum(tests, axis=0).tolist() == [1] * 90
+    assert [int(test.sum()) for test in tests] == [30, 30, 30]
+
+
+@given(count=counts, seed=seeds)
+def test_by_group_nobody_is_on_two_sides(count: int, seed: int) -> None:
+    batch = rows(count, seed)
+    parts = ByGroup(column="user_id", valid=0.2, test=0.4).parts(batch, KEY)
+    for user in set(batch["user_id"]):
+        assert len(set(parts[batch["user_id"] == user])) == 1
+    alone = take(batch, batch["user_id"] == batch["user_id"][0])
+    assert ByGroup(column="user_id", valid=0.2, test=0.4).parts(alone, KEY)[0] == parts[0]
+
+
+def test_one_long_id_takes_no_memory_in_other_rows_and_no_id_is_cut() -> None:
+    names = objects(f"{number:08}" for number in range(20_000))
+    long = names.copy()
+    long[7], long[8] = "x" * 256, f"{names[8]}\0"
+    peaks = []
+    for ids in (names, long):
+        batch = {"row_id": ids, "user_id": ids, "split": objects([""] * 20_000),
+                 "event_time": np.zeros(20_000, "M8[us]")}  # fmt: skip
+        tracemalloc.start()
+        ByKey().parts(batch, KEY)
+        PerUser().parts(batch, KEY)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
+    assert draw({"row_id": long[8:9]}, KEY) != draw({"row_id": names[8:9]}, KEY)
+
+
+def test_users_with_one_row_each_are_the_reason_why_none_is_kept() -> None:
+    each = {**rows(40), "user_id": objects(f"u{row}" for row in range(40))}
+    assert "test" not in PerUser(test=0.25).parts(each, KEY)
+    said = PerUser(test=0.25).remedy(each, "test")
+    assert said.startswith("No user_id has more than 1 row, and 25% of that, rounded, is none")
+    assert "There must be users with 3 rows or more." in said
+    assert "--map user_id=NAME" in said
+    assert PerUser().remedy(rows(40), "train").startswith("Ingest more rows")

@@ -7,14 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cluster.batch import Batch, length, objects
 from cluster.data import plan
 from cluster.errors import InvalidInput, LeptonError, NotEnough, NotFound, TooLarge
+from cluster.features.intake.ingest import ingest_rows
+from cluster.features.offline.store import Store
 from cluster.registry import Manifest
 from cluster.rows import Rows
 from cluster.run import Run
+from cluster.task import Reference
 from cluster.train import Recipe, answer, manifest_of
 from tests.support import stored
-from tests.toy import Side
+from tests.toy import Side, labelled_points
 
 ERRORS = [
     NotFound("No weights of x are here.", hint="Fetch them."),
@@ -64,8 +68,65 @@ def test_one_of_several_workers_raises_or_the_others_would_wait(tmp_path: Path) 
         told(task, tmp_path, workers=2)
 
 
+class Listening(Run):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def test_labels_that_are_not_measured_are_told_before_learning(tmp_path: Path) -> None:
+    task: Any = type("Failing", (Fails,), {"error": ERRORS[0]})
+    drawn = dict(labelled_points.sample(300, np.random.default_rng(0)))
+    drawn["label"] = objects(["above"] * 299 + ["below"])
+    drawn["split"] = objects(["train", "test"] * 149 + ["train", "train"])
+    ingest_rows(labelled_points, drawn, Store(tmp_path))
+    recipe = Recipe(task, task.Config(), plan(task, Store(tmp_path), memory_share=0.9), tmp_path)
+    run = Listening()
+    answer(recipe, run)
+    assert run.said[-1].startswith("Warning: 1 of 2 labels has no row in the test part")
+
+
 @pytest.mark.slow
 def test_what_a_worker_registered_is_returned(tmp_path: Path) -> None:
     made = told(Side, tmp_path)
     assert (made.task, made.version, made.workers) == (Side.name(), 1, 1)
     assert (tmp_path / "registry" / made.task / "1" / "model.onnx").exists()
+
+
+class Compared(Side):
+    """Has a reference that is always right, learned from thirty rows at most."""
+
+    reference_rows = 30
+
+    def reference(self, train: Batch, test: Batch) -> Reference | None:
+        assert length(train) == 30
+        assert set(self.truth) <= set(test)
+        return Reference("the line itself", {"accuracy": 1.0})
+
+
+class Noting(Run):
+    """Notes what it is told to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+@pytest.mark.slow
+def test_a_reference_that_scores_better_is_recorded_and_warned_of(tmp_path: Path) -> None:
+    rows = plan(Compared, stored(Compared, tmp_path / "features", rows=100), memory_share=0.9)
+    run = Noting()
+    recipe = Recipe(Compared, Compared.Config.parse(["epochs=1", "lr=0.00001"]), rows, tmp_path)
+    made = manifest_of(recipe, json.loads(answer(recipe, run)))
+    assert made.reference == {"accuracy": 1.0}
+    assert any("worse than the line itself trained on the same rows" in said for said in run.said)
+    card = tmp_path / "registry" / made.task / "1" / "card.md"
+    assert "reference: the line itself" in card.read_text()

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def answers(name: str) -> list[dict[str, Any]]:
     return dumped(model.task.predict(joined.batch))
 
 
-def dumped(outputs: list[Any]) -> list[dict[str, Any]]:
+def dumped(outputs: Sequence[Any]) -> list[dict[str, Any]]:
     return [output.model_dump(mode="json") for output in outputs]
 
 

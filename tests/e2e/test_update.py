@@ -79,7 +79,7 @@ def callers(url: str) -> Iterator[Load]:
 @pytest.fixture(scope="module")
 def second(served: dict[str, Manifest]) -> Manifest:
     """Another version, which says other probabilities."""
-    return train(NLP, "epochs=1", "precision=fp32", "lr=0.005", seed=2)
+    return train(NLP, "encoder=bag", "epochs=1", "precision=fp32", "lr=0.005", seed=2)
 
 
 def expected(version: int) -> list[dict[str, Any]]:

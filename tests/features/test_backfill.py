@@ -61,7 +61,7 @@ def test_a_backfill_that_is_killed_goes_on_where_it_was(home: Path) -> None:
     assert again.stdout == "piece\n" * 2 + f"{ROWS - 3 * PIECE_ROWS}\n"
     found = layer(home)
     rows = found.store.head(labelled_points).read(labelled_points)
-    whole = found.models.answer(side.at(1), rows)
+    _, whole = found.models.answer(side.at(1), rows)
     named = zip(whole["label"], whole["probability"], strict=True)
     assert made(found) == dict(zip(rows["point_id"].tolist(), named, strict=True))
 

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from cluster.errors import InvalidInput, TooLarge, UnsupportedMedia
 from cluster.features import images
 from cluster.features.headers import measure
-from cluster.features.pictures import decode, encode
+from cluster.features.pictures import decode, encode, from_pillow
 
+KINDS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"]
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from((1, 3)))
 
 
@@ -53,10 +54,20 @@ def test_pixels_survive_encoding_and_pillow_reads_them_too(pixels: np.ndarray) -
         ("RGBA", "WEBP", 3),
         ("RGB", "BMP", 3),
         ("L", "BMP", 1),
+        ("L", "TIFF", 1),
+        ("RGBA", "TIFF", 3),
+        ("CMYK", "TIFF", 3),
+        ("P", "TIFF", 1),
+        ("RGB", "AVIF", 3),
+        ("RGBA", "AVIF", 3),
+        ("L", "JPEG2000", 1),
+        ("RGB", "JPEG2000", 3),
+        ("L", "PPM", 1),
+        ("RGB", "PPM", 3),
     ],
 )
 def test_every_mode_becomes_grey_or_rgb(mode: str, kind: str, channels: int) -> None:
-    options = {"lossless": True} if kind == "WEBP" else {}
+    options = {"quality": 100} if kind == "AVIF" else {"lossless": True} if kind == "WEBP" else {}
     data = saved(picture(mode), kind, **options)
     pixels = decode(data)
     assert measure(data) == (kind, 12, 8)
@@ -79,6 +90,22 @@ def test_sixteen_bits_of_grey_keep_their_upper_eight() -> None:
     assert decode(saved(deep))[..., 0].tolist() == [[0, 0x12, 0xFF]]
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG2000"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_deep_grey_keeps_the_upper_eight_bits_of_its_real_depth(kind: str, bits: int) -> None:
+    ramp = np.linspace(0, (1 << bits) - 1, 512).astype(np.uint16).reshape(2, 256)
+    pixels = decode(saved(Image.fromarray(ramp), kind))[..., 0]
+    assert (pixels == ramp >> bits - 8).all()
+    assert len(np.unique(pixels)) == 256
+
+
+def test_pixels_without_a_known_black_and_white_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"are floats, .* Scale them to whole numbers"):
+        decode(saved(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"))
+    with pytest.raises(InvalidInput, match="from 0 to 70,000, more than 16 bits hold"):
+        decode(saved(Image.fromarray(np.array([[0, 70_000]], np.int32)), "TIFF"))
+
+
 def test_transparency_lies_on_white() -> None:
     clear = Image.new("RGBA", (2, 2), (255, 0, 0, 0))
     assert (decode(saved(clear)) == 255).all()
@@ -86,8 +113,9 @@ def test_transparency_lies_on_white() -> None:
     assert decode(keyed).tolist() == [[[255], [255]], [[255], [255]]]
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG", "AVIF"])
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_a_picture_is_turned_upright_as_its_exif_says(turn: int) -> None:
+def test_a_picture_is_turned_upright_as_its_exif_says(turn: int, kind: str) -> None:
     upright = np.zeros((8, 16), np.uint8)
     upright[:4, :8] = 255
     undo = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[turn]
@@ -96,7 +124,19 @@ def test_a_picture_is_turned_upright_as_its_exif_says(turn: int) -> None:
         stored = stored.transpose(Image.Transpose(undo))
     exif = Image.Exif()
     exif[0x0112] = turn
-    assert (decode(saved(stored, exif=exif))[..., 0] == upright).all()
+    data = saved(stored, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    pixels = decode(data)
+    assert (abs(pixels[..., 0].astype(int) - upright) < 20).all()
+    for opened in (Image.open(io.BytesIO(data)), Image.open(io.BytesIO(data))):
+        opened.getexif()  # looked at by the caller before or not
+        assert np.array_equal(from_pillow(opened), pixels)
+    assert np.array_equal(from_pillow(Image.open(io.BytesIO(data))), pixels)
+
+
+def test_a_turn_that_is_set_on_an_open_picture_counts() -> None:
+    image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
+    image.getexif()[0x0112] = 3
+    assert from_pillow(image)[..., 0].tolist() == [[5, 4, 3], [2, 1, 0]]
 
 
 def test_of_an_animation_the_first_frame_counts() -> None:
@@ -134,7 +174,21 @@ def test_pixels_that_unpack_to_more_than_stated_are_refused() -> None:
     assert decode(bad).shape == (4, 4, 1)  # Pillow leaves the surplus unread
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+def test_a_png_with_long_texts_or_a_large_colour_profile_is_read() -> None:
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Comment", "x" * 3_000_000, zip=True)
+    about.add_itxt("XML:com.adobe.xmp", "y" * 3_000_000, zip=True)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    image = picture("RGB")
+    data = saved(image, pnginfo=about, icc_profile=bytes(3_000_000), exif=exif)
+    assert np.array_equal(decode(data), np.asarray(image)[::-1, ::-1])
+    for at in (b"IDAT", b"zTXt"):
+        with pytest.raises(InvalidInput):
+            decode(data[: data.index(at) + 9])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000"])
 def test_a_truncated_picture_is_refused_at_every_length(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     data = saved(Image.fromarray(noise), kind)
@@ -143,10 +197,17 @@ def test_a_truncated_picture_is_refused_at_every_length(kind: str) -> None:
             decode(data[:length])
 
 
+def test_an_avif_without_its_pixels_is_refused() -> None:
+    data = saved(picture("RGB"), "AVIF")
+    at = data.index(b"mdat") + 4
+    with pytest.raises(InvalidInput, match=r"The AVIF picture of .* is truncated or broken"):
+        decode(data[:at] + bytes(len(data) - at))
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_a_damaged_picture_is_decoded_or_refused_and_nothing_else(source: st.DataObject) -> None:
-    kind = source.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "BMP"]))
+    kind = source.draw(st.sampled_from(KINDS))
     mode = source.draw(st.sampled_from(["L", "RGB"]))
     data = bytearray(saved(picture(mode), kind))
     for _ in range(source.draw(st.integers(1, 6))):
@@ -161,10 +222,14 @@ def test_a_damaged_picture_is_decoded_or_refused_and_nothing_else(source: st.Dat
 
 
 def test_what_is_no_picture_is_refused_with_what_may_be_sent() -> None:
-    with pytest.raises(UnsupportedMedia, match="Send PNG, JPEG, WebP, GIF or BMP"):
-        decode(b"%PDF-1.7")
-    with pytest.raises(UnsupportedMedia):
-        decode(saved(picture("L"), "TIFF"))
+    with pytest.raises(UnsupportedMedia, match="Send PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, JPEG"):
+        decode(b"no picture")
+    with pytest.raises(UnsupportedMedia, match="which is no known format"):
+        decode(b"BMW is the name of a car and of a text about it")
+    with pytest.raises(
+        UnsupportedMedia, match=r"is HEIC, which is not read here\. Save it as JPEG"
+    ):
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises(InvalidInput, match="empty"):
         decode(b"")
 

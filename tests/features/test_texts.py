@@ -103,7 +103,13 @@ def test_a_file_per_class_is_named_by_its_end_or_its_stem(tmp_path: Path) -> Non
     ]
     (tmp_path / "train-pos.txt").write_text("yes\n")
     (tmp_path / "train-neg.txt").write_text("no\n")
-    assert sorted(said(read(tmp_path)[0])) == [("no", "neg", "train"), ("yes", "pos", "train")]
+    assert sorted(said(read(tmp_path)[0])) == [("no", "neg", ""), ("yes", "pos", "")]
+    (tmp_path / "test-pos.txt").write_text("well\n")
+    assert sorted(said(read(tmp_path)[0])) == [
+        ("no", "neg", "train"),
+        ("well", "pos", "test"),
+        ("yes", "pos", "train"),
+    ]
 
 
 def test_a_folder_per_class_holds_a_text_a_file(tmp_path: Path) -> None:

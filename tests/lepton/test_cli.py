@@ -95,6 +95,29 @@ def test_numbers_bools_and_text_are_told_apart(words: list[str], row: dict[str, 
     assert run.echoed() == [row | ({"explain": True} if "yes" in words else {})]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nlp.classify", "--", "-5 stars", "--json"],
+        ["nlp.classify", "--lang=--json", "--", "-5 stars"],
+        ["nlp.classify", "--text=-5 stars", "--lang=--json"],
+        ["nlp.classify", "--text", "-5 stars", "--", "--json"],
+        ["--", "nlp.classify", "-5 stars", "--json"],
+    ],
+)
+def test_words_after_two_dashes_are_values(words: list[str]) -> None:
+    run = Run()
+    assert run("predict", *words) == 0
+    assert run.echoed() == [{"text": "-5 stars", "lang": "--json"}]
+
+
+def test_stdin_can_be_named_after_two_dashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("-5 stars\n"))
+    run = Run()
+    assert run("predict", "nlp.classify", "--", "-", "--") == 0
+    assert run.echoed() == [{"text": "-5 stars", "lang": "--"}]
+
+
 def test_json_gives_one_input_or_several() -> None:
     run = Run()
     assert run("predict", "nlp.classify", "--json", '{"text": "a"}') == 0

@@ -146,3 +146,9 @@ def test_a_batch_has_one_row_per_value(values: list[int], constant: int) -> None
     fields: Mapping[str, Field] = {"x": Field("x", {"type": "integer"})}
     rows = batch_of({"x": values, "y": constant}, fields)
     assert rows == [{"x": value, "y": constant} for value in values]
+
+
+def test_half_a_character_is_refused_with_its_place() -> None:
+    with pytest.raises(BadValue, match=r"x holds half a character, '\\udcff', at place 3\. Decode"):
+        wire("caf\udcff")
+    assert wire("caf\u00e9 \U0001f600 \0") == "caf\u00e9 \U0001f600 \0"

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from cluster.features.pictures import decode
 from lepton import BadType, BadValue, MissingFile
 from lepton._pictures import png, to_base64
 from tests.lepton.toy import Toy
+from vision._images import read
 
 PIXELS: NDArray[np.uint8] = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -64,13 +66,45 @@ def test_a_tensor_arrives_as_a_picture() -> None:
     np.testing.assert_array_equal(decoded(Tensor()), PIXELS)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "CMYK", "F"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "CMYK"])
 def test_a_pillow_image_arrives_as_a_picture(mode: str) -> None:
     image = Image.fromarray(PIXELS).convert(mode)
     arrived = Image.open(io.BytesIO(sent(image)))
     assert arrived.size == (3, 2)
     if mode in {"RGB", "L", "RGBA"}:
         np.testing.assert_array_equal(np.asarray(arrived), np.asarray(image))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_pillow_image_arrives_turned_as_its_file_would(
+    tmp_path: Path, turn: int, kind: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    path = tmp_path / "phone"
+    pixels = np.arange(16 * 24, dtype=np.uint8).reshape(16, 24) // 2
+    Image.fromarray(pixels).convert("RGB").save(path, kind, exif=exif)
+    with Image.open(path) as image:
+        assert np.array_equal(decode(sent(image)), decode(path.read_bytes()))
+        assert np.array_equal(read(image), decode(path.read_bytes()))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16"])
+def test_a_pillow_image_is_the_same_to_the_client_and_in_process(mode: str) -> None:
+    image = Image.fromarray(np.arange(16 * 16, dtype=np.uint8).reshape(16, 16)).convert(mode)
+    assert np.array_equal(decode(sent(image)), read(image))
+
+
+def test_a_pillow_image_of_floats_is_refused() -> None:
+    with pytest.raises(BadType, match=r"image is a Pillow image of floats.* Scale it to 0\.\.255"):
+        sent(Image.fromarray(np.ones((2, 2), np.float32)))
+
+
+def test_broken_exif_does_not_hide_a_picture() -> None:
+    image = Image.fromarray(PIXELS)
+    image.info["exif"] = b"Exif\0\0no"
+    assert np.array_equal(decode(sent(image)), PIXELS)
 
 
 def test_files_and_bytes_arrive_as_they_are(tmp_path: Path) -> None:

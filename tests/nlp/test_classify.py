@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from cluster.batch import Batch, objects
+from cluster.errors import InvalidInput
 from cluster.rows import Resident
 from cluster.run import Run
+from cluster.task import Reference
 from nlp._grams import Grams
 from nlp._tokens import PAD, Tokens, learn
 from nlp.classify import Classify, Config
@@ -35,6 +37,8 @@ def rows(texts: dict[str, tuple[str, ...]], copies: int = 12) -> Batch:
 @pytest.mark.parametrize(
     "encoder",
     [
+        "auto",
+        "linear",
         "bag",
         pytest.param("rnn", marks=pytest.mark.slow),
         pytest.param("transformer", marks=pytest.mark.slow),
@@ -47,6 +51,7 @@ def test_an_encoder_learns_what_it_is_shown_in_any_script(
     task = Classify(Config.parse([*SMALL, f"encoder={encoder}"]))
     task.fit(Resident(shown), Resident(shown), Run())
     task.save(tmp_path)
+    assert (tmp_path / "model.onnx").exists() == (encoder not in {"auto", "linear"})
     assert Classify.load(tmp_path).evaluate(shown).metrics["accuracy"] > 0.95
 
 
@@ -79,3 +84,19 @@ def test_a_knob_that_is_given_wins_over_the_encoders_own() -> None:
     assert Config.parse(["encoder=rnn"]).batch_size == 64
     assert Config.parse(["encoder=rnn", "batch_size=8"]).batch_size == 8
     assert Config.parse().batch_size is None
+    assert Config.parse(["encoder=bag"]).words == 3
+
+
+def test_no_n_grams_at_all_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="words=0 and chars=0 leave no n-grams to learn from"):
+        Config.parse(["words=0", "chars=0"])
+
+
+@pytest.mark.parametrize("texts", [ENGLISH, CHINESE], ids=["english", "chinese"])
+def test_the_reference_is_a_linear_svm_that_learns_any_script(
+    texts: dict[str, tuple[str, ...]],
+) -> None:
+    reference = Classify().reference(rows(texts), rows(texts, copies=1))
+    assert reference == Reference(
+        "a linear SVM on TF-IDF of words and word pairs", {"accuracy": 1.0, "macro_f1": 1.0}
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_texts_of_one_label_become_neighbours_in_any_script(
 @pytest.mark.slow
 def test_without_labels_texts_with_the_same_words_become_neighbours(tmp_path: Path) -> None:
     shown = rows({"x": ("red shoes for women", "a large red shoe"), "y": ("my card was stolen",)})
-    task = trained(shown, tmp_path, "method=selfsupervised")
+    task: Any = trained(shown, tmp_path, "method=selfsupervised")
     asked = objects(["red shoe", "large shoes", "a stolen card"])
     vectors = np.array([output.vector for output in task.predict({"text": asked})])
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -66,7 +67,7 @@ def test_without_labels_texts_with_the_same_words_become_neighbours(tmp_path: Pa
 
 
 def test_a_text_without_a_known_word_has_a_vector_of_nothing(tmp_path: Path) -> None:
-    task = trained(rows(ENGLISH), tmp_path, "epochs=1")
+    task: Any = trained(rows(ENGLISH), tmp_path, "epochs=1")
     (output,) = task.predict({"text": objects(["漢字"])})
     assert output.vector == [0.0] * 16
 
@@ -76,3 +77,15 @@ def test_labels_that_are_all_one_are_only_learnt_from_without_labels() -> None:
     with pytest.raises(InvalidInput, match="All rows have the same label, 'x'"):
         Embed().fit(shown, shown, Run())
     assert Embed(Config(method="selfsupervised")).study(shown, Run())["labels"] == ["x"]
+
+
+def test_the_reference_is_the_cosine_of_tf_idf() -> None:
+    shown = rows({"x": ("red shoes", "a red shoe"), "y": ("my card was stolen", "a stolen card")})
+    reference = Embed().reference(shown, rows({**ENGLISH}, copies=2))
+    assert reference is not None
+    assert reference.model == "the cosine of TF-IDF of words and word pairs"
+    assert reference.metrics["recall_at_1"] == 0.0  # no known word: nothing is near
+
+    reference = Embed().reference(shown, shown)
+    assert reference is not None
+    assert reference.metrics["recall_at_1"] == 1.0

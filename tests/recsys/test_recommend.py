@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
+from threadpoolctl import threadpool_info
 
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, NotFound
@@ -287,3 +288,15 @@ def test_folding_in_a_history_solves_what_the_paper_states() -> None:
     system += KNOBS.ridge * (history.sum() + KNOBS.alpha0 * 15) ** KNOBS.nu * np.eye(KNOBS.dim)
     expected = np.linalg.solve(system, items[history].sum(axis=0))
     assert fitted.fold_in(x[4])[0] == pytest.approx(expected)
+
+
+def test_ials_leaves_other_cores_to_others() -> None:
+    knobs, seen = Knobs(dim=4, ridge=0.1, alpha0=0.1, nu=1.0, epochs=1), []
+
+    def threads() -> set[int]:
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+    before = threads()
+    Ials.fit(sparse.eye(9, format="csr"), knobs, Run(), lambda _: seen.append(threads()))
+    assert seen == [{1}]
+    assert threads() == before

@@ -263,7 +263,7 @@ def test_status_looks_where_ray_address_says(
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     status, out, err = services("status")
     assert (status, out) == (1, "")
-    assert err.startswith("Error: No Ray answers at 127.0.0.1:1.")
+    assert err.startswith("Error: No Ray answers at 127.0.0.1:1, which RAY_ADDRESS names.")
 
 
 def test_a_command_that_is_none_is_status_2(services: Command) -> None:

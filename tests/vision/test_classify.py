@@ -15,7 +15,8 @@ from cluster.errors import InvalidInput
 from cluster.features.pictures import encode
 from cluster.rows import Resident
 from cluster.run import Run
-from vision._images import erase, fit, mirror, read, same_size, shift
+from vision._images import erase, fit, mirror, read, same_size, shift, warp
+from vision._study import warp_for
 from vision.classify import Classify, Config
 
 SMALL = ["epochs=10", "batch_size=16", "precision=fp32", "max_side=16", "flip=false"]
@@ -46,6 +47,37 @@ def test_a_network_learns_from_pictures_of_odd_sizes(tmp_path: Path, network: st
     task.save(tmp_path)
     unseen = stripes(40, np.random.default_rng(1))
     assert Classify.load(tmp_path).evaluate(unseen).metrics["accuracy"] > 0.85
+
+
+def test_a_linear_model_of_raw_pixels_is_there_to_compare_with() -> None:
+    shown, unseen = (stripes(90, np.random.default_rng(seed)) for seed in (0, 1))
+    reference = Classify().reference(shown, unseen)
+    assert reference is not None
+    assert reference.model == "a linear SVM on 16 x 16 raw pixels"
+    assert set(reference.metrics) == {"accuracy", "macro_f1"}
+    assert reference.metrics["accuracy"] > 0.6
+
+
+def arrows(count: int, rng: np.random.Generator) -> Batch:
+    """Small arrows to the left and to the right, anywhere: they differ by a mirror alone."""
+    pictures, labels = [], []
+    for number in range(count):
+        picture = rng.integers(0, 60, (20, 20, 1)).astype(np.uint8)
+        top, left = rng.integers(1, 9, 2)
+        head = np.add.outer(abs(np.arange(9) - 4), np.zeros(9)) <= np.arange(9)
+        picture[top : top + 9, left : left + 9, 0] += (
+            120 * head[:, :: 1 - 2 * (number % 2)]
+        ).astype(np.uint8)
+        pictures.append(picture)
+        labels.append("right" if number % 2 else "left")
+    return {"image": objects(pictures), "label": objects(labels)}
+
+
+@pytest.mark.slow
+def test_by_default_a_class_is_not_taken_for_its_mirror_image() -> None:
+    task = Classify(Config.parse(["min_steps=150", "precision=fp32"]))
+    task.fit(Resident(arrows(100, np.random.default_rng(0))), Resident({}), Run())
+    assert task.curves[-1]["loss"] < 0.35  # 0.2 is what label smoothing leaves of two classes
 
 
 @pytest.mark.slow
@@ -119,10 +151,36 @@ def test_augmentation_keeps_shape_and_leaves_the_resident_pictures_alone() -> No
         shift(shown, 2, np.random.default_rng(1)),
         mirror(shown, np.random.default_rng(1)),
         erase(shown, 0.5, np.random.default_rng(1)),
+        warp(shown, 0.1, np.random.default_rng(1)),
     ):
         assert varied.shape == shown.shape
         assert not np.array_equal(varied, shown)
     assert np.array_equal(shown, kept)
+
+
+def test_a_warp_moves_an_edge_by_no_more_than_is_asked_for() -> None:
+    plain = np.zeros((8, 1, 32, 32), np.uint8)
+    plain[:, :, :, 16:] = 200
+    assert np.array_equal(warp(plain, 0.0, np.random.default_rng(1)), plain)
+    bent = warp(plain, 0.1, np.random.default_rng(1))
+    assert (bent[:, :, :, 11:21] != plain[:, :, :, 11:21]).any(axis=(1, 2, 3)).all()
+    assert np.array_equal(bent[:, :, :, :11], plain[:, :, :, :11])
+    assert np.array_equal(bent[:, :, :, 21:], plain[:, :, :, 21:])
+
+
+@pytest.mark.parametrize(("rows", "share"), [(20, 0.1), (3_000, 0.1), (60_000, 0.0), (10**7, 0.0)])
+def test_few_pictures_are_bent_more_than_many(rows: int, share: float) -> None:
+    assert warp_for(rows) == pytest.approx(share)
+    assert warp_for(rows) >= warp_for(rows * 2)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (60, 64), (64, 12)])
+def test_pictures_of_any_size_come_to_maps_of_a_few_pixels(size: tuple[int, int]) -> None:
+    state = {"mean": np.ones(1), "std": np.ones(1), "channels": 1, "labels": ["a", "b"]}
+    network = Classify().network({**state, "height": size[0], "width": size[1]})
+    maps = network.body(torch.zeros(2, 1, *size))  # type: ignore[operator]
+    assert max(maps.shape[2:]) in {2, 4}
+    assert network(image=torch.zeros(2, 1, *size)).shape == (2, 2)
 
 
 def test_a_mirrored_picture_mirrored_again_is_itself() -> None:

@@ -57,6 +57,14 @@ def test_a_transformers_network_is_had_by_name() -> None:
     assert torch.allclose(vectors.norm(dim=1), torch.ones(8), atol=1e-5)
 
 
+def test_the_cosine_of_raw_pixels_is_there_to_compare_with() -> None:
+    shown, unseen = (stripes(60, np.random.default_rng(seed)) for seed in (0, 1))
+    reference = Embed().reference(shown, unseen)
+    assert reference is not None
+    assert reference.model == "the cosine of 16 x 16 raw pixels"
+    assert 0 < reference.metrics["recall_at_1"] <= 1
+
+
 def test_a_batch_is_learnt_from_in_two_views_that_belong_together() -> None:
     image = pixels(6)
     truth = {"label": np.array([0, 1, 0, 1, 2, 2])}

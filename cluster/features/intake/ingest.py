@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from cluster.batch import Arrays, Batch, length, take
 from cluster.errors import InvalidInput
 from cluster.features.column import Column, Time
 from cluster.features.intake.naming import Repeats, fingerprints
-from cluster.features.intake.tree import split_in
+from cluster.features.intake.parts import split_in
+from cluster.features.intake.summary import Summary, Tally
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
 from cluster.features.times import zone_named
-from cluster.features.view import Piece, Reader, Reject, Skipped, View
+from cluster.features.view import Piece, Reader, Reject, Skipped, Unused, View
 
 Progress = Callable[[int, int], None]
 """Told after every batch how many rows were read so far, and how many of them rejected."""
@@ -48,6 +49,7 @@ class Ingested:
         commit: how many writes there were once all of it held.
         older: rows of which one that was created later is there: they change nothing.
         skipped: files of the sources that were not read, which are no rows.
+        summary: what the rows hold, and what looks wrong with them.
     """
 
     view: str
@@ -61,6 +63,7 @@ class Ingested:
     commit: int
     older: int = 0
     skipped: tuple[Skipped, ...] = ()
+    summary: Summary = field(default_factory=Summary)
 
 
 def ingest(
@@ -248,13 +251,14 @@ def _take_in(
     max_reject_share: float,
     progress: Progress | None = None,
 ) -> Ingested:
-    rows = 0
+    rows, tally = 0, Tally(view)
     rejects: list[Reject] = []
     skipped: list[Skipped] = []
     with store.stage(view) as stage:
         for count, good, bad in _admitted(view, sources, zone, skipped):
             if good:
                 stage.add(good)
+                tally.add(good)
             rows += count
             rejects += bad
             if progress is not None:
@@ -263,13 +267,14 @@ def _take_in(
             raise InvalidInput(
                 f"The source holds no rows for {view.name!r}.", hint="Name one with rows."
             )
-        file = _write_rejects(store, stage, [*rejects, *skipped])
+        files = [one for one in skipped if not isinstance(one, Unused)]
+        file = _write_rejects(store, stage, [*rejects, *files])
         if len(rejects) > max_reject_share * rows:
             raise _too_many(rejects, rows, max_reject_share, file)
         done = store.commit(stage)
     return Ingested(
         view.name, rows, done.new, done.same, done.replaced, done.doubled, len(rejects), file,
-        done.commit, done.older, tuple(skipped),
+        done.commit, done.older, tuple(files), tally.summary(rejects, skipped),
     )  # fmt: skip
 
 

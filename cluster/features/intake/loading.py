@@ -7,7 +7,7 @@ import numpy as np
 from cluster.batch import Batch, objects, take
 from cluster.errors import InvalidInput
 from cluster.features.intake.tree import Tree
-from cluster.features.view import Reject
+from cluster.features.view import Piece, Reject, Skipped
 
 BATCH_ROWS = 1_024
 BATCH_BYTES = 64_000_000
@@ -46,8 +46,11 @@ def load_folders(
     classed: Sequence[tuple[str, str, str]],
     column: str,
     load: Callable[[bytes], object],
-) -> Iterator[Batch | Reject]:
-    """A row for each file that lies in the folder of its class, and a Reject for each other.
+) -> Iterator[Piece]:
+    """A row for each file that lies in the folder of its class, and why each other gives none.
+
+    A file in the folder of a part, but in none of a class, has no label, as those of a test set
+    that is to be predicted; one that lies anywhere else is a bad row.
 
     Args:
         tree: where the files are.
@@ -55,8 +58,10 @@ def load_folders(
         column: the column that holds their content.
         load: bytes to content.
     """
-    for name, label, _ in classed:
-        if not label:
+    for name, label, split in classed:
+        if not label and (split or "/" in name):
+            yield Skipped(tree.where(name), "it has no label: it lies in no folder of a class")
+        elif not label:
             yield Reject(tree.where(name), "the file lies in no folder of a class")
     inside = [entry for entry in classed if entry[1]]
     rows = {

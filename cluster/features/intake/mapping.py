@@ -16,12 +16,13 @@ from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Number
 from cluster.features.intake import movielens
-from cluster.features.intake.parts import filled, is_table, may_be_table, meant, with_folders
+from cluster.features.intake.part_files import filled, may_be_table, meant, with_folders
+from cluster.features.intake.parts import split_in
 from cluster.features.intake.table import Chunk, Table
 from cluster.features.intake.tables import open_table
-from cluster.features.intake.tree import Tree, open_tree, split_in
+from cluster.features.intake.tree import Tree, open_tree, suffix
 from cluster.features.times import read_times
-from cluster.features.view import Piece, Reject
+from cluster.features.view import Piece, Reject, Unused
 
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
@@ -105,8 +106,8 @@ def read_table(
     wanted: Wanted,
     *,
     every: Sequence[str] = (),
-) -> Iterator[Batch | Reject]:
-    """The rows of one table, under our names.
+) -> Iterator[Piece]:
+    """The rows of one table, under our names; what of it is not read is told first.
 
     Args:
         tree: where it is.
@@ -123,6 +124,8 @@ def read_table(
         table = filled(found, {column: None for column in every if column not in found.names})
         ours = match(where, table.names, columns, wanted)
         place = f"{where} {table.unit}"
+        if spare := tuple(n for at, n in enumerate(table.names) if at not in ours.values()):
+            yield Unused(where, "they are none of ours, and not mapped", spare)
         first = next(table.chunks, None)
         if first is None:
             return
@@ -134,6 +137,16 @@ def read_table(
         for chunk in chain([first], table.chunks):
             yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())
             yield _named(split, place, chunk, ours)
+
+
+def header(tree: Tree, name: str, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of a table's columns.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    with _opened(tree, name, columns) as table:
+        return table.names
 
 
 def match(
@@ -240,7 +253,7 @@ def _is_empty(tree: Tree, name: str) -> bool:
 
 def _part(tree: Tree, name: str) -> str:
     """The part of the data that a file's name says, where those of other tables say others."""
-    parts = {split_in(one) for one in tree.names if is_table(one)}
+    parts = {split_in(one) for one in tree.names if suffix(one) == suffix(name)}
     return split_in(name) if len(parts) > 1 else ""
 
 

@@ -18,12 +18,13 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from cluster.errors import InvalidInput, NotFound
-from cluster.features.column import SPLITS
 from cluster.features.intake.decoding import too_large
 from cluster.features.view import Skipped
 
 MAX_FILE_BYTES = 100_000_000
 """The largest file that is read whole."""
+WhyNot = Callable[[bytes], str]
+_OTHER_KIND = "it is of no kind that is read here"
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 """How the names of packed files end."""
 _UNREADABLE = (
@@ -40,25 +41,31 @@ class Tree:
         place: the folder, file or zip that they were found in, for people.
         names: their paths within it, with `/` between the parts, in order.
         open: opens one of them for reading, as it is stored.
-        others: where each other file lies, of no kind that is read.
+        others: each other file, and why it is of no kind that is read.
     """
 
     place: str
     names: tuple[str, ...]
     open: Callable[[str], BinaryIO]
-    others: tuple[str, ...] = ()
+    others: tuple[Skipped, ...] = ()
 
-    def only(self, usable: Callable[[str], bool]) -> "Tree":
+    def only(self, usable: Callable[[str], bool], why_not: WhyNot | None = None) -> "Tree":
         """The same place with fewer files to read."""
-        kept = tuple(name for name in self.names if usable(name))
-        others = tuple(self.where(name) for name in self.names if not usable(name))
-        return replace(self, names=kept, others=others)
+        kept, others = [], []
+        for name in self.names:
+            reason = ""
+            if not usable(name):
+                reason = why_not(self.head(name)) if why_not else _OTHER_KIND
+            if reason:
+                others.append(Skipped(self.where(name), reason))
+            else:
+                kept.append(name)
+        return replace(self, names=tuple(kept), others=tuple(others))
 
     def unread(self, used: Collection[str]) -> Iterator[Skipped]:
         """Each file but those that were used: of another kind, or another layout than was read."""
         read = frozenset(used)
-        for place in self.others:
-            yield Skipped(place, "it is of no kind that is read here")
+        yield from self.others
         for name in self.names:
             if name not in read:
                 yield Skipped(self.where(name), "other files of the source were read in its place")
@@ -79,11 +86,24 @@ class Tree:
         try:
             with self.open(name) as raw, _unpacked(raw, name) as file:
                 yield file
+        except FileNotFoundError:
+            raise InvalidInput(
+                f"No such file: {self.where(name)}.",
+                hint="Name the folder that holds a table and all that it names.",
+            ) from None
         except _UNREADABLE as error:
             why = (isinstance(error, OSError) and error.strerror) or error
             raise InvalidInput(
                 f"{self.where(name)} cannot be read to its end: {why}.", hint="Fetch it again."
             ) from None
+
+    def head(self, name: str, most: int = 256) -> bytes:
+        """The first bytes of one file; none of one that cannot be read."""
+        try:
+            with self.stream(name) as file:
+                return file.read(most)
+        except InvalidInput:
+            return b""
 
     def read(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
         """The whole of one file.
@@ -100,10 +120,17 @@ class Tree:
 
 
 @contextmanager
-def open_tree(path: Path, usable: Callable[[str], bool]) -> Iterator[Tree]:
+def open_tree(
+    path: Path, usable: Callable[[str], bool], why_not: WhyNot | None = None
+) -> Iterator[Tree]:
     """The usable files below a folder, in a zip, or the one file that `path` is.
 
     A folder that holds no usable file but a zip that does stands for that zip.
+
+    Args:
+        path: where to look.
+        usable: whether a name says that its file can be read.
+        why_not: what the first bytes of any other file say against it; nothing if it is usable.
 
     Raises:
         NotFound: there is no such path.
@@ -112,7 +139,7 @@ def open_tree(path: Path, usable: Callable[[str], bool]) -> Iterator[Tree]:
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder is barred
         raise NotFound(f"There is no file or folder {path}.", hint=_neighbours(path))
     tree = _folder(path) if path.is_dir() else _file(path)
-    found = tree.only(usable)
+    found = tree.only(usable, why_not)
     zips = [name for name in tree.names if name.lower().endswith(".zip")]
     if found.names or not zips:
         yield _some(found)
@@ -123,8 +150,8 @@ def open_tree(path: Path, usable: Callable[[str], bool]) -> Iterator[Tree]:
     else:
         place = path / zips[0] if path.is_dir() else path
         with _opened(place) as archive:
-            inside = _some(_zip(place, archive).only(usable))
-            beside = tuple(tree.where(name) for name in tree.names if name != zips[0])
+            inside = _some(_zip(place, archive).only(usable, why_not))
+            beside = [skip for skip in found.others if skip.where != zips[0]]
             yield replace(inside, others=(*inside.others, *beside))
 
 
@@ -137,34 +164,6 @@ def stem(name: str) -> str:
     """The path less what its end says: `a/train` of `a/train.csv.gz`."""
     unpacked = bare(name)
     return unpacked[: len(unpacked) - len(PurePosixPath(unpacked).suffix)]
-
-
-def split_in(name: str) -> str:
-    """The part of the data that a file's or folder's name speaks of, or nothing."""
-    words = re.split(r"[^a-z0-9]+", name.lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), "")
-
-
-def classes(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Per file of a folder per class: its name, its class and its split.
-
-    Folders that hold everything, and folders named train, valid or test side by side, may lie above
-    those of the classes. A class is empty where a file lies in no folder.
-    """
-    folders = {name: list(PurePosixPath(name).parts[:-1]) for name in names}
-    splits = dict.fromkeys(names, "")
-    while True:
-        tops = {parts[0] for parts in folders.values() if parts}
-        deep = sum(len(parts) > 1 for parts in folders.values())
-        parted = all(top.lower() in SPLITS for top in tops)
-        # Most files must lie deeper still: the last folder above a file is that of its class.
-        if not tops or 2 * deep <= len(names) or not (parted or len(tops) == 1):
-            break
-        for name, parts in folders.items():
-            if parts:
-                splits[name] = SPLITS.get(parts.pop(0).lower(), "") or splits[name]
-    for name, parts in folders.items():
-        yield name, parts[0] if parts else "", splits[name]
 
 
 def _folder(path: Path) -> Tree:
@@ -260,7 +259,9 @@ def _visible(names: Sequence[str]) -> tuple[str, ...]:
 def _some(tree: Tree) -> Tree:
     if tree.names:
         return tree
-    held = f"it holds {_few(tree.others)}" if tree.others else "it is empty"
+    held = (
+        f"it holds {_few([other.where for other in tree.others])}" if tree.others else "it is empty"
+    )
     raise InvalidInput(
         f"Nothing in {tree.place} can be read as these rows: {held}.",
         hint="The README's 'bring your own data' lists the layouts.",

@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 
+from cluster import host
 from cluster.durable import make_folder
-from cluster.errors import Corrupt, NotEnough, Unavailable
+from cluster.errors import Conflict, Corrupt, NotEnough, Unavailable
 from cluster.features.online.keeper import (
     LAYOUT,
     Got,
@@ -162,11 +163,14 @@ class SqliteKeeper:
         connection, opened = self._open.__dict__.get(mode, (None, None))
         if connection is not None and place == opened:
             return connection  # type: ignore[no-any-return]
+        if connection is not None and opened is None:
+            connection.close()
         if mode == "rwc":
             make_folder(self.path.parent)
         elif place is None:
             raise _Unmade
-        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        is_still = mode == "ro" and self._is_still()
+        uri = f"{self.path.absolute().as_uri()}?mode={mode}{'&immutable=1' * is_still}"
         connection = sqlite3.connect(uri, uri=True, timeout=self.wait_s, isolation_level=None)
         connection.execute(f"pragma cache_size = -{CACHE_KIB}")
         if mode == "rwc":
@@ -176,8 +180,17 @@ class SqliteKeeper:
         elif connection.execute("pragma user_version").fetchone()[0] != LAYOUT:
             connection.close()
             raise _Unmade
-        self._open.__dict__[mode] = connection, self._place()
+        # what is still is not watched for changes, so the next look-up opens it again
+        self._open.__dict__[mode] = connection, None if is_still else self._place()
         return connection
+
+    def _is_still(self) -> bool:
+        """Whether it cannot be locked, and need not: nobody writes where this process may not.
+
+        What others wrote and did not merge into the file yet is in its log; then it has its locks.
+        """
+        log = self.path.with_name(f"{self.path.name}-wal")
+        return not host.is_writable(self.path.parent) and not log.exists()
 
     def _place(self) -> tuple[int, int, int] | None:
         """Which file it is, and in which process: another one is opened anew."""
@@ -192,6 +205,11 @@ class SqliteKeeper:
         if code == sqlite3.SQLITE_FULL:
             return NotEnough(
                 f"{self.path} cannot grow: {error}.", hint="Make room on its disk, then try again."
+            )
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            return Conflict(
+                f"{self.path} cannot be opened: {error}.",
+                hint="Let this user write to its folder, or point LEPTON_HOME at another.",
             )
         if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_CORRUPT:
             return Unavailable(

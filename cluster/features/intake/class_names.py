@@ -1,0 +1,56 @@
+"""Read what Hugging Face data sets call their classes, whose tables hold numbers."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster.batch import Batch, objects, take
+from cluster.errors import InvalidInput
+from cluster.features.intake.tree import Tree, suffix
+from cluster.features.view import Piece, Reject, Skipped
+
+_UNKNOWN = -1  # what they write where a row has no label
+
+
+def class_names(tree: Tree, name: str, column: str) -> tuple[str, ...]:
+    """The names of the classes that a Parquet file's schema says a column numbers, if it does.
+
+    Raises:
+        InvalidInput: it is no Parquet.
+    """
+    if suffix(name) != ".parquet" or name.lower().endswith(".gz"):
+        return ()
+    try:
+        with tree.stream(name) as file:
+            metadata = pq.read_schema(file).metadata or {}
+    except pa.ArrowException as error:
+        raise InvalidInput(
+            f"{tree.where(name)} cannot be read as Parquet: {error}.", hint="Fetch it again."
+        ) from None
+    try:
+        said: Any = orjson.loads(metadata[b"huggingface"])
+        return tuple(map(str, said["info"]["features"][column]["names"]))
+    except (KeyError, TypeError, orjson.JSONDecodeError):
+        return ()
+
+
+def with_names(rows: Batch, names: Sequence[str]) -> Iterator[Piece]:
+    """The rows with names of classes in place of numbers; -1 stands for none, as in a test set."""
+    if not names:
+        yield rows
+        return
+    good = []
+    for row, value in enumerate(rows["label"]):
+        number = int(value) if isinstance(value, int | np.integer) else len(names)
+        if number == _UNKNOWN:
+            yield Skipped(rows["where"][row], "it has no label (-1)")
+        elif not 0 <= number < len(names):
+            yield Reject(rows["where"][row], f"label {value!r} is none of the {len(names)} classes")
+        else:
+            good.append(row)
+    kept = take(rows, np.asarray(good, dtype=np.int64))
+    yield {**kept, "label": objects(names[int(value)] for value in kept["label"])}

@@ -1,0 +1,261 @@
+"""Summarise what an ingest made of its files, and warn of what looks wrong in them."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cluster import classes
+from cluster.batch import Arrays, length
+from cluster.features.column import ALWAYS, Number
+from cluster.features.view import Reject, Skipped, Unused, View
+
+LABEL, VALUE = "label", "value"
+MOST_LABELS = 10_000
+"""How many different labels are counted one by one."""
+FEWEST = 3
+"""How many rows a user needs before a quarter of them, rounded, is a row to measure with."""
+MANY_LABELS = 30
+"""From so many on, labels of which most have one row are more likely no labels."""
+PLACES = 3
+_FLOAT = r"^-?\d+\.0+$"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why rows were rejected or files skipped: one kind of reason.
+
+    Args:
+        example: the first of them, word for word.
+        count: how many.
+        places: where the first of them stand.
+    """
+
+    example: str
+    count: int
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an ingest made of its files, over the rows that were good.
+
+    Args:
+        counts: rows by part, empty where the source names none, and label, empty where rows have
+            none.
+        copies: rows whose content another row of the source has, too; None where rows have no
+            content of their own.
+        reasons: why rows were rejected, the commonest first.
+        skipped: why files were not read.
+        unused: by table the columns that were not read.
+        warnings: sentences about what looks wrong.
+    """
+
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    copies: int | None = None
+    reasons: Sequence[Reason] = ()
+    skipped: Sequence[Reason] = ()
+    unused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+class Tally:
+    """Counts good rows as they come; it keeps 24 bytes a row of content, or 8 of a pair of keys.
+
+    Args:
+        view: whose rows they are.
+    """
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.rows = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.uncounted = 0
+        self.not_positive = 0
+        self.floats = dict.fromkeys((*view.key, *({LABEL} & view.columns.keys())), "")
+        self.first: np.datetime64 | None = None
+        self.last: np.datetime64 | None = None
+        self._contents: list[pl.DataFrame] = []
+        self._owners: list[NDArray[np.uint64]] = []
+
+    def add(self, good: Arrays) -> None:
+        """Count admitted rows."""
+        self.rows += length(good)
+        if not length(good):
+            return
+        self._count(good)
+        self._times(good.get("event_time"))
+        for name in list(self.floats):
+            values = good[name]
+            # one look at the first value spares nearly all tables the look at the others
+            odd = re.match(_FLOAT, values[0]) and pl.Series(values.tolist()).str.contains(_FLOAT)
+            if odd is None or not odd.all():
+                del self.floats[name]
+            else:
+                self.floats[name] = self.floats[name] or values[0]
+        if self.view.named_by:
+            blank = np.full(length(good), "", dtype=object)
+            held = (good[self.view.named_by], good.get(LABEL, blank), good.get("split", blank))
+            named = zip(("content", LABEL, "split"), map(hashes, held), strict=True)
+            self._contents.append(pl.DataFrame(dict(named)))
+        if len(self.view.key) > 1:
+            self._owners.append(hashes(good[self.view.key[0]]))
+            if isinstance(self.view.columns.get(VALUE), Number):
+                self.not_positive += int((good[VALUE] <= 0).sum())
+
+    def summary(self, rejects: Sequence[Reject] = (), skipped: Sequence[Skipped] = ()) -> Summary:
+        """What was counted, and what was left out."""
+        copies, torn = self._copies()
+        return Summary(
+            counts=dict(self.counts),
+            copies=copies,
+            reasons=reasons(rejects),
+            skipped=reasons([one for one in skipped if not isinstance(one, Unused)]),
+            unused={one.where: one.columns for one in skipped if isinstance(one, Unused)},
+            warnings=[*torn, *self._warnings()],
+        )
+
+    def _copies(self) -> tuple[int | None, list[str]]:
+        """How many rows hold what a row before them holds, and what tears such rows apart."""
+        if not self._contents:
+            return None, []
+        rows = pl.concat(self._contents)
+        copied = rows.filter(pl.col("content").is_duplicated())
+        each = copied.group_by("content").agg(pl.all().n_unique())
+        labels, parts = (int((each[name] > 1).sum()) for name in (LABEL, "split"))
+        what, found = f"{self.view.named_by.capitalize()}s that stand in the source", []
+        if labels:
+            found.append(
+                f"{what} with more than one label: {labels:,}. At most one label of each is right."
+            )
+        if parts:
+            found.append(
+                f"{what} in more than one of its parts: {parts:,}. A score on rows that were "
+                "learnt from flatters."
+            )
+        return len(copied) - len(each), found
+
+    def _count(self, good: Arrays) -> None:
+        blank = np.full(length(good), "", dtype=object)
+        pairs = Counter(zip(good.get("split", blank), good.get(LABEL, blank), strict=True))
+        for pair, rows in pairs.items():
+            if pair in self.counts or len(self.counts) < MOST_LABELS:
+                self.counts[pair] += rows
+            else:
+                self.uncounted += rows
+
+    def _times(self, moments: NDArray[Any] | None) -> None:
+        if moments is not None:
+            low, high = moments.min(), moments.max()
+            self.first = low if self.first is None else min(self.first, low)
+            self.last = high if self.last is None else max(self.last, high)
+
+    def _warnings(self) -> Iterator[str]:
+        if LABEL in self.view.columns:
+            yield from self._labels(classes.by_label(self.counts))
+        yield from self._parts()
+        for name, example in self.floats.items():
+            yield (
+                f"Every {name} reads as a fraction, such as {example!r}: a program wrote whole "
+                "numbers so, and another source may call the same thing "
+                f"{example.split('.')[0]!r}. Write them as whole numbers, or they do not meet."
+            )
+        if self.first is not None and self.first == self.last and self.rows > 1:
+            moment = np.datetime_as_string(self.first, unit="s")
+            yield (
+                f"All {self.rows:,} rows have the event time "
+                f"{'1970-01-01 (0)' if self.first == ALWAYS else f'{moment}Z'}: is that when the "
+                "file was written? --map event_time=- says that there are no times."
+            )
+        yield from self._owned()
+        yield from self._negative()
+
+    def _labels(self, labels: Counter[str]) -> Iterator[str]:
+        yield from classes.warnings(self.counts)
+        if len(labels) == 1 and self.rows > 1:
+            yield (
+                f"All {self.rows:,} rows have the label {next(iter(labels))!r}: a classifier needs "
+                "rows of at least two."
+            )
+        if self.uncounted or (len(labels) > MANY_LABELS and len(labels) > self.rows / 2):
+            yield (
+                f"{'Over ' * bool(self.uncounted)}{len(labels):,} different labels for "
+                f"{self.rows:,} rows: is {LABEL} the right column?"
+            )
+        yield from spellings(labels)
+
+    def _parts(self) -> Iterator[str]:
+        """Whether the source puts all rows in one part."""
+        parts = classes.by_part(self.counts)
+        if len(parts) == 1 and "" not in parts:
+            yield (
+                f"All {self.rows:,} rows are in the {next(iter(parts))} part, as the name of their "
+                "file or folder or a column `split` says. Training needs rows in train and in "
+                "test: bring the other part too, or take that word out of the name."
+            )
+
+    def _owned(self) -> Iterator[str]:
+        """Whether anybody has enough rows for others to be predicted from them."""
+        if not self._owners or self.rows < 2:
+            return
+        owner, about = self.view.key[0], " and ".join(self.view.key[1:])
+        most = int(np.unique(np.concatenate(self._owners), return_counts=True)[1].max())
+        if most < FEWEST:
+            has = "has one row" if most == 1 else f"has at most {most} rows"
+            yield (
+                f"Every {owner} {has}: nothing tells which {about} values go together, and no row "
+                f"of theirs can be kept to measure with. Is {owner} the number of an order or a "
+                f"session? Map the column that says who it was: --map {owner}=NAME."
+            )
+
+    def _negative(self) -> Iterator[str]:
+        if self.not_positive:
+            some = f"{self.not_positive:,} of" if self.not_positive < self.rows else "All"
+            yield (
+                f"{some} {self.rows:,} rows have a value of 0 or less. They count against what the "
+                "same user took of the same item; where the sum is 0 or less, the user did not "
+                "take it. If 0 or less is no return and no dislike here, leave the column out, "
+                "and every row counts 1: --map value=-"
+            )
+
+
+def hashes(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """A 64-bit hash of each text or bytes `[n]`, the same within one process."""
+    return pl.Series(values.tolist()).hash().to_numpy()
+
+
+def reasons(found: Sequence[Reject | Skipped]) -> list[Reason]:
+    """What was left out by kind of reason: those that differ by numbers and quotes are one kind."""
+    kinds: dict[str, list[Reject | Skipped]] = {}
+    counts: Counter[str] = Counter()
+    for one in found:
+        kind = re.sub(r"'[^']*'|\d[\d,.:TZ-]*", "#", one.reason)
+        counts[kind] += 1
+        first = kinds.setdefault(kind, [])
+        if len(first) < PLACES:
+            first.append(one)
+    return [
+        Reason(kinds[kind][0].reason, count, tuple(one.where for one in kinds[kind]))
+        for kind, count in counts.most_common()
+    ]
+
+
+def spellings(labels: Mapping[str, int]) -> list[str]:
+    """A sentence where labels differ by case or spaces alone."""
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(" ".join(label.split()).casefold(), []).append(label)
+    groups = [sorted(group) for group in alike.values() if len(group) > 1]
+    if not groups:
+        return []
+    shown = "; ".join(
+        " and ".join(f"{label!r} ({labels[label]:,} rows)" for label in group)
+        for group in groups[:PLACES]
+    )
+    more = f"; {len(groups) - PLACES:,} more" if len(groups) > PLACES else ""
+    return [f"Labels that differ by case or spaces alone are different labels: {shown}{more}."]

@@ -1,0 +1,82 @@
+"""Know whether a version answers: by its last answers or, where there were none, by a question."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from cluster.errors import Unavailable
+
+EVERY_S = 10.0  # for so long an answer says that the next one will come, too
+SHARE = 20  # a probe takes at most one part in so many of a replica's time
+WAIT_S = 5.0  # for a probe; Ray Serve gives up a check after 10 s
+STUCK_S = 60.0  # how long a batch or a probe may take
+
+
+class Health:
+    """Whether a version answers.
+
+    Args:
+        probe: asks it a made-up question; raises where no answer comes.
+        wait_s: how long a check waits for it.
+    """
+
+    def __init__(self, probe: Callable[[], None], *, wait_s: float = WAIT_S) -> None:
+        self._probe = probe
+        self._wait_s = wait_s
+        self._every_s = EVERY_S
+        self._answered = monotonic()  # who makes this has just tried the version
+        self._has_failed = False
+        self._batch_began: float | None = None
+        self._probing: asyncio.Task[float] | None = None
+        self._probe_began = 0.0
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """While a batch is answered; one at a time."""
+        self._batch_began = monotonic()
+        try:
+            yield
+        finally:
+            self._batch_began = None
+
+    def answered(self) -> None:
+        """The version has answered something, be it that it refuses it."""
+        self._answered, self._has_failed = monotonic(), False
+
+    def failed(self) -> None:
+        """The version has answered nothing of a batch: the next check asks it."""
+        self._has_failed = True
+
+    async def check(self) -> None:
+        """Return where the version answers; ask it only if it did not lately.
+
+        A probe that takes long is waited for in several checks, and never asked twice at a time.
+
+        Raises:
+            Unavailable: a batch or a probe takes more than `STUCK_S`.
+            Exception: whatever the probe raises.
+        """
+        now = monotonic()
+        if self._batch_began is not None and now - self._batch_began > STUCK_S:
+            raise Unavailable(f"A batch has had no answer for {now - self._batch_began:.0f} s.")
+        if self._probing is None:
+            is_busy = self._batch_began is not None
+            if not self._has_failed and (is_busy or now - self._answered < self._every_s):
+                return
+            self._probe_began = now
+            self._probing = asyncio.create_task(asyncio.to_thread(self._timed))
+        probe = self._probing
+        done, _ = await asyncio.wait({probe}, timeout=self._wait_s)
+        if done:
+            self._probing = None
+            self._every_s = max(EVERY_S, SHARE * await probe)
+            self.answered()
+        elif monotonic() - self._probe_began > STUCK_S:
+            raise Unavailable(f"A question has had no answer for {STUCK_S:.0f} s.")
+
+    def _timed(self) -> float:
+        """Ask, and say how long the answer took, in seconds."""
+        began = monotonic()
+        self._probe()
+        return monotonic() - began

@@ -1,0 +1,68 @@
+"""Output that is full, closed or of few characters is told in a sentence, never a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lepton._terminal import unreadable
+
+PROGRAM = """
+import sys
+from lepton._terminal import watched
+def command():
+    for n in range(int(sys.argv[1])):
+        print("line", n, chr(0x4e2d))
+    return 3
+sys.exit(watched(command))
+"""
+FULL = Path("/dev/full")
+
+
+def shell(line: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of bash in which `$PYTHON` is this interpreter and `$PROGRAM` prints lines."""
+    lepton = "import sys; from lepton.cli import main; sys.exit(main(['--version']))"
+    mine = {"LEPTON": lepton, "PYTHON": sys.executable, "PROGRAM": PROGRAM}
+    return subprocess.run(
+        ["/bin/bash", "-c", line],
+        env={**os.environ, **mine, **environ},  # noqa: TID251 - a child's
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize(
+    "command", ['-c "$PROGRAM" 1', '-c "$PROGRAM" 9999', '-c "$LEPTON"', "-m services tasks"]
+)
+def test_a_full_disk_is_one_sentence_and_status_1(command: str) -> None:
+    done = shell(f'"$PYTHON" {command} > /dev/full')
+    assert done.stderr == b"Error: The output cannot be written: No space left on device.\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("command", ['-c "$PROGRAM" 99999', "-m services tasks"])
+def test_a_reader_that_went_is_no_error_to_tell(command: str) -> None:
+    done = shell(f'"$PYTHON" {command} | (exec 0<&-; sleep 3); exit ${{PIPESTATUS[0]}}')
+    assert (done.stderr, done.returncode) == (b"", 141)
+
+
+def test_a_closed_output_is_no_error() -> None:
+    done = shell('"$PYTHON" -c "$PROGRAM" 9 >&-')
+    assert (done.stderr, done.returncode) == (b"", 3)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_characters_that_an_encoding_lacks_are_escapes(encoding: str) -> None:
+    done = shell('"$PYTHON" -c "$PROGRAM" 1', PYTHONIOENCODING=encoding)
+    assert (done.stdout, done.returncode) == (b"line 0 \\u4e2d\n", 3)
+
+
+def test_a_word_that_is_no_text_is_told_unless_a_file_has_that_name(tmp_path: Path) -> None:
+    word = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    assert "caf\\udce9' is no text in UTF-8, and no file" in unreadable(["good", word])
+    Path(word).touch()
+    assert unreadable(["good", "\u4e2d", word]) == ""
