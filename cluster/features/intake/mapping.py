@@ -19,7 +19,7 @@ from cluster.features.intake import movielens
 from cluster.features.intake.part_files import filled, may_be_table, meant, with_folders
 from cluster.features.intake.parts import split_in
 from cluster.features.intake.table import Chunk, Table
-from cluster.features.intake.tables import open_table
+from cluster.features.intake.tables import is_table, open_table
 from cluster.features.intake.tree import Tree, open_tree, suffix
 from cluster.features.times import read_times
 from cluster.features.view import Piece, Reject, Unused
@@ -234,15 +234,13 @@ def _opened(tree: Tree, name: str, columns: Mapping[str, str]) -> Iterator[Table
         layout = None
     else:
         encoding = encoding or movielens.encoding_of(tree, name)
-    with tree.stream(name) as file:
-        table = open_table(
-            tree,
-            name,
-            file,
-            numbered=numbered or layout is not None,
-            encoding=encoding,
-            quotes=columns.get("quotes", ""),
-        )
+    with open_table(
+        tree,
+        name,
+        numbered=numbered or layout is not None,
+        encoding=encoding,
+        quotes=columns.get("quotes", ""),
+    ) as table:
         yield with_folders(name, movielens.named(layout, table) if layout else table)
 
 
@@ -253,7 +251,7 @@ def _is_empty(tree: Tree, name: str) -> bool:
 
 def _part(tree: Tree, name: str) -> str:
     """The part of the data that a file's name says, where those of other tables say others."""
-    parts = {split_in(one) for one in tree.names if suffix(one) == suffix(name)}
+    parts = {split_in(n) for n in tree.names if is_table(n) or suffix(n) == suffix(name)}
     return split_in(name) if len(parts) > 1 else ""
 
 
