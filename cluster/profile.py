@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from cluster import host
 from cluster.errors import DeadlineExceeded, LeptonError, Malformed, TooLarge, Unavailable
 from cluster.haproxy import with_answers
 from cluster.settings import Settings
@@ -158,6 +159,8 @@ def command(settings: Settings, folder: Path, port: int, store_bytes: int) -> li
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={settings.dashboard_port}"]
     command += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"]
     command += ["--include-log-monitor=false"]  # it copies logs to drivers, and ours do not listen
+    if sys.platform == "linux" and not host.SHARED_MEMORY.exists():
+        command += [f"--plasma-directory={folder}"]  # Ray would fail to look for it
     return command + ([f"--num-cpus={settings.num_cpus}"] if settings.num_cpus else [])
 
 

@@ -26,6 +26,7 @@ from nlp._reading import (
     ROWS,
     Reader,
     ReadingConfig,
+    as_network,
     study_grams,
     study_tokens,
 )
@@ -97,8 +98,7 @@ class Classify(NeuralTask[Config, Input, Output]):
             if state := learn(self.config, labels, train, run):
                 self.state = state
                 return
-            given = self.config.model_dump(include=self.config.model_fields_set - {"encoder"})
-            self.config = Config.parse({**given, "encoder": "bag"})
+            self.config = as_network(self.config)
         super().fit(train, valid, run)
 
     def study(self, train: Rows, run: Run) -> State:
