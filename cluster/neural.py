@@ -156,8 +156,8 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         self._trained = train_network(self, train, valid, run)
         self._example = self.encode(next(iter(train.batches(2))))
 
-    def predict(self, batch: Batch) -> Sequence[O | LeptonError]:
-        """Encode, run the exported graph, decode."""
+    def predict(self, batch: Batch) -> Sequence[Any]:
+        """Encode, run the exported graph, decode: Outputs, unless `decode` refuses rows."""
         outputs = self._session.run(None, self.encode(batch))
         names = (output.name for output in self._session.get_outputs())
         return self.decode(dict(zip(names, outputs, strict=True)), batch)

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
-from cluster.errors import LeptonError
 from cluster.features.texts import labelled_texts, texts
 from cluster.labels import as_numbers, guesses, labels_of, right_answers
 from cluster.neural import NeuralTask, State
@@ -184,7 +183,7 @@ class Classify(NeuralTask[Config, Input, Output]):
         matrix = confusion(list(batch["label"]), [output.label for output in outputs])
         return chosen_details(self.state) + matrix if "chosen" in self.state else matrix
 
-    def predict(self, batch: Batch) -> Sequence[Output | LeptonError]:
+    def predict(self, batch: Batch) -> Sequence[Output]:
         """Name the likeliest labels of each text."""
         if "chosen" not in self.state:
             return super().predict(batch)

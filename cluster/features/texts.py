@@ -1,6 +1,7 @@
 """Hold texts and what is said of each: reviews and sentiments, questions and intents."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -10,13 +11,15 @@ from cluster.batch import objects
 from cluster.errors import InvalidInput
 from cluster.features import shop
 from cluster.features.column import SPLITS, Text
+from cluster.features.intake.decoding import decode, text_lines
 from cluster.features.intake.finding import Files
+from cluster.features.intake.folders import classes, split_in
 from cluster.features.intake.labelling import Content, Source, read_labelled
 from cluster.features.intake.loading import load_folders
-from cluster.features.intake.mapping import Wanted, by_position, is_table
-from cluster.features.intake.parts import classes, split_in
-from cluster.features.intake.tables import ROWS
-from cluster.features.intake.tree import Tree, lines, open_tree, stem, suffix
+from cluster.features.intake.mapping import Wanted, by_position
+from cluster.features.intake.parts import is_table
+from cluster.features.intake.table import ROWS
+from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.view import Piece, View
 
 _ID = ("textid", "id")
@@ -46,7 +49,7 @@ _OTHER = frozenset(
      ".npz", ".npy", ".wav", ".mp3", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif",
      ".tiff", ".avif", ".heic", ".names", ".vocab", ".feat", ".dat", ".data", ".log", ".bak",
      ".lst", ".ini", ".cfg", ".toml", ".sh", ".js", ".css", ".doc", ".docx", ".odt", ".rtf", ".xls",
-     ".xlsx", ".db", ".sqlite", ".pkl", ".pickle", ".bin", ".tar", ".tgz", ".bz2", ".xz",
+     ".db", ".sqlite", ".pkl", ".pickle", ".bin", ".tar", ".tgz", ".bz2", ".xz",
      ".zst", ".7z")
 )  # fmt: skip
 
@@ -74,60 +77,57 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     with open_tree(path, lambda name: tabular(name) or _holds_texts(name)) as tree:
         tables = [name for name in tree.names if tabular(name)]
         if not tables:
-            yield from _classed(tree)
+            yield from _classed(tree, columns.get("encoding", ""))
             return
         files = [n for n in tree.names if suffix(n) == ".txt" and n not in tables]
-        content = Content(column="text", wanted=WANTED, by_id=BY_ID, paths=False, load=_plain)
+        load = partial(_plain, encoding=columns.get("encoding", ""))
+        content = Content(column="text", wanted=WANTED, by_id=BY_ID, paths=False, load=load)
         yield from read_labelled(Source(tree, Files(files), tables, columns), content)
         yield from tree.unread([*tables, *files])
 
 
-def _classed(tree: Tree) -> Iterator[Piece]:
+def _classed(tree: Tree, encoding: str) -> Iterator[Piece]:
     """A folder per class or a file per class, whichever the names look like."""
     plain = [name for name in tree.names if suffix(name) == ".txt"]
     classed = list(classes(plain))
     if len({label for _, label, _ in classed} - {""}) > 1:
-        yield from load_folders(tree, classed, "text", _plain)
+        yield from load_folders(tree, classed, "text", partial(_plain, encoding=encoding))
         yield from tree.unread(plain)
         return
     named = [name for name in tree.names if suffix(name) != ".txt"] or plain
-    parts = {name: split_in(name) for name in named}
-    lone = len({*parts.values()}) == 1  # a part that is alone leaves nothing to measure with
-    if (
-        named is plain
-        and len(plain) > NUMBERED
-        and all(_named(name)[-1].isdigit() for name in named)
-    ):
+    if named is plain and len(plain) > NUMBERED and all(_named(n)[-1].isdigit() for n in named):
         raise InvalidInput(
             f"Nothing says what the {len(plain):,} texts in {tree.place} are: "
             f"{plain[0]} and the others are numbered, and lie in no folders of classes.",
             hint="Put them into a folder per class, or a table beside them, with a column of their "
             "paths and one of labels.",
         )
+    # a part that is alone leaves nothing to measure with
+    parted = len({split_in(name) for name in named}) > 1
     for name in named:
         label = _named(name) if name in plain else suffix(name).removeprefix(".")
-        yield from _lines(tree, name, label, "" if lone else parts[name])
+        split = split_in(name) if parted else ""
+        yield from _lines(tree, name, label, split, encoding)
     yield from tree.unread(named)
 
 
-def _lines(tree: Tree, name: str, label: str, split: str) -> Iterator[Piece]:
+def _plain(data: bytes, encoding: str) -> str:
+    return decode(data, encoding=encoding).strip()
+
+
+def _lines(tree: Tree, name: str, label: str, split: str, encoding: str) -> Iterator[Piece]:
     """One text a line, all of one class."""
     place = tree.where(name)
     with tree.stream(name) as file:
-        numbered = enumerate(lines(file, place), 1)  # bytes are parted at newlines alone
+        numbered = enumerate(text_lines(file, place, encoding), 1)
         while some := list(islice(numbered, ROWS)):
-            kept = [(number, line) for number, line in some if line.strip()]
+            kept = [(number, line.strip()) for number, line in some if line.strip()]
             yield {
-                "text": objects(_plain(line) for _, line in kept),
+                "text": objects(line for _, line in kept),
                 "label": np.full(len(kept), label, dtype=object),
                 "split": np.full(len(kept), split, dtype=object),
                 "where": objects(f"{place} line {number}" for number, _ in kept),
             }
-
-
-def _plain(data: bytes) -> str:
-    # What is no UTF-8 stays recognisable, so that the row is refused with its reason.
-    return data.decode("utf-8", errors="surrogateescape").strip()
 
 
 def _holds_texts(name: str) -> bool:

@@ -160,6 +160,35 @@ def test_bytes_for_a_text_are_refused(
     assert capsys.readouterr().err.startswith("Error: stdin holds no text for text: ")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_how_a_file_is_encoded(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes('{"text": "café"}\n{"text": "thé"}\n'.encode(encoding))
+    run = Run()
+    assert run("predict", "nlp.classify", "--file", str(path)) == 0
+    assert run.echoed() == [{"text": "café"}, {"text": "thé"}]
+
+
+def test_a_stdin_that_cannot_be_read_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _: object) -> int:
+            raise IsADirectoryError(21, "Is a directory")
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Broken())))
+    assert Run()("predict", "nlp.classify", "-") == 1
+    assert capsys.readouterr().err == "Error: stdin cannot be read for text: Is a directory.\n"
+    monkeypatch.setattr("sys.stdin", None)
+    assert Run()("predict", "nlp.classify", "-") == 1
+    assert capsys.readouterr().err.startswith("Error: stdin is closed, and text is to come from")
+    assert Run()("predict", "nlp.classify", "--file", "-") == 1
+    assert capsys.readouterr().err.startswith("Error: stdin is closed. Pipe the inputs in")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

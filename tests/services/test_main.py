@@ -131,6 +131,30 @@ def test_rows_that_were_brought_online_are_looked_up_by_key(
     )
 
 
+def test_keys_and_columns_with_commas_are_written_in_quotes(
+    services: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_text('"who, full","wh""at",n=1\n"a,b",x,2\na,x,7\nb,x,8\n')
+    mapped = 'user_id="who, full",item_id="wh""at",value=n=1'
+    assert services("ingest", "interactions", str(path), "--map", mapped)[0] == 0
+    services("materialize")
+    status, shown, _ = services("lookup", "interactions", 'user_id="a,b",item_id=x')
+    assert (status, "2.0" in shown) == (0, True)
+    for key in ("user_id=a,b,item_id=x", "user_id=a,item_id=x,user_id=b", 'user_id="a,item_id=x'):
+        status, out, said = services("lookup", "interactions", key)
+        assert (status, out) == (1, "")
+        assert f"{key!r} is no key of interactions." in said
+    said = services("lookup", "interactions", "user_id=a,b,item_id=x")[2]
+    assert "'b,item_id=x' is no name=value. Write user_id=...,item_id=... A value with a" in said
+    mapped = "user_id=who, full,item_id=n"
+    status, _, said = services("ingest", "interactions", str(path), "--map", mapped)
+    assert (status, 'A value with a comma stands in quotes: \'text="Review, full",' in said) == (
+        1,
+        True,
+    )
+
+
 def test_rows_are_taken_in_once_however_often_they_are_brought(
     services: Command, ratings: Path
 ) -> None:
