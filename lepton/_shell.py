@@ -1,10 +1,12 @@
 """Hold what the commands stand on, and read the rows that they are given."""
 
+import codecs
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -72,10 +74,12 @@ def from_file(path: str) -> Iterator[Row]:
         raise BadValue("stdin is closed. Pipe the inputs in, or name a file.")
     with ExitStack() as stack:
         try:
-            lines = (
-                sys.stdin if path == "-" else stack.enter_context(Path(path).open(encoding="utf-8"))
-            )
-            for number, line in enumerate(lines, start=1):
+            lines: Iterable[str] = sys.stdin
+            if path != "-":
+                file = stack.enter_context(Path(path).open("rb"))
+                lines = stack.enter_context(TextIOWrapper(file, encoding=_encoding(file)))
+            for number, marked in enumerate(lines, start=1):
+                line = marked.removeprefix("\ufeff") if number == 1 else marked
                 if line.strip():
                     yield _from_line(line, f"{path}, line {number}")
                     found = True
@@ -85,6 +89,14 @@ def from_file(path: str) -> Iterator[Row]:
             raise BadValue(f"{path} is no text in UTF-8. Give one JSON object per line.") from None
     if not found:
         raise BadValue(f"{path} holds no inputs. Give one JSON object per line.")
+
+
+def _encoding(file: BufferedReader) -> str:
+    """What a file's byte order mark says, or UTF-8: the rule of ingested files, too."""
+    head = file.peek(4)[:4]
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
 
 
 def _from_line(line: str, where: str) -> Row:

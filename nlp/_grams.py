@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nlp._plain import plain
+
 BASE = np.uint64(0x5851F42D4C957F2D)  # odd, so that the rolling hash loses nothing modulo 2**64
 BORDER = np.uint64(0x5BD1E995)  # stands before and after each token among its characters
 SPACE, WORD, ALONE = (
@@ -62,7 +64,8 @@ class Grams:
         counts = np.zeros(1 << self.bits, np.int64)
         for start in range(0, len(texts), AT_ONCE):
             row, bucket = self.hash(texts[start : start + AT_ONCE])
-            each = np.unique(row << self.bits | bucket) & ((1 << self.bits) - 1)
+            key = np.sort(row << self.bits | bucket)  # np.unique hashes, which takes ten times that
+            each = key[np.append(True, np.diff(key) > 0)[: len(key)]] & ((1 << self.bits) - 1)
             counts += np.bincount(each, minlength=len(counts))
         return counts
 
@@ -98,7 +101,7 @@ class _Tokens:
     """The code points of texts, and where in them tokens begin and how long they are."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        clean = (t if t.isascii() else unicodedata.normalize("NFKC", t) for t in texts)
+        clean = map(plain, texts)
         joined = "\n".join(["", *(t.replace("\n", " ") for t in clean), ""]).lower()
         code = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
         kind = _kinds()[code]

@@ -1,5 +1,6 @@
 """Do what the command line asks for with rows of views: take in, bring online, look up."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,18 @@ from cluster.features.modelview import ModelView
 from cluster.features.offline.compact import Compacted
 from cluster.features.offline.held import leaves
 from cluster.features.offline.store import Store
+from cluster.features.quality.check import Checked
+from cluster.features.quality.check import check as check_rows
 from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.settings import settings
 from services import catalog
 from services.local import LocalLayer
+
+_PAIR = re.compile(
+    r'(?P<name>[^=,"]+)=(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^,"][^,]*)?)(?:,|$)'
+)
+_QUOTED = """'text="Review, full",label=Stars'"""
 
 
 def ingest(view: str, paths: Sequence[str | Path], columns: str, max_rejects: float) -> Ingested:
@@ -26,7 +34,8 @@ def ingest(view: str, paths: Sequence[str | Path], columns: str, max_rejects: fl
     Args:
         view: its name.
         paths: files, folders or archives.
-        columns: which source column is which of ours: `user_id=userId,item_id=movieId`.
+        columns: which source column is which of ours: `user_id=userId,item_id=movieId`; a name
+            with a comma stands in quotes: `text="Review, full"`.
         max_rejects: the share of bad rows above which nothing is taken in.
 
     Raises:
@@ -98,6 +107,20 @@ def behind(name: str) -> list[str]:
     return [lag.told for lag in found.values()]
 
 
+def check(name: str) -> Checked:
+    """What is wrong with a view's stored rows.
+
+    Raises:
+        NotFound: there is no such view, or nothing of it is stored.
+        InvalidInput: nothing of it is ever stored.
+    """
+    layer = catalog.layer(settings())
+    view = layer.graph.stored(layer.resolved(layer.view(name)))
+    learns = [task for task in catalog.capabilities().values() if task.examples.name == name]
+    split = learns[0].split if learns else None
+    return check_rows(view, layer.store.snapshot(view), split=split)
+
+
 def compact(name: str) -> Compacted:
     """Merge the small files of a view's stored rows and drop rows that others replaced.
 
@@ -154,7 +177,8 @@ def lookup(name: str, keys: Sequence[str]) -> Batch:
 
     Args:
         name: the view.
-        keys: as they are; `user_id=1,item_id=2` where several columns make one.
+        keys: as they are; `user_id=1,item_id=2` where several columns make one, and a value with a
+            comma in quotes: `user_id="a,b",item_id=2`.
 
     Raises:
         InvalidInput: a key lacks a column.
@@ -205,18 +229,43 @@ def _looks_up(task: type[AnyTask], view: View) -> bool:
 def _key(view: View, given: str) -> dict[str, str]:
     if len(view.key) == 1:
         return {view.key[0]: given}
-    row = dict(pair.split("=", maxsplit=1) for pair in given.split(",") if "=" in pair)
+    wanted = ",".join(f"{column}=..." for column in view.key)
+    row = _pairs(given, f"{given!r} is no key of {view.name}.", f"Write {wanted}")
     if row.keys() != set(view.key):
-        wanted = ",".join(f"{column}=..." for column in view.key)
         raise InvalidInput(f"{given!r} is no key of {view.name}.", hint=f"Write {wanted}")
     return row
 
 
 def _mapping(columns: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in columns.split(",") if pair]
-    for ours, equals, theirs in pairs:
-        if not (ours and equals and theirs):
+    trouble = f"{columns!r} does not map columns."
+    pairs = _pairs(columns, trouble, "Write --map user_id=userId,...")
+    if not all(pairs.values()):
+        raise InvalidInput(trouble, hint="Write --map user_id=userId,...")
+    return pairs
+
+
+def _pairs(given: str, trouble: str, hint: str) -> dict[str, str]:
+    """Reads `a=1,b="x, y"`: a value that holds a comma stands in quotes, a quote in them twice.
+
+    Raises:
+        InvalidInput: a piece is no such pair, or a name is given twice.
+    """
+    pairs: dict[str, str] = {}
+    at = 0
+    while at < len(given):
+        found = _PAIR.match(given, at)
+        if found is None or found["name"].strip() in pairs:
+            if not at:
+                raise InvalidInput(trouble, hint=hint)
+            rest = given[at:]
+            why = "is given again" if found else "is no name=value"
             raise InvalidInput(
-                f"{columns!r} does not map columns.", hint="Write --map user_id=userId,..."
+                f"{trouble} {rest!r} {why}.",
+                hint=f"{hint} A value with a comma stands in quotes: {_QUOTED}",
             )
-    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+        value = found["plain"] or ""
+        if found["quoted"] is not None:
+            value = found["quoted"].replace('""', '"')
+        pairs[found["name"].strip()] = value
+        at = found.end()
+    return pairs

@@ -25,7 +25,7 @@ INTERACTIONS = Wanted(
         ),
     },
     needed=("user_id", "item_id"),
-    files=("ratings", "interactions", "events", "purchases", "orders"),
+    files=("ratings", "interactions", "events", "purchases", "orders", "u.data"),
     timed=True,
 )  # fmt: skip
 ITEMS = Wanted(
@@ -35,9 +35,11 @@ ITEMS = Wanted(
         "categories": ("categories", "category", "genres", "genre", "tags"),
     },
     needed=("item_id", "title"),
-    files=("items", "movies", "products", "catalog"),
+    files=("items", "movies", "products", "catalog", "u.item"),
 )
-USERS = Wanted(names={"user_id": (*USER, "id")}, needed=("user_id",), files=("users", "customers"))
+USERS = Wanted(
+    names={"user_id": (*USER, "id")}, needed=("user_id",), files=("users", "customers", "u.user")
+)
 
 
 def read_interactions(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
@@ -80,7 +82,8 @@ interactions = View(
     columns={"value": Number()},
     sample=shop.sample_interactions,
     read=read_interactions,
-    description="What users did with items: ratings, purchases, views.",
+    description="What users did with items: ratings, purchases, views. What a user's values of an "
+    "item add up to says whether they took it: 0 or less is a return or a dislike.",
 )
 items = View(
     name="items",

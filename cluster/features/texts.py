@@ -1,6 +1,7 @@
 """Hold texts and what is said of each: reviews and sentiments, questions and intents."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -10,13 +11,15 @@ from cluster.batch import objects
 from cluster.errors import InvalidInput
 from cluster.features import shop
 from cluster.features.column import SPLITS, Text
+from cluster.features.intake.decoding import decode, text_lines
 from cluster.features.intake.finding import Files
+from cluster.features.intake.folders import classes, split_in
 from cluster.features.intake.labelling import Content, Source, read_labelled
 from cluster.features.intake.loading import load_folders
-from cluster.features.intake.mapping import Wanted, by_position, is_table
-from cluster.features.intake.parts import classes, split_in
-from cluster.features.intake.tables import ROWS
-from cluster.features.intake.tree import Tree, lines, open_tree, stem, suffix
+from cluster.features.intake.mapping import Wanted, by_position
+from cluster.features.intake.table import ROWS
+from cluster.features.intake.tables import is_table
+from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.view import Piece, View
 
 _ID = ("textid", "id")
@@ -66,7 +69,7 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
         NotFound: the path is missing.
         InvalidInput: nothing can be read as texts, or a table lacks a column.
     """
-    plain = by_position(columns)
+    plain, encoding = by_position(columns), columns.get("encoding", "")
 
     def tabular(name: str) -> bool:
         return is_table(name) or (plain and suffix(name) == ".txt" and not _about(name))
@@ -74,20 +77,21 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     with open_tree(path, lambda name: tabular(name) or _holds_texts(name)) as tree:
         tables = [name for name in tree.names if tabular(name)]
         if not tables:
-            yield from _classed(tree)
+            yield from _classed(tree, encoding)
             return
         files = [n for n in tree.names if suffix(n) == ".txt" and n not in tables]
-        content = Content(column="text", wanted=WANTED, by_id=BY_ID, paths=False, load=_plain)
+        load = partial(_text, encoding=encoding)
+        content = Content(column="text", wanted=WANTED, by_id=BY_ID, paths=False, load=load)
         yield from read_labelled(Source(tree, Files(files), tables, columns), content)
         yield from tree.unread([*tables, *files])
 
 
-def _classed(tree: Tree) -> Iterator[Piece]:
+def _classed(tree: Tree, encoding: str) -> Iterator[Piece]:
     """A folder per class or a file per class, whichever the names look like."""
     plain = [name for name in tree.names if suffix(name) == ".txt"]
     classed = list(classes(plain))
     if len({label for _, label, _ in classed} - {""}) > 1:
-        yield from load_folders(tree, classed, "text", _plain)
+        yield from load_folders(tree, classed, "text", partial(_text, encoding=encoding))
         yield from tree.unread(plain)
         return
     named = [name for name in tree.names if suffix(name) != ".txt"] or plain
@@ -106,28 +110,27 @@ def _classed(tree: Tree) -> Iterator[Piece]:
         )
     for name in named:
         label = _named(name) if name in plain else suffix(name).removeprefix(".")
-        yield from _lines(tree, name, label, "" if lone else parts[name])
+        yield from _lines(tree, name, label, "" if lone else parts[name], encoding)
     yield from tree.unread(named)
 
 
-def _lines(tree: Tree, name: str, label: str, split: str) -> Iterator[Piece]:
+def _lines(tree: Tree, name: str, label: str, split: str, encoding: str) -> Iterator[Piece]:
     """One text a line, all of one class."""
     place = tree.where(name)
     with tree.stream(name) as file:
-        numbered = enumerate(lines(file, place), 1)  # bytes are parted at newlines alone
+        numbered = enumerate(text_lines(file, place, encoding), 1)
         while some := list(islice(numbered, ROWS)):
-            kept = [(number, line) for number, line in some if line.strip()]
+            kept = [(number, line.strip()) for number, line in some if line.strip()]
             yield {
-                "text": objects(_plain(line) for _, line in kept),
+                "text": objects(line for _, line in kept),
                 "label": np.full(len(kept), label, dtype=object),
                 "split": np.full(len(kept), split, dtype=object),
                 "where": objects(f"{place} line {number}" for number, _ in kept),
             }
 
 
-def _plain(data: bytes) -> str:
-    # What is no UTF-8 stays recognisable, so that the row is refused with its reason.
-    return data.decode("utf-8", errors="surrogateescape").strip()
+def _text(data: bytes, encoding: str) -> str:
+    return decode(data, encoding=encoding).strip()
 
 
 def _holds_texts(name: str) -> bool:

@@ -125,8 +125,8 @@ def _doubt(number: float) -> str:
     if EXCEL_DAYS[0] <= number < EXCEL_DAYS[1]:  # the first day of 1970 in unix time
         day = _EXCEL_BEGINS + timedelta(days=int(number))
         return (
-            f"is {number}: is it an Excel day ({day:%Y-%m-%d})? Format the cells as dates, and "
-            "write times as in 2024-05-01T12:00:00Z"
+            f"is {number}: is it an Excel day? That would be {day:%Y-%m-%d}: format the cells as "
+            "dates before you save the file as text"
         )
     return ""
 

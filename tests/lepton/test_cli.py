@@ -160,6 +160,15 @@ def test_bytes_for_a_text_are_refused(
     assert capsys.readouterr().err.startswith("Error: stdin holds no text for text: ")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_how_a_file_is_encoded(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes('{"text": "café"}\n{"text": "thé"}\n'.encode(encoding))
+    run = Run()
+    assert run("predict", "nlp.classify", "--file", str(path)) == 0
+    assert run.echoed() == [{"text": "café"}, {"text": "thé"}]
+
+
 def test_a_stdin_that_cannot_be_read_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -131,14 +131,39 @@ def test_rows_that_were_brought_online_are_looked_up_by_key(
     )
 
 
+def test_keys_and_columns_with_commas_are_written_in_quotes(
+    services: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_text('"who, full","wh""at",n=1\n"a,b",x,2\na,x,7\nb,x,8\n')
+    mapped = 'user_id="who, full",item_id="wh""at",value=n=1'
+    assert services("ingest", "interactions", str(path), "--map", mapped)[0] == 0
+    services("materialize")
+    status, shown, _ = services("lookup", "interactions", 'user_id="a,b",item_id=x')
+    assert (status, "2.0" in shown) == (0, True)
+    for key in ("user_id=a,b,item_id=x", "user_id=a,item_id=x,user_id=b", 'user_id="a,item_id=x'):
+        status, out, said = services("lookup", "interactions", key)
+        assert (status, out) == (1, "")
+        assert f"{key!r} is no key of interactions." in said
+    said = services("lookup", "interactions", "user_id=a,b,item_id=x")[2]
+    assert "'b,item_id=x' is no name=value. Write user_id=...,item_id=... A value with a" in said
+    mapped = "user_id=who, full,item_id=n"
+    status, _, said = services("ingest", "interactions", str(path), "--map", mapped)
+    assert (status, 'A value with a comma stands in quotes: \'text="Review, full",' in said) == (
+        1,
+        True,
+    )
+
+
 def test_rows_are_taken_in_once_however_often_they_are_brought(
     services: Command, ratings: Path
 ) -> None:
     ingest = ("ingest", "interactions", str(ratings))
-    said = "interactions: 3 rows read, 3 new, 0 replaced, 0 as before, 0 superseded, 0 rejected.\n"
-    assert services(*ingest) == (0, said, "")
-    said = "interactions: 3 rows read, 0 new, 0 replaced, 3 as before, 0 superseded, 0 rejected.\n"
-    assert services(*ingest) == (0, said, "")
+    for new, same in ((3, 0), (0, 3)):
+        status, out, err = services(*ingest)
+        assert (status, err) == (0, "")
+        said = f"interactions: 3 rows read, {new} new, 0 replaced, {same} as before, 0 superseded"
+        assert out.startswith(f"{said}, 0 rejected.\n")
 
 
 def test_a_push_with_a_column_that_is_not_meant_writes_nothing(
@@ -181,7 +206,7 @@ def test_bad_rows_are_told_with_the_file_that_holds_them(services: Command, tmp_
     assert out.startswith(
         "interactions: 4 rows read, 3 new, 0 replaced, 0 as before, 0 superseded, 1 rejected."
     )
-    rejects = Path(out.splitlines()[1].removeprefix("The rejected rows and why: "))
+    rejects = Path(out.splitlines()[-1].removeprefix("What was left out and why: "))
     assert "item_id is empty" in rejects.read_text()
 
 

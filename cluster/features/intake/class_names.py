@@ -22,10 +22,10 @@ def class_names(tree: Tree, name: str, column: str) -> tuple[str, ...]:
     Raises:
         InvalidInput: it is no Parquet.
     """
-    if suffix(name) != ".parquet" or name.lower().endswith(".gz"):
+    if suffix(name) != ".parquet":
         return ()
     try:
-        with tree.stream(name) as file:
+        with tree.whole(name) as file:
             metadata = pq.read_schema(file).metadata or {}
     except pa.ArrowException as error:
         raise InvalidInput(

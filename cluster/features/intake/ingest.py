@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from cluster.batch import Arrays, Batch, length, take
 from cluster.errors import InvalidInput
 from cluster.features.column import Column, Time
+from cluster.features.intake.folders import split_in
 from cluster.features.intake.naming import Repeats, fingerprints
 from cluster.features.intake.summary import Summary, Tally
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
 from cluster.features.times import zone_named
-from cluster.features.view import Piece, Reject, Skipped, Unused, View
+from cluster.features.view import Piece, Reader, Reject, Skipped, Unused, View
 
 Progress = Callable[[int, int], None]
 """Told after every batch how many rows were read so far, and how many of them rejected."""
@@ -99,7 +100,7 @@ def ingest(
     mapping = dict(columns or {})
     zone = mapping.pop("timezone", "")
     zone_named(zone)  # a wrong name is one mistake, not one bad row after another
-    raw = (view.read(path, mapping) for path in _distinct(paths))
+    raw = _sources(view.read, paths, mapping)
     return _take_in(
         view, raw, store, zone=zone, max_reject_share=max_reject_share, progress=progress
     )
@@ -184,6 +185,25 @@ def _ahead(moments: NDArray[np.datetime64]) -> dict[int, str]:
         row: f"lies in the future: {np.datetime_as_string(moments[row], unit='s')}Z"
         for row in np.flatnonzero(moments > latest).tolist()
     }
+
+
+def _sources(
+    read: Reader, paths: Sequence[Path | str], columns: Mapping[str, str]
+) -> Iterator[Iterator[Piece]]:
+    """What each path holds; of those that are named together their names say the part."""
+    distinct = _distinct(paths)
+    parts = [split_in(path.name) for path in distinct]
+    for path, part in zip(distinct, parts, strict=True):
+        yield _in_part(read(path, columns), part if len({*parts}) > 1 else "")
+
+
+def _in_part(rows: Iterable[Piece], part: str) -> Iterator[Piece]:
+    """The rows, in a part of the data where their source puts none of them in any."""
+    for piece in rows:
+        if not part or isinstance(piece, Reject | Skipped) or any(piece.get("split", ())):
+            yield piece
+        else:
+            yield {**piece, "split": np.full(length(piece), part, dtype=object)}
 
 
 def _distinct(paths: Sequence[Path | str]) -> list[Path]:

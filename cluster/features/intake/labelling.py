@@ -12,9 +12,9 @@ from cluster.batch import Batch, objects, take, without
 from cluster.errors import InvalidInput
 from cluster.features.intake.class_names import class_names, with_names
 from cluster.features.intake.finding import Files
+from cluster.features.intake.folders import are_shelves, classes, part_of, split_in
 from cluster.features.intake.loading import load_column, load_folders
-from cluster.features.intake.mapping import Wanted, header, match, read_table
-from cluster.features.intake.parts import classes, part_of, split_in
+from cluster.features.intake.mapping import HOW, Wanted, header, match, read_table
 from cluster.features.intake.tree import Tree, stem
 from cluster.features.view import Piece, Reject, Skipped
 
@@ -54,6 +54,11 @@ class Source:
     tables: Sequence[str]
     columns: Mapping[str, str]
 
+    @property
+    def mapped(self) -> bool:
+        """Whether the user says which column is which."""
+        return bool(self.columns.keys() - {*HOW})
+
 
 @dataclass(frozen=True)
 class _Sheet:
@@ -73,7 +78,8 @@ def read_labelled(source: Source, content: Content) -> Iterator[Piece]:
       unless they lie in folders that are called as its labels are. Where such a folder says
       another label than the table, the row is rejected, unless columns are mapped.
     - A table that lacks a column, names no file here, or is a sample of a submission, is skipped
-      where another table, or folders, give labels.
+      where another table, or folders, give labels. Beside it a lone folder, or some that differ by
+      a number alone, are no classes: what says the labels may be in that table.
     - The part is that of the table's column, else of the folder that the file lies in, else of the
       table's name. Where all labelled rows are of one part, nothing is said of parts.
 
@@ -87,9 +93,10 @@ def read_labelled(source: Source, content: Content) -> Iterator[Piece]:
         except _Unfit as unfit:
             unread[name] = unfit.error
     classed = list(classes(source.files.names))
+    folders = {label for _, label, _ in classed if label}
     if sheets:
         yield from _read_sheets(source, sheets, classed, content)
-    elif source.columns or not any(label for _, label, _ in classed):
+    elif source.mapped or not folders or (unread and are_shelves(folders)):
         raise _no_labels(source, unread)
     else:
         yield from load_folders(source.tree, classed, content.column, content.load)
@@ -135,7 +142,7 @@ def _sheet(source: Source, name: str, content: Content) -> _Sheet:
     believed = wanted is content.wanted and not source.files.names
     if not holds and not believed and not _names_some(source.files, name, first):
         raise _Unfit(InvalidInput(f"{where} names no file that is here"))
-    said = class_names(tree, name, ours["label"])
+    said = class_names(tree, name, names[ours["label"]])
     return _Sheet(name, wanted, said, holds=holds, parted="split" in ours)
 
 
@@ -191,7 +198,7 @@ def _read_named(
     def load(file: object) -> object:
         return content.load(source.tree.read(str(file)))
 
-    folders = {} if source.columns else {name: label for name, label, _ in classed if label}
+    folders = {} if source.mapped else {name: label for name, label, _ in classed if label}
     labels = _labels(named, content.column)
     words = {label for given in labels.values() for label in given}
     if not words & {*folders.values()}:
@@ -315,13 +322,13 @@ def _judge(
 def _no_labels(source: Source, unread: Mapping[str, InvalidInput]) -> InvalidInput:
     files, tree = source.files.names, source.tree
     tops = sorted({PurePosixPath(name).parts[0] for name in files if "/" in name})
-    if unread and (source.columns or not tops):
+    if unread and (source.mapped or not tops):
         return next(iter(unread.values()))
-    lie = f"in {', '.join(tops[:5])}, which are parts and" if tops else "in no folder,"
+    lie = f"{', '.join(tops[:5])} are no folders of classes" if tops else "they lie in no folders"
     said = "".join(f" {error.message.rstrip('.')}." for error in [*unread.values()][:3])
     return InvalidInput(
-        f"Nothing says what the {len(files):,} files in {tree.place} show: they "
-        f"lie {lie} no folders of classes, and no table with labels names them.{said}",
+        f"Nothing says what the {len(files):,} files in {tree.place} show: {lie}, "
+        f"and no table with labels names them.{said}",
         hint="Put them into a folder per class (train/cat/1.png), or a table beside them, with a "
         "column of their paths and one of labels"
         + (", or say which one that is, as in --map label=NAME." if unread else "."),

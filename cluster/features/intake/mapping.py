@@ -3,9 +3,10 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,20 @@ from numpy.typing import NDArray
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Number
-from cluster.features.intake.parts import split_in
-from cluster.features.intake.tables import TABLES, Chunk, open_table
-from cluster.features.intake.tree import Tree, open_tree, stem, suffix
+from cluster.features.intake import movielens
+from cluster.features.intake.folders import split_in
+from cluster.features.intake.part_files import filled, may_be_table, meant, with_folders
+from cluster.features.intake.table import Chunk, Table
+from cluster.features.intake.tables import is_table, open_table
+from cluster.features.intake.tree import Tree, open_tree, suffix
 from cluster.features.times import read_times
 from cluster.features.view import Piece, Reject, Unused
 
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
+
+HOW = ("encoding", "quotes")
+"""What a mapping may say of a table of text beside its columns: `encoding=cp1252,quotes=no`."""
 
 ALSO = {
     "event_time": ("eventtime", "timestamp", "time", "datetime"),
@@ -40,7 +47,7 @@ class Wanted:
         names: for each of our columns the usual names of it in small letters, less all signs:
             `userid` stands for user_id, userId and USER-ID. Ours comes first.
         needed: the columns that a table must have.
-        files: stems that tell which one of several tables in a folder is meant.
+        files: stems or names that tell which one of several tables in a folder is meant.
         timed: whether a table whose times are not recognised is refused.
     """
 
@@ -54,53 +61,82 @@ class Wanted:
         object.__setattr__(self, "known", {**ALSO, **self.names})
 
 
-def is_table(name: str) -> bool:
-    """Whether a file's name says that it is one."""
-    return suffix(name) in TABLES
+def as_written(name: str) -> str:
+    """A column's name as `--map` reads it: in quotes where it holds a comma or quotes."""
+    if not re.search(r'[,"]', name):
+        return name
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def by_position(columns: Mapping[str, str]) -> bool:
     """Whether a mapping names columns by their positions, as of a table without a header."""
-    named = [theirs for theirs in columns.values() if theirs != NONE]
+    named = [v for name, v in columns.items() if v != NONE and name not in HOW]
     return bool(named) and all(theirs.isdigit() for theirs in named)
 
 
 def read_tables(path: Path, columns: Mapping[str, str], wanted: Wanted) -> Iterator[Piece]:
     """The rows of a table; of several in one folder, the one that `wanted.files` names.
 
+    A folder of part files, as Spark and Hive write them, is one table.
+
     Raises:
         NotFound: the path is missing.
         InvalidInput: no table is there, it is unclear which is meant, or it lacks a column.
     """
-    with open_tree(path, is_table) as tree:
-        meant = _meant(tree, wanted)
-        yield from read_table(tree, meant, columns, wanted)
-        yield from tree.unread([meant])
+    with open_tree(path, may_be_table) as tree:
+        names = meant(tree, wanted.files)
+        parts = [name for name in names if len(names) == 1 or not _is_empty(tree, name)]
+        every: dict[str, None] = {}
+        if len(parts) > 1:
+            for name in parts:
+                with _opened(tree, name, columns) as table:
+                    every.update(dict.fromkeys(table.names))
+        for name in parts or names[:1]:
+            yield from read_table(
+                replace(tree, names=tuple(parts)), name, columns, wanted, every=tuple(every)
+            )
+        yield from tree.unread(names)
 
 
 def read_table(
-    tree: Tree, name: str, columns: Mapping[str, str], wanted: Wanted
+    tree: Tree,
+    name: str,
+    columns: Mapping[str, str],
+    wanted: Wanted,
+    *,
+    every: Sequence[str] = (),
 ) -> Iterator[Piece]:
     """The rows of one table, under our names; what of it is not read is told first.
+
+    Args:
+        tree: where it is.
+        name: its file.
+        columns: the user's mapping.
+        wanted: what is looked for.
+        every: the columns of all files of which this is a part; what it lacks is nothing.
 
     Raises:
         InvalidInput: it cannot be read to its end, or lacks a column.
     """
     where = tree.where(name)
-    with tree.stream(name) as file:
-        table = open_table(tree, name, file, numbered=by_position(columns))
+    with _opened(tree, name, columns) as found:
+        table = filled(found, {column: None for column in every if column not in found.names})
         ours = match(where, table.names, columns, wanted)
         place = f"{where} {table.unit}"
-        if spare := tuple(name for name in table.names if name not in ours.values()):
+        if spare := tuple(n for at, n in enumerate(table.names) if at not in ours.values()):
             yield Unused(where, "they are none of ours, and not mapped", spare)
         first = next(table.chunks, None)
         if first is None:
             return
+        if by_position(columns) and _is_header(first, ours, wanted):
+            first = Chunk([values[1:] for values in first.columns], first.lines[1:], first.broken)
         if wanted.timed and not {"event_time"} & {*ours, *columns}:
-            _check_untimed(where, first, {*ours.values()})
+            _check_untimed(where, table.names, first, {*ours.values()})
+        split = _part(tree, name)
         for chunk in chain([first], table.chunks):
             yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())
-            yield _named(name, place, chunk, ours)
+            yield _named(split, place, chunk, ours)
 
 
 def header(tree: Tree, name: str, columns: Mapping[str, str]) -> tuple[str, ...]:
@@ -109,36 +145,34 @@ def header(tree: Tree, name: str, columns: Mapping[str, str]) -> tuple[str, ...]
     Raises:
         InvalidInput: it cannot be read.
     """
-    with tree.stream(name) as file:
-        return open_table(tree, name, file, numbered=by_position(columns)).names
+    with _opened(tree, name, columns) as table:
+        return table.names
 
 
 def match(
     where: str, names: Sequence[str], columns: Mapping[str, str], wanted: Wanted
-) -> dict[str, str]:
-    """Which column of the table each of ours is.
+) -> dict[str, int]:
+    """Which column of the table each of ours is, by its place.
 
     Raises:
-        InvalidInput: the mapping names a column that is not there, or a needed one is not found.
+        InvalidInput: the mapping names a column that is not there, a needed one is not found, or
+            several could be one.
     """
-    found: dict[str, str] = {}
-    bare = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(names)}
-    for ours, usual in wanted.known.items():
-        theirs = columns.get(ours) or next((bare[word] for word in usual if word in bare), NONE)
-        if theirs != NONE:
-            found[ours] = theirs
-    for ours, theirs in columns.items():
+    mapped = {name: theirs for name, theirs in columns.items() if name not in HOW}
+    for ours in mapped:
         if ours not in wanted.known:
             raise InvalidInput(
                 f"There is no column {ours!r} to map to.",
-                hint=nearest(ours, [*wanted.known, "timezone"]),
+                hint=nearest(ours, [*wanted.known, "timezone", *HOW]),
             )
-        if theirs not in names and theirs != NONE:
-            close = difflib.get_close_matches(theirs, names, n=1, cutoff=0.5)
-            raise InvalidInput(
-                f"{where} has no column {theirs!r}; it has {_listed(names)}.",
-                hint=f"Did you mean {close[0]!r}?" if close else "",
-            )
+    found: dict[str, int] = {}
+    for ours, usual in wanted.known.items():
+        theirs = mapped.get(ours)
+        places = [] if theirs == NONE else _places(where, names, ours, theirs or usual)
+        if len(places) > 1:
+            raise _several(where, names, ours, places)
+        if places:
+            found[ours] = places[0]
     for ours in wanted.needed:
         if ours not in found:
             raise InvalidInput(
@@ -149,26 +183,98 @@ def match(
     return found
 
 
+def _places(
+    where: str, names: Sequence[str], ours: str, theirs: str | Sequence[str]
+) -> Sequence[int]:
+    """Where the columns stand that are called as the user says, or as is usual."""
+    if not isinstance(theirs, str):
+        plain = [_plain(name) for name in names]
+        word = next((word for word in theirs if word in plain), None)
+        places = [place for place, name in enumerate(plain) if name == word]
+        same = [place for place in places if names[place] == ours]
+        return same if len(same) == 1 else places
+    if places := [place for place, name in enumerate(names) if name == theirs.strip()]:
+        return places
+    if theirs.isdigit() and int(theirs) < len(names):
+        return [int(theirs)]
+    close = difflib.get_close_matches(theirs, names, n=1, cutoff=0.5)
+    raise InvalidInput(
+        f"{where} has no column {theirs!r}; it has {_listed(names)}.",
+        hint=f"Did you mean {close[0]!r}?" if close else "",
+    )
+
+
+def _several(where: str, names: Sequence[str], ours: str, places: Sequence[int]) -> InvalidInput:
+    listed = " and ".join(f"{names[place]!r} at position {place}" for place in places)
+    return InvalidInput(
+        f"{where} has {len(places)} columns that could be {ours}: {listed}.",
+        hint=f"Rename one of them, or say which it is beside another column's name, as in "
+        f"--map {ours}={places[0]},...",
+    )
+
+
+def _plain(name: str) -> str:
+    """A column's name in small letters, less all signs."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _is_header(chunk: Chunk, ours: Mapping[str, int], wanted: Wanted) -> bool:
+    """Whether the first row of a table that is mapped by position holds the usual names."""
+    return bool(len(chunk.lines)) and all(
+        _plain(str(chunk.columns[place][0])) in wanted.known[name] for name, place in ours.items()
+    )
+
+
+@contextmanager
+def _opened(tree: Tree, name: str, columns: Mapping[str, str]) -> Iterator[Table]:
+    """A table with what the names of its file and its folders say of its columns."""
+    numbered, encoding = by_position(columns), columns.get("encoding", "")
+    layout = movielens.layout_of(name)
+    if numbered or layout is None or not movielens.fits(layout, tree, name):
+        layout = None
+    else:
+        encoding = encoding or movielens.encoding_of(tree, name)
+    with open_table(
+        tree,
+        name,
+        numbered=numbered or layout is not None,
+        encoding=encoding,
+        quotes=columns.get("quotes", ""),
+    ) as table:
+        yield with_folders(name, movielens.named(layout, table) if layout else table)
+
+
+def _is_empty(tree: Tree, name: str) -> bool:
+    with tree.stream(name) as file:
+        return not file.read(1)
+
+
+def _part(tree: Tree, name: str) -> str:
+    """The part of the data that a file's name says, where those of other tables say others."""
+    parts = {split_in(n) for n in tree.names if is_table(n) or suffix(n) == suffix(name)}
+    return split_in(name) if len(parts) > 1 else ""
+
+
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name[:40]) for name in names[:20])
     return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown
 
 
-def _named(name: str, place: str, chunk: Chunk, ours: Mapping[str, str]) -> Batch:
+def _named(split: str, place: str, chunk: Chunk, ours: Mapping[str, int]) -> Batch:
     """The columns under our names, with the split from the file's name where there is none."""
     lines = chunk.lines.tolist()
-    batch = {column: chunk.columns[theirs] for column, theirs in ours.items()}
+    batch = {column: chunk.columns[at] for column, at in ours.items()}
     if "split" not in batch:
-        batch["split"] = np.full(len(lines), split_in(name), dtype=object)
+        batch["split"] = np.full(len(lines), split, dtype=object)
     return {**batch, "where": objects(f"{place} {line}" for line in lines)}
 
 
-def _check_untimed(where: str, chunk: Chunk, read: set[str]) -> None:
-    for name, values in chunk.columns.items():
-        if name not in read and _looks_like_times(name, values[:20]):
+def _check_untimed(where: str, names: Sequence[str], chunk: Chunk, read: set[int]) -> None:
+    for at, (name, values) in enumerate(zip(names, chunk.columns, strict=True)):
+        if at not in read and _looks_like_times(name, values[:20]):
             raise InvalidInput(
                 f"{where} has no column that is known as event_time, but {name!r} looks like one.",
-                hint=f"Say so with --map event_time={name}, or that there is none with "
+                hint=f"Say so with --map event_time={as_written(name)}, or that there is none with "
                 f"--map event_time={NONE}.",
             )
 
@@ -184,15 +290,3 @@ def _looks_like_times(name: str, values: NDArray[Any]) -> bool:
     if not said or not Number().admit(objects(said))[1].keys() >= {*range(len(said))}:
         return False
     return not read_times(objects(said), "UTC")[1]
-
-
-def _meant(tree: Tree, wanted: Wanted) -> str:
-    if len(tree.names) == 1:
-        return tree.names[0]
-    named = [n for n in tree.names if PurePosixPath(stem(n)).name.lower() in wanted.files]
-    if len(named) == 1:
-        return named[0]
-    raise InvalidInput(
-        f"{tree.place} holds several tables: {', '.join(tree.names[:8])}.",
-        hint="Name the one to read.",
-    )

@@ -1,5 +1,6 @@
 """Walk the files of a folder or of a zip alike, and read what their names say about them."""
 
+import bz2
 import errno
 import gzip
 import io
@@ -12,15 +13,23 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from cluster.errors import InvalidInput, NotFound, TooLarge
+import pyarrow as pa
+
+from cluster.errors import InvalidInput, NotFound
+from cluster.features.intake.decoding import too_large
 from cluster.features.view import Skipped
 
 MAX_FILE_BYTES = 100_000_000
-"""The largest file that is read whole, and the longest line of one that is read line by line."""
+"""The largest file that is read whole."""
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+"""How the names of packed files end."""
 WhyNot = Callable[[bytes], str]
 _OTHER_KIND = "it is of no kind that is read here"
+_UNREADABLE = (
+    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException,
+)  # fmt: skip
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
@@ -69,28 +78,38 @@ class Tree:
 
     @contextmanager
     def stream(self, name: str) -> Iterator[BinaryIO]:
-        """One file, unpacked where its name ends in `.gz`.
+        """One file, unpacked where its name ends as that of a packed one.
 
         Raises:
             InvalidInput: it cannot be read to its end.
         """
         try:
-            with self.open(name) as raw:
-                if not name.lower().endswith(".gz"):
-                    yield raw
-                    return
-                with io.BufferedReader(gzip.GzipFile(fileobj=raw)) as file:
-                    yield cast("BinaryIO", file)
+            with self.open(name) as raw, _unpacked(raw, name) as file:
+                yield file
         except FileNotFoundError:
             raise InvalidInput(
                 f"No such file: {self.where(name)}.",
                 hint="Name the folder that holds a table and all that it names.",
             ) from None
-        except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             why = (isinstance(error, OSError) and error.strerror) or error
             raise InvalidInput(
                 f"{self.where(name)} cannot be read to its end: {why}.", hint="Fetch it again."
             ) from None
+
+    @contextmanager
+    def whole(self, name: str) -> Iterator[BinaryIO]:
+        """One file that is read from its end: in memory where it is packed.
+
+        Raises:
+            TooLarge: unpacked it has more than `MAX_FILE_BYTES`.
+            InvalidInput: it cannot be read to its end.
+        """
+        if name.lower().endswith(PACKED):
+            yield io.BytesIO(self.read(name))
+            return
+        with self.stream(name) as file:
+            yield file
 
     def head(self, name: str, most: int = 256) -> bytes:
         """The first bytes of one file; none of one that cannot be read."""
@@ -110,7 +129,7 @@ class Tree:
         with self.stream(name) as file:
             data = file.read(most + 1)
         if len(data) > most:
-            raise _too_large(self.where(name), most)
+            raise too_large(self.where(name), most)
         return data
 
 
@@ -150,27 +169,15 @@ def open_tree(
             yield replace(inside, others=(*inside.others, *beside))
 
 
-def lines(file: BinaryIO, where: str) -> Iterator[bytes]:
-    """The lines of a file with their ends, parted at newlines alone.
-
-    Raises:
-        TooLarge: a line is longer than `MAX_FILE_BYTES`.
-    """
-    while line := file.readline(MAX_FILE_BYTES + 1):
-        if len(line) > MAX_FILE_BYTES:
-            raise _too_large(f"A line of {where}", MAX_FILE_BYTES)
-        yield line
-
-
 def suffix(name: str) -> str:
-    """The end of a file's name that says what it is, less `.gz`: `.csv` of `a/train.csv.gz`."""
-    return PurePosixPath(name.lower().removesuffix(".gz")).suffix
+    """The end of a file's name that says what it is, unpacked: `.csv` of `a/train.csv.gz`."""
+    return PurePosixPath(bare(name).lower()).suffix
 
 
 def stem(name: str) -> str:
     """The path less what its end says: `a/train` of `a/train.csv.gz`."""
-    bare = name[:-3] if name.lower().endswith(".gz") else name
-    return bare[: len(bare) - len(PurePosixPath(bare).suffix)]
+    unpacked = bare(name)
+    return unpacked[: len(unpacked) - len(PurePosixPath(unpacked).suffix)]
 
 
 def _folder(path: Path) -> Tree:
@@ -234,8 +241,28 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def _too_large(what: str, most: int) -> TooLarge:
-    return TooLarge(f"{what} is larger than {most:,} bytes.", hint="Split it.", limit=most)
+def bare(name: str) -> str:
+    """A name less what says that the file is packed."""
+    path = PurePosixPath(name)
+    packed = path.suffix.lower() in PACKED
+    return name[: -len(path.suffix)] if packed else name
+
+
+@contextmanager
+def _unpacked(raw: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    end = PurePosixPath(name.lower()).suffix
+    if end not in PACKED:
+        yield raw
+        return
+    openers: dict[str, Callable[[BinaryIO], Any]] = {
+        ".gz": gzip.open,
+        ".bz2": bz2.open,
+        ".xz": lzma.open,
+        ".zst": lambda packed: pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd"),
+    }
+    opened = openers[end](raw)
+    with io.BufferedReader(opened) as file:
+        yield cast("BinaryIO", file)
 
 
 def _visible(names: Sequence[str]) -> tuple[str, ...]:

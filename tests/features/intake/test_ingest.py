@@ -215,3 +215,15 @@ def test_files_that_are_not_read_are_named_and_count_as_no_bad_rows(tmp_path: Pa
     assert done.rejects_file is not None
     with done.rejects_file.open(newline="") as file:
         assert {where for where, _ in csv.reader(file)} == {"where", "README.md", "links.csv"}
+
+
+def test_a_lone_file_s_name_gives_no_part_and_those_of_several_do(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    train, test = table(folder / "train.csv", 3, 0), folder / "my-test.csv"
+    test.write_text("text,label\nother,x\n")
+    sources = (([test], {""}), ([train], {""}), ([train, test], {"train", "test"}))
+    for at, (paths, parts) in enumerate((*sources, ([folder], {"train", "test"}))):
+        store = Store(tmp_path / f"store-{at}")
+        ingest(labelled_texts, paths, store)
+        assert {*store.snapshot(labelled_texts).read(labelled_texts)["split"]} == parts
