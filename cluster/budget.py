@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cluster.neural import NeuralConfig
 from cluster.task import Objective
 
-SMALLEST, LARGEST = 16, 256  # rows of a step where the config leaves them out
+LARGEST = 256  # rows of a step where the config leaves them out
 POINTS = 50  # of a curve at most: few rows make many short epochs
 BELIEVED = 200  # watched rows below which a score is too coarse to end a training by
 COOLING = 0.2  # of the steps done, in which the rate is brought to zero after an early stop
@@ -45,7 +45,7 @@ def budget(config: NeuralConfig, counts: Sequence[int]) -> Budget:
     """
     fewest, rows = min(counts), max(1, sum(counts))
     root = 2 ** round(math.log2(rows) / 2)
-    batch = config.batch_size or min(LARGEST, max(SMALLEST, root))
+    batch = config.batch_size or min(LARGEST, max(config.min_batch, root))
     size = max(1, min(batch // len(counts), fewest))
     per_epoch = max(1, fewest // size)
     epochs = config.epochs or max(config.min_epochs, -(-config.min_steps // per_epoch))

@@ -1,5 +1,6 @@
 """Write a version's model card: what it learnt from, what it scored, its curves as a picture."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,15 +94,28 @@ def confusion(truth: Sequence[str], predicted: Sequence[str], *, most: int = 25)
         most: labels that the matrix shows; with more, only the commonest confusions are listed.
     """
     labels = sorted({*truth, *predicted})
+    rows = _counted(truth)
     counts: dict[tuple[str, str], int] = {}
     for pair in zip(truth, predicted, strict=True):
         counts[pair] = counts.get(pair, 0) + 1
     if len(labels) > most:
         wrong = sorted(((n, *p) for p, n in counts.items() if p[0] != p[1]), reverse=True)[:most]
-        rows = [(a, b, str(n)) for n, a, b in wrong]
-        return "## Commonest confusions\n\n" + _table(("true", "answered", "times"), rows)
+        shown = [(a, b, str(n)) for n, a, b in wrong]
+        listed = _table(("true", "answered", "times"), shown)
+        return f"## Commonest confusions\n\n{rows}\n\n{listed}"
     table = [[a, *(str(counts.get((a, b), 0)) for b in labels)] for a in labels]
-    return "## Confusion matrix\n\n" + _table(("true \\ answered", *labels), table)
+    matrix = _table(("true \\ answered", *labels), table)
+    return f"## Confusion matrix\n\n{rows}\n\n{matrix}"
+
+
+def _counted(truth: Sequence[str]) -> str:
+    """How many rows the labels have, in one line however many labels there are."""
+    counts = Counter(sorted(truth)).most_common()
+    (most, highest), (least, lowest) = counts[0], counts[-1]
+    return (
+        f"{len(truth):,} rows of {len(set(truth)):,} labels: {highest:,} of {_cell(most)} at most, "
+        f"{lowest:,} of {_cell(least)} at least."
+    )
 
 
 def draw_curves(curves: Curves, path: Path, *, title: str) -> None:

@@ -164,7 +164,7 @@ class Plan:
         """
         mine = self.mine(part, rank=rank, workers=workers)
         if self.resident or part != TRAIN:
-            return Resident(self._read(mine))
+            return Resident(self.read(mine))
         import ray.train  # noqa: PLC0415 - resident rows need no Ray
 
         name = f"{TRAIN}-{rank}" if self.series and workers > 1 else TRAIN
@@ -174,7 +174,7 @@ class Plan:
         """At most so many rows of a part, spread evenly over it, with their features."""
         mine = np.flatnonzero(self.parts == part)
         places = np.linspace(0, len(mine), min(count, len(mine)), endpoint=False)
-        return self._read(mine[places.astype(np.int64)])
+        return self.read(mine[places.astype(np.int64)])
 
     def datasets(self, workers: int = 1) -> "dict[str, ray.data.Dataset]":
         """The training rows as Ray Data sets that read file by file; none if resident.
@@ -212,7 +212,7 @@ class Plan:
         """What stands for some rows in `streamed`."""
         return np.sort(draw(take(self.keys, numbers), [*self.view.key, "event_time"]))
 
-    def _read(self, numbers: NDArray[np.int64]) -> Batch:
+    def read(self, numbers: NDArray[np.int64]) -> Batch:
         """The rows of those numbers, decoded after the others are dropped, with their features."""
         stored = self.snapshot.table(list(self.view.schema))
         return self.joined(self.view.unpack(stored.take(pa.array(numbers))))

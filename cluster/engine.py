@@ -64,9 +64,9 @@ class Status(BaseModel):
 
 def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> bool:
     """End who uses it, drain the services, end what `up` started; False when nothing ran."""
-    if not settings.home.is_dir():
-        return False
     disconnect()
+    if not settings.home.is_dir():
+        return end_strays(settings, say)
     path = settings.home / "engine.lock"
     with host.lock(path):
         engine = read(settings)
@@ -76,7 +76,16 @@ def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> 
             clear(settings, engine)
             say("Lepton is down.")
         path.unlink(missing_ok=True)
-    return engine is not None
+    return engine is not None or end_strays(settings, say)
+
+
+def end_strays(settings: Settings, say: Callable[[str], None]) -> bool:
+    """End a Ray of this home whose record was removed; False when there is none."""
+    strays = host.strays(settings.home)
+    if strays:
+        host.end(strays, grace_s=5.0)
+        say(f"Ended {len(strays)} processes of a Ray of this home that had no record any more.")
+    return bool(strays)
 
 
 def connect(settings: Settings) -> None:
@@ -95,25 +104,29 @@ def connect(settings: Settings) -> None:
         raise Unavailable("No Ray runs here.", hint=START)
     export(**direct_loopback(environment()))
     # asked first, because Ray would try for a minute and then abort the process
-    if address != "auto" and not host.listens(address.removeprefix("ray://")):
-        raise (
-            elsewhere(address)
-            if settings.ray_address
-            else Unavailable(f"No Ray answers at {address}.", hint=START)
-        )
+    if settings.ray_address and isinstance(wrong := elsewhere(address), Unavailable):
+        raise wrong
+    if not settings.ray_address and not host.listens(address):
+        raise Unavailable(f"No Ray answers at {address}.", hint=START)
     _join(address)
 
 
 def elsewhere(address: str) -> Conflict | Unavailable:
     """What to say of a cluster that RAY_ADDRESS names, to who would start one or join that."""
-    if address == "auto" or host.listens(address.removeprefix("ray://")):
-        return Conflict(
-            f"RAY_ADDRESS names a cluster that runs already: {address}.",
-            hint="Use it as it is, or unset RAY_ADDRESS to start one on this machine.",
+    place = address.removeprefix("ray://")
+    if address != "auto" and not host.listens(place.partition("://")[2] or place):
+        return Unavailable(
+            f"No Ray answers at {address}, which RAY_ADDRESS names.",
+            hint="Start it there, or unset RAY_ADDRESS to use the Ray of this machine.",
         )
-    return Unavailable(
-        f"No Ray answers at {address}, which RAY_ADDRESS names.",
-        hint="Start it there, or unset RAY_ADDRESS to use the Ray of this machine.",
+    if address != "auto" and not host.speaks_grpc(place):
+        return Unavailable(
+            f"What answers at {address}, which RAY_ADDRESS names, is not the head of a Ray.",
+            hint="Name host:6379, the port of its GCS, or unset RAY_ADDRESS.",
+        )
+    return Conflict(
+        f"RAY_ADDRESS names a cluster that runs already: {address}.",
+        hint="Use it as it is, or unset RAY_ADDRESS to start one on this machine.",
     )
 
 
@@ -181,8 +194,14 @@ def _join(address: str) -> None:
     ray_constants.ENABLE_RAY_CLUSTER = not local
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
-    with signals.kept():
-        ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        with signals.kept():
+            ray.init(
+                address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING
+            )
+    except (ConnectionError, RuntimeError) as error:  # none is there, or one of another version
+        why = " ".join(str(error).split())[:300].rstrip(".")
+        raise Unavailable(f"Ray at {address} cannot be joined: {why}.", hint=START) from None
 
 
 def _let_finish(engine: Engine, say: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,10 @@ from cluster.errors import Conflict, InvalidInput, NotEnough
 MIB: Final = 2**20
 HOME_NEED_BYTES: Final = 512 * MIB
 TEMP_NEED_BYTES: Final = 1024 * MIB  # logs, and objects that do not fit in memory
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Ray keeps objects, on Linux
+HTTP2_HELLO: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+HTTP2_SETTINGS: Final = b"\x04"  # the kind of frame that a server begins with
+TLS_ALERT: Final = b"\x15"
 FILES_NEED: Final = 512
 FILES_WISH: Final = 65_536
 EFFECTIVE: Final = os.access in os.supports_effective_ids
@@ -62,6 +66,32 @@ def family(pid: int, born_at: int, mark: str) -> list[psutil.Process]:
             with suppress(psutil.Error):
                 found |= {child.pid: child for child in process.children(recursive=True)}
     return [process for process in found.values() if process.pid != os.getpid()]
+
+
+def strays(home: Path) -> list[psutil.Process]:
+    """The processes of an engine of this home, whatever became of its record."""
+    found = []
+    for process in psutil.process_iter():
+        theirs = _variables(process)
+        is_of_home = "LEPTON_ENGINE" in theirs and theirs.get("LEPTON_HOME") == str(home)
+        if is_of_home and process.pid != os.getpid() and born(process.pid):
+            found.append(process)
+    return found
+
+
+def ended_child(pid: int, names: Collection[str]) -> str:
+    """How one of a process's children by these names ended that it has not asked after; else empty.
+
+    Linux alone says with what status.
+    """
+    with suppress(psutil.Error, OSError, IndexError):
+        for child in psutil.Process(pid).children():
+            if child.name() in names and child.status() == psutil.STATUS_ZOMBIE:
+                fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+                code = int(fields[49])
+                how = f"by {signal.Signals(code & 127).name}" if code & 127 else f"with {code >> 8}"
+                return f"{child.name()} ended {how}"
+    return ""
 
 
 def end(processes: list[psutil.Process], *, grace_s: float) -> list[psutil.Process]:
@@ -128,15 +158,14 @@ def check_room(
                 f"The disk of {place} has {have // MIB} MiB free; {what} need {need // MIB} MiB.",
                 hint=f"Free some room there{other}.",
             )
-    shared = Path("/dev/shm")  # noqa: S108 - the memory where Ray keeps objects
     wish = (store_mb or 0) * MIB or min(psutil.virtual_memory().total // 10, 2048 * MIB)
-    if not shared.exists():  # not Linux: Ray keeps objects in its temporary folder
+    if not SHARED_MEMORY.exists():  # Ray keeps objects in its temporary folder
         return max(wish, STORE_FLOOR_BYTES)
-    have = int(free_bytes(shared) * 0.95)
+    have = int(free_bytes(SHARED_MEMORY) * 0.95)
     need = wish if store_mb else STORE_FLOOR_BYTES
     if have < need:
         raise NotEnough(
-            f"{shared} has {have // MIB} MiB free; Ray's objects need {need // MIB} MiB.",
+            f"{SHARED_MEMORY} has {have // MIB} MiB free; Ray's objects need {need // MIB} MiB.",
             hint="Enlarge it (docker run --shm-size=1g)"
             + (", or lower LEPTON_OBJECT_STORE_MB." if need > STORE_FLOOR_BYTES else "."),
         )
@@ -186,6 +215,20 @@ def listens(address: str, *, timeout_s: float = 2.0) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def speaks_grpc(address: str, *, timeout_s: float = 5.0) -> bool:
+    """Whether what listens at host:port answers as a gRPC server, or wants TLS first."""
+    host, _, port = address.rpartition(":")
+    with (
+        suppress(OSError, ValueError),
+        socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s) as trial,
+    ):
+        trial.settimeout(timeout_s)
+        trial.sendall(HTTP2_HELLO)
+        answer = trial.recv(9)
+        return answer[3:4] == HTTP2_SETTINGS or answer[:1] == TLS_ALERT
+    return False
 
 
 def free_port() -> int:

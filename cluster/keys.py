@@ -11,18 +11,29 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from cluster.errors import InvalidInput
 from cluster.faults import NAME_SHOWN
-from cluster.features.raw import KEY_CHARACTERS
+from cluster.features.raw import KEY_CHARACTERS, key_text, rounded_fault
 from cluster.model import AnyTask
 
 
 def _written(value: object) -> object:
-    """A key that came as a number, as the text that stored rows have."""
-    numbers = (int, np.integer)
-    return str(value) if isinstance(value, numbers) and not isinstance(value, bool) else value
+    """A key as the text that stored rows have, by the rule of every other door.
+
+    Raises:
+        InvalidInput: it is a number that was, or may have been, rounded on its way.
+    """
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if is_whole or (isinstance(value, float | np.floating) and float(value).is_integer()):
+        text, fault = key_text(value)
+        if fault:
+            raise InvalidInput(f"The id {fault}.")
+        return text
+    if isinstance(value, str) and (fault := rounded_fault(value)):
+        raise InvalidInput(f"The id {fault}.")
+    return value
 
 
 Key = Annotated[str, BeforeValidator(_written)]
-"""A key or an id: text, or a whole number, which is its digits."""
+"""A key or an id: text, or a whole number, which is its digits: 17 and 17.0 are one id."""
 
 
 def sent_columns(task: type[AnyTask]) -> tuple[str, ...]:

@@ -36,9 +36,10 @@ class NeuralConfig(Config):
     """The knobs that every network shares; a capability adds its own and may change defaults.
 
     `epochs` and `batch_size` are obeyed where they are given. Left out, they fit the rows: a batch
-    is about their square root, from 16 to 256, and as many passes are made as give `min_steps`, and
-    `min_epochs` at least. Such a training also ends early, its rate brought down to zero, where for
-    a share `patience` of its steps the watched rows saw nothing better (1 for never).
+    is about their square root, from `min_batch` to 256, and as many passes are made as give
+    `min_steps`, and `min_epochs` at least. Such a training also ends early, its rate brought down
+    to zero, where for a share `patience` of its steps the watched rows saw nothing better (1 for
+    never).
     """
 
     epochs: Annotated[int | None, Between(1, 1_000)] = None
@@ -46,6 +47,7 @@ class NeuralConfig(Config):
     min_steps: Annotated[int, Between(1, 1_000_000)] = 1_000
     patience: Annotated[float, Between(0.01, 1.0)] = 0.4
     batch_size: Annotated[int | None, Between(1, 8_192)] = None
+    min_batch: Annotated[int, Between(1, 256)] = 16
     lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 3e-3
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
@@ -154,8 +156,8 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         self._trained = train_network(self, train, valid, run)
         self._example = self.encode(next(iter(train.batches(2))))
 
-    def predict(self, batch: Batch) -> Sequence[O | LeptonError]:
-        """Encode, run the exported graph, decode."""
+    def predict(self, batch: Batch) -> Sequence[Any]:
+        """Encode, run the exported graph, decode: Outputs, unless `decode` refuses rows."""
         outputs = self._session.run(None, self.encode(batch))
         names = (output.name for output in self._session.get_outputs())
         return self.decode(dict(zip(names, outputs, strict=True)), batch)

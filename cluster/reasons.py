@@ -1,6 +1,7 @@
 """Find in Ray's logs why it does not start, and say what to do about it."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ LASTING: Final = (
     "h/*.stderr.log",
     "session_latest/logs/serve/proxy_*.log",
     "session_latest/logs/serve/controller_*.log",
-    "session_latest/logs/dashboard_*.log",
+    "session_latest/logs/dashboard_*",
     "session_latest/logs/runtime_env_agent.*",
     "session_latest/logs/worker-*.err",
 )
@@ -44,6 +45,8 @@ REMEDIES: Final = {
     "of processes and threads: `ulimit -u`, or --pids-limit of the container.",
     r"[Cc]annot allocate memory|MemoryError|bad_alloc": "Free some memory, lower "
     "LEPTON_OBJECT_STORE_MB, or raise `ulimit -v`.",
+    r"SIGKILL": "The kernel may have ended it for want of memory, as `dmesg` tells: free some, or "
+    "lower LEPTON_OBJECT_STORE_MB.",
     r"File too large|SIGXFSZ": "Raise the limit of file sizes: `ulimit -f unlimited`.",
 }
 
@@ -54,12 +57,17 @@ def fatal_error(folder: Path) -> str:
     Args:
         folder: Ray's temporary folder.
     """
-    return _first_error(folder, FATAL)
+    return next((errors[-1] for errors in _errors(folder, FATAL)), "")
 
 
 def last_error(folder: Path) -> str:
-    """The error that best says why Ray is not up, be it one that is tried again."""
-    return _first_error(folder, FATAL) or _first_error(folder, LASTING)
+    """The error that best says why Ray is not up, be it one that is tried again.
+
+    One with a remedy comes first, as it is the cause of those that only tell what failed by it.
+    """
+    found = list(_errors(folder, (*FATAL, *LASTING)))
+    causes = (error for errors in found for error in reversed(errors) if remedy(error))
+    return next(causes, found[0][-1] if found else "")
 
 
 def remedy(error: str) -> str:
@@ -73,14 +81,15 @@ def last_line(path: Path) -> str:
     return lines[-1].strip()[:LONGEST] if lines else ""
 
 
-def _first_error(folder: Path, patterns: tuple[str, ...]) -> str:
+def _errors(folder: Path, patterns: tuple[str, ...]) -> Iterator[list[str]]:
+    """The errors of each log that holds some, with its name."""
     for pattern in patterns:
         for path in sorted(folder.glob(pattern)):
             text = COLOUR.sub("", _tail(path))
-            for error in ERRORS:
-                if found := error.findall(text):
-                    return f"{found[-1].strip()[:LONGEST]} ({path.name})"
-    return ""
+            for kind in ERRORS:
+                if found := kind.findall(text):
+                    yield [f"{error.strip()[:LONGEST]} ({path.name})" for error in found]
+                    break
 
 
 def _tail(path: Path) -> str:

@@ -41,6 +41,7 @@ class Manifest(BaseModel):
     workers: int
     code: str
     packages: dict[str, str]
+    split: str = ""  # how rows were parted, copies together; older versions lack it
     statistics: dict[str, dict[str, Any]] = {}
     files: dict[str, str] = {}
 

@@ -53,6 +53,20 @@ class Settings(BaseModel):
     # the proxy refuses a longer request before a replica sees it
     body_limit_mb: int = Field(16, ge=1, le=1024, validation_alias="LEPTON_BODY_LIMIT_MB")
 
+    # whose web pages may ask: https://shop.example, several of them, or * for all
+    cors_origins: tuple[str, ...] = Field((), validation_alias="LEPTON_CORS_ORIGINS")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        origins = tuple(re.split(r"[\s,]+", value.strip())) if isinstance(value, str) else value
+        for origin in origins if isinstance(origins, tuple) else ():
+            if not re.fullmatch(r"\*|https?://[^/\s]+", origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: write https://shop.example without a path, or *"
+                )
+        return origins
+
     @field_validator("home")
     @classmethod
     def _whole_path(cls, home: Path) -> Path:

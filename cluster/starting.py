@@ -22,6 +22,7 @@ from cluster.settings import Settings, direct_loopback, environment
 
 PATIENCE_S: Final = 30.0  # before a Ray that does not answer counts as dead
 ERROR_S: Final = 5.0  # how long an error may stay in Ray's logs before it counts as final
+PARTS: Final = ("gcs_server", "raylet")  # without which there is no Ray
 TMPDIR_BYTES: Final = 64
 PLACES: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - private_folder checks who owns it
 
@@ -56,6 +57,8 @@ def up(
                 return found
             say("Ray died here. Cleaning up and starting anew.")
             engine.clear(settings, found)
+        else:
+            engine.end_strays(settings, say)
         started = _start(settings, say, free_bytes, wait_s)
         say(f"Lepton is up at {started.url}, Ray's dashboard at {started.dashboard_url}.")
         return started
@@ -151,6 +154,9 @@ def _variables(settings: Settings, folder: Path, files: int) -> dict[str, str]:
         "PYTHONPATH": pathsep.join(
             filter(None, [str(Path(__file__).parents[1]), inherited.get("PYTHONPATH")])
         ),
+        # threads that wait for work spin by default: a training beside others took five times as
+        # long so, and one alone gained nothing
+        "OMP_WAIT_POLICY": inherited.get("OMP_WAIT_POLICY") or "passive",
         "TMPDIR": str(temp_folder(inherited.get("TMPDIR", ""), folder)),
         **direct_loopback(inherited),
     }
@@ -184,23 +190,23 @@ def _wait(
         except Unavailable as not_yet:
             refusal = not_yet.message
         now = time.monotonic()
-        seen = error_in(started.folder)
+        seen = error_in(started.folder) or host.ended_child(started.pid, PARTS)
         if not error and seen:
             since = now
         error = seen
         if not engine.alive(started):
-            raise _failed("Ray ended while it started", started, home, refusal)
+            raise _failed("Ray ended while it started", started, home, error or refusal)
         if error and now - since > ERROR_S:
-            raise _failed("Ray does not start", started, home, refusal)
+            raise _failed("Ray does not start", started, home, error)
         if now > deadline:
-            raise _failed("Ray is not ready in time", started, home, refusal)
+            raise _failed("Ray is not ready in time", started, home, error or refusal)
         time.sleep(0.2)
 
 
-def _failed(what: str, started: Engine, home: Path, refusal: str) -> Unavailable:
+def _failed(what: str, started: Engine, home: Path, seen: str) -> Unavailable:
     """What went wrong by Ray's own words, and what to do about it."""
     error = reasons.last_error(started.folder)
-    why = error or refusal or reasons.last_line(started.folder / "head.log") or "its log is empty"
+    why = error or seen or reasons.last_line(started.folder / "head.log") or "its log is empty"
     return Unavailable(
         f"{what}: {why.rstrip('.')}.",
         hint=reasons.remedy(why) or f"All that it logged is in {home / 'logs'}.",

@@ -223,6 +223,7 @@ def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
             direction=task.objective.direction,
             rows=recipe.plan.counts,
             views=recipe.plan.views,
+            split=repr(recipe.plan.split),
             seed=recipe.seed,
             workers=recipe.workers,
             code=capability_digest(recipe.task),

@@ -60,14 +60,9 @@ class Settings:
     environ: Mapping[str, str] = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise BadValue(f"The url is {self.url!r}. Begin it with http:// or https://.")
-        try:
-            host = httpx.URL(self.url).host
-        except httpx.InvalidURL as error:
-            raise BadValue(f"The url is {self.url!r}, which is none: {error}.") from None
-        if not host:
-            raise BadValue(f"The url is {self.url!r}. Name a host, as in http://127.0.0.1:8000.")
+        _check_url(self.url)
+        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise BadValue("api_key has a character that no HTTP header carries. Copy it again.")
         if self.timeout_s <= 0:
             raise BadValue(f"timeout_s is {self.timeout_s}. Give more than 0 seconds.")
         if self.retries < 0:
@@ -81,6 +76,17 @@ class Settings:
     def headers(self) -> dict[str, str]:
         """The headers that every request has."""
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+
+def _check_url(url: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise BadValue(f"The url is {url!r}. Begin it with http:// or https://.")
+    try:
+        host = httpx.URL(url).host
+    except httpx.InvalidURL as error:
+        raise BadValue(f"The url is {url!r}, which is none: {error}.") from None
+    if not host:
+        raise BadValue(f"The url is {url!r}. Name a host, as in http://127.0.0.1:8000.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ def _post(path: str, body: Mapping[str, object], request_id: str = "") -> Call:
 def _path(view: str, verb: str) -> str:
     if not view:
         raise BadValue("The name of the view is empty. Give one that `features list` shows.")
-    return f"/v1/features/{quote(view, safe='')}/{verb}"
+    return f"/v1/features/{quote(view, safe='', errors='replace')}/{verb}"
 
 
 def _rows(given: Row | Rows | Frame, what: str) -> list[dict[str, Any]]:

@@ -176,12 +176,16 @@ def _read(text: str | list[str], field: Field, where: str) -> object:
 
 def _piped(field: Field) -> object:
     """What stdin holds: bytes, or a text without the line break that ends it."""
-    if field.is_binary:
-        return sys.stdin.buffer.read()
+    if sys.stdin is None:
+        raise BadValue(f"stdin is closed, and {field.name} is to come from there. Pipe it in.")
     try:
+        if field.is_binary:
+            return sys.stdin.buffer.read()
         return sys.stdin.read().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise BadValue(f"stdin holds no text for {field.name}: {error}.") from None
+    except OSError as error:
+        raise BadValue(f"stdin cannot be read for {field.name}: {error.strerror}.") from None
 
 
 def _otherwise(text: str, field: Field, where: str) -> object:

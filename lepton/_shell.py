@@ -70,6 +70,8 @@ def from_file(path: str) -> Iterator[Row]:
         BadValue: it holds no row, or a line is none.
     """
     found = False
+    if path == "-" and sys.stdin is None:
+        raise BadValue("stdin is closed. Pipe the inputs in, or name a file.")
     with ExitStack() as stack:
         try:
             lines: Iterable[str] = sys.stdin

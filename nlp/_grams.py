@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nlp._plain import plain
+
 BASE = np.uint64(0x5851F42D4C957F2D)  # odd, so that the rolling hash loses nothing modulo 2**64
 BORDER = np.uint64(0x5BD1E995)  # stands before and after each token among its characters
 SPACE, WORD, ALONE = (
@@ -98,7 +100,7 @@ class _Tokens:
     """The code points of texts, and where in them tokens begin and how long they are."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        clean = (t if t.isascii() else unicodedata.normalize("NFKC", t) for t in texts)
+        clean = map(plain, texts)
         joined = "\n".join(["", *(t.replace("\n", " ") for t in clean), ""]).lower()
         code = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
         kind = _kinds()[code]

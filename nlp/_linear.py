@@ -17,7 +17,7 @@ from cluster.rows import Rows
 from cluster.run import Run
 from nlp._grams import Grams, bayes_ratios
 from nlp._reading import ROWS, ReadingConfig, frequent
-from nlp._tfidf import TfIdf
+from nlp._tfidf import TfIdf, arrays_of, features_of
 
 Kinds = Mapping[str, tuple[str, ...]]
 PARTS: Mapping[str, float] = {"svm": 1.0, "firm svm": 0.3, "bayes svm": 0.2}
@@ -98,25 +98,14 @@ class LinearTexts:
 
     def state(self) -> Arrays:
         """The arrays that `restore` needs."""
-        arrays: Arrays = {"weights": self.linear.weights, "bias": self.linear.bias}
-        for number, tfidf in enumerate(self.tfidf):
-            arrays |= {f"buckets_{number}": tfidf.buckets, f"rarity_{number}": tfidf.rarity}
-        return arrays
+        model = {"weights": self.linear.weights, "bias": self.linear.bias}
+        return {**model, **arrays_of(self.tfidf)}
 
     @classmethod
     def restore(cls, config: ReadingConfig, state: State) -> "LinearTexts":
         """The classifier of a state."""
-        tfidf = [
-            TfIdf(grams, state[f"buckets_{number}"], state[f"rarity_{number}"])
-            for number, grams in enumerate(_grams(config))
-        ]
+        tfidf = TfIdf.restore(grams_of(config), state)
         return cls(tfidf, Linear(state["weights"], state["bias"]))
-
-
-def features_of(tfidf: Sequence[TfIdf], texts: Sequence[str]) -> Any:
-    """Features side by side `[n, size]`, sparse; each kind of n-gram weighs the same."""
-    blocks = [part.features(texts) for part in tfidf]
-    return sparse.hstack(blocks, format="csr") * np.float32(len(blocks) ** -0.5)
 
 
 def learn(
@@ -132,20 +121,12 @@ def learn(
     Where the features had more than `most_entries` entries that are not zero, or took more than
     `MOST_WORK`, it learns from every n-th row, or with `encoder=auto` not at all.
     """
-    rows = int(run.all_reduce(np.array([train.count]))[0])
     most = min(config.vocabulary, LARGEST // len(labels))
-    tfidf, entries = [], 0
-    for grams in _grams(config):
-        buckets, held = frequent(grams, train, run, least=config.least, most=most)
-        tfidf.append(TfIdf.of(grams, buckets, held, rows))
-        entries += int(held.sum())
-    step = max(1, -(-entries // min(most_entries, MOST_WORK // _fits(len(labels)))))
-    if step > 1 and config.encoder == "auto":
-        run.say(f"{rows:,} texts are too many for encoder=linear; a network, encoder=bag, learns.")
+    tfidf, entries = weigh(config, train, run, most=most)
+    step = step_for(entries, len(labels), config, run, most_entries=most_entries)
+    if step is None:
         return None
-    if step > 1:
-        run.say(f"The linear classifier learns from every {step}th of {rows:,} rows.")
-    shown = _gathered(tfidf, labels, train, run, step)
+    shown = gather(tfidf, labels, train, run, step=step)
     fitted = _fitted(shown, len(labels), run.seed) if run.rank == 0 else None
     choice, linear = run.agree(fitted)
     run.say(f"Cross-validation chose {choice.kind}: {_told(choice)}.")
@@ -163,8 +144,35 @@ def chosen_details(state: State) -> str:
     )
 
 
-def _gathered(
-    tfidf: Sequence[TfIdf], labels: Sequence[str], train: Rows, run: Run, step: int
+def weigh(config: ReadingConfig, train: Rows, run: Run, *, most: int) -> tuple[list[TfIdf], int]:
+    """TF-IDF of the `most` commonest n-grams of each kind, and how many entries features have."""
+    (rows,) = run.all_reduce(np.array([train.count])).tolist()
+    tfidf, entries = [], 0
+    for grams in grams_of(config):
+        buckets, held = frequent(grams, train, run, least=config.least, most=most)
+        tfidf.append(TfIdf.of(grams, buckets, held, rows))
+        entries += int(held.sum())
+    return tfidf, entries
+
+
+def step_for(
+    entries: int, classes: int, config: ReadingConfig, run: Run, *, most_entries: int = MOST_ENTRIES
+) -> int | None:
+    """Every how many rows are learned from, so that time and memory suffice.
+
+    With `encoder=auto` it is all of them or, as None, a network's turn.
+    """
+    step = max(1, -(-entries // min(most_entries, MOST_WORK // _fits(classes))))
+    if step > 1 and config.encoder == "auto":
+        run.say("The texts are too many for encoder=linear; a network, encoder=bag, learns.")
+        return None
+    if step > 1:
+        run.say(f"The linear model learns from every {step}. row: all would take too long.")
+    return step
+
+
+def gather(
+    tfidf: Sequence[TfIdf], labels: Sequence[str], train: Rows, run: Run, *, step: int = 1
 ) -> Shown:
     """Every `step`-th row of all workers, in the order that one worker would have."""
     shards, start = [], 0
@@ -254,7 +262,7 @@ def _fits(classes: int) -> int:
     return classes if classes > 2 else 1
 
 
-def _grams(config: ReadingConfig) -> list[Grams]:
+def grams_of(config: ReadingConfig) -> list[Grams]:
     """Those of words, those of characters; a knob of 0 leaves one out."""
     words = [Grams((1, config.words), (1, 0))] if config.words else []
     chars = [Grams((1, 0), (min(2, config.chars), config.chars))] if config.chars else []

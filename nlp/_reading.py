@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from cluster.rows import Rows
 from cluster.run import Run
 from nlp._grams import Grams
 from nlp._tokens import Tokens, learn
+
+R = TypeVar("R", bound="ReadingConfig")
 
 MOST_CHARACTERS = 100_000
 LEARNT_FROM = 200_000  # texts that a tokenizer is learnt from; more change little
@@ -61,6 +63,14 @@ class ReadingConfig(NeuralConfig):
         if self.encoder in GRAMS and not self.words and not self.chars:
             raise ValueError("words=0 and chars=0 leave no n-grams to learn from")
         return self
+
+
+def as_network(config: R) -> R:
+    """The settings of the network that takes the place of `auto`: those given, and its defaults."""
+    if config.encoder != "auto":
+        return config
+    given = config.model_dump(include=config.model_fields_set - {"encoder"})
+    return type(config).model_validate({**given, "encoder": "bag"})
 
 
 class Reader:

@@ -1,6 +1,6 @@
 """Weigh hashed n-grams by TF-IDF: sparse features for linear models and for comparing texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cluster.batch import Arrays
 from cluster.linear import svm_answers
 from nlp._grams import AT_ONCE, Grams
 
@@ -54,6 +55,14 @@ class TfIdf:
         buckets = np.flatnonzero(held)
         return cls.of(grams, buckets, held[buckets], len(texts))
 
+    @classmethod
+    def restore(cls, kinds: Sequence[Grams], state: Mapping[str, Any]) -> list[Self]:
+        """Those of several kinds of n-grams, from what `arrays_of` gave."""
+        return [
+            cls(grams, state[f"buckets_{number}"], state[f"rarity_{number}"])
+            for number, grams in enumerate(kinds)
+        ]
+
     def features(self, texts: Sequence[str]) -> Any:
         """One row a text `[n, size]`, sparse float32."""
         blocks = [
@@ -81,6 +90,20 @@ class TfIdf:
         table = np.full(1 << self.grams.bits, -1, np.int32)
         table[self.buckets] = np.arange(len(self.buckets))
         return table
+
+
+def arrays_of(tfidf: Sequence[TfIdf]) -> Arrays:
+    """The arrays to save."""
+    arrays: Arrays = {}
+    for number, part in enumerate(tfidf):
+        arrays |= {f"buckets_{number}": part.buckets, f"rarity_{number}": part.rarity}
+    return arrays
+
+
+def features_of(tfidf: Sequence[TfIdf], texts: Sequence[str]) -> Any:
+    """Features side by side `[n, size]`, sparse; each kind of n-gram weighs the same."""
+    blocks = [part.features(texts) for part in tfidf]
+    return sparse.hstack(blocks, format="csr") * np.float32(len(blocks) ** -0.5)
 
 
 def svm_reference(

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+from nlp._plain import plain
+
 PAD, START, BLANK = 0, 1, 2
 MARKS = ["[PAD]", "[START]", "[BLANK]"]
 
@@ -61,6 +63,8 @@ class Tokens:
     def encode(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """Ids of each text `[n, longest of them]`, zeros after them."""
         clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        if not self.shift:  # a backbone's tokenizer has a form of its own
+            clean = [plain(text) for text in clean]
         rows = [encoded.ids for encoded in self.tokenizer.encode_batch_fast(clean)]
         counts = np.fromiter(map(len, rows), np.int64, len(rows))
         ids = np.zeros((len(rows), max(1, int(counts.max(initial=0)))), np.int32)

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
-from cluster.errors import LeptonError
 from cluster.features.texts import labelled_texts, texts
 from cluster.labels import as_numbers, guesses, labels_of, right_answers
 from cluster.neural import NeuralTask, State
@@ -27,6 +26,7 @@ from nlp._reading import (
     ROWS,
     Reader,
     ReadingConfig,
+    as_network,
     study_grams,
     study_tokens,
 )
@@ -98,8 +98,7 @@ class Classify(NeuralTask[Config, Input, Output]):
             if state := learn(self.config, labels, train, run):
                 self.state = state
                 return
-            given = self.config.model_dump(include=self.config.model_fields_set - {"encoder"})
-            self.config = Config.parse({**given, "encoder": "bag"})
+            self.config = as_network(self.config)
         super().fit(train, valid, run)
 
     def study(self, train: Rows, run: Run) -> State:
@@ -183,7 +182,7 @@ class Classify(NeuralTask[Config, Input, Output]):
         matrix = confusion(list(batch["label"]), [output.label for output in outputs])
         return chosen_details(self.state) + matrix if "chosen" in self.state else matrix
 
-    def predict(self, batch: Batch) -> Sequence[Output | LeptonError]:
+    def predict(self, batch: Batch) -> Sequence[Output]:
         """Name the likeliest labels of each text."""
         if "chosen" not in self.state:
             return super().predict(batch)

@@ -1,7 +1,8 @@
 """Turn a text into a vector: texts that are alike have vectors that are near."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.batch import Arrays, Batch
 from cluster.config import Between
 from cluster.embedding import EmbeddingConfig, EmbeddingTask
+from cluster.errors import LeptonError
 from cluster.features.texts import labelled_texts, texts
 from cluster.labels import labels_of
 from cluster.neural import State
@@ -18,11 +20,13 @@ from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
 from cluster.task import Reference, Serving
+from nlp._projection import Projection, learn
 from nlp._reading import (
     MOST_CHARACTERS,
     ROWS,
     Reader,
     ReadingConfig,
+    as_network,
     study_grams,
     study_tokens,
 )
@@ -38,9 +42,12 @@ ONE_LABEL = "Where labels say nothing, learn without them: method=selfsupervised
 class Config(ReadingConfig, EmbeddingConfig):
     """How it learns (`supervised` by labels, `selfsupervised` without), and the encoder.
 
-    The encoder is `bag`, `rnn`, `transformer`, or a transformers text model by name.
+    The encoder is `auto`, `linear`, `bag`, `rnn`, `transformer`, or a transformers text model by
+    name. `linear` is a projection of TF-IDF, by labels or by topics; `auto` is that, or `bag`, a
+    network, without labels and where the rows are too many.
     """
 
+    encoder: str = "auto"
     vocabulary: Annotated[int, Between(300, 1_000_000)] = 50_000
     epochs: Annotated[int, Between(1, 1_000)] = 10
     batch_size: Annotated[int, Between(1, 8_192)] = 256
@@ -77,12 +84,27 @@ class Embed(EmbeddingTask[Config, Input, Output]):
     serving = Serving(max_batch=64)
     varying: ClassVar[Mapping[str, tuple[int, ...]]] = {"ids": (1,)}
 
-    def study(self, train: Rows, run: Run) -> State:
-        """Labels, and the n-grams or the tokenizer that the training texts suggest."""
+    def fit(self, train: Rows, valid: Rows, run: Run) -> None:
+        """Fit a linear projection, or train the network that the config names."""
+        c, supervised = self.config, self.config.method == "supervised"
+        if c.encoder == "linear" or (c.encoder == "auto" and supervised):
+            labels = self._labels(train, run)
+            if state := learn(c, labels, train, run, dim=c.dim, supervised=supervised):
+                self.state = state
+                return
+        self.config = as_network(c)
+        super().fit(train, valid, run)
+
+    def _labels(self, train: Rows, run: Run) -> list[str]:
         seen = {label for batch in train.batches(ROWS) for label in batch["label"]}
         labels = sorted(set().union(*run.all_gather(seen)))
         if self.config.method == "supervised":
             labels_of(labels, hint=ONE_LABEL)
+        return labels
+
+    def study(self, train: Rows, run: Run) -> State:
+        """Labels, and the n-grams or the tokenizer that the training texts suggest."""
+        labels = self._labels(train, run)
         if self.config.encoder != "bag":
             return {"labels": labels, **study_tokens(self.config, train, run)}
         buckets, held = study_grams(self.config, train, run)
@@ -130,12 +152,29 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         del rng
         return self.twice(arrays, arrays, truth)
 
+    def predict(self, batch: Batch) -> Sequence[Output | LeptonError]:
+        """A vector for each text."""
+        if "topics" not in self.state:
+            return super().predict(batch)
+        return self.decode({"output": self._projection.vectors(batch["text"].tolist())}, batch)
+
+    def save(self, folder: Path) -> None:
+        """Write config, state, and where there is one, the network."""
+        if "topics" in self.state:
+            self.save_state(folder)
+        else:
+            super().save(folder)
+
     def reference(self, train: Batch, test: Batch) -> Reference | None:
         """The cosine of TF-IDF."""
         tfidf = TfIdf.learn(WORDS, train["text"].tolist())
         vectors = tfidf.features(test["text"].tolist())
         metrics = retrieval(vectors, test["label"].tolist())
         return Reference("the cosine of TF-IDF of words and word pairs", metrics)
+
+    @cached_property
+    def _projection(self) -> Projection:
+        return Projection.restore(self.config, self.state)
 
     @cached_property
     def _reader(self) -> Reader:

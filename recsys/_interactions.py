@@ -1,8 +1,8 @@
 """Turn who-took-what into a sparse matrix, with the same numbering on every worker."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cluster.batch import Batch, concat, numbered
+from cluster.errors import InvalidInput
 from recsys._said import said
 
+ROUNDING = 1e-9  # of all that was added up
 FEWEST = 2  # what is said of one user alone tells nothing of others
 
 
@@ -26,6 +28,8 @@ class Log:
         item: item number of each pair.
         value: the mean of the pair's values.
         traits: how many of the items are traits.
+        refused: by user id the items whose values add up to 0 or less: returned or disliked. They
+            are no history and no popularity, and were seen.
     """
 
     users: list[str]
@@ -34,6 +38,7 @@ class Log:
     item: NDArray[np.int64]
     value: NDArray[np.float64]
     traits: int = 0
+    refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def matrix(self, slope: float = 0.0, trait: float = 1.0) -> sparse.csr_matrix:
         """Users by items; an entry is the weight of the pair, `trait` where it is one."""
@@ -77,19 +82,83 @@ class Log:
         value = np.concatenate([self.value, np.zeros(len(pairs))])
         order = np.lexsort((item, user))
         items = [*traits, *self.items]
-        return Log(users, items, user[order], item[order], value[order], len(traits))
+        pairs_of_all = user[order], item[order], value[order]
+        return Log(users, items, *pairs_of_all, len(traits), self.refused)
 
 
 def read(shards: Sequence[Batch]) -> Log:
-    """Number the rows of every worker's shard; the order of shards and rows does not matter."""
-    rows = concat(shards)
-    users, user = numbered(rows["user_id"])
-    items, item = numbered(rows["item_id"])
-    pairs, pair, count = np.unique(
+    """Number the rows of every worker's shard; the order of shards and rows does not matter.
+
+    Raises:
+        InvalidInput: no value is above 0, so nobody took anything.
+    """
+    pairs = pairs_of(concat(shards))
+    if not (taken := pairs.taken).any():
+        raise InvalidInput(
+            f"Nobody took anything: what the values of each of {len(taken):,} pairs of a user and "
+            "an item add up to is 0 or less.",
+            hint="If that is no return and no dislike, leave the column out when you ingest, and "
+            "every row counts 1: --map value=-",
+        )
+    users, user = np.unique(pairs.user[taken], return_inverse=True)
+    items, item = np.unique(pairs.item[taken], return_inverse=True)
+    refused = replace(pairs, taken=~taken).by_user()
+    names = [pairs.users[number] for number in users], [pairs.items[number] for number in items]
+    return Log(*names, user, item, pairs.mean[taken], refused=refused)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Every pair of a user and an item of some rows once, sorted by user, then item.
+
+    Attributes:
+        users: user ids, sorted.
+        items: item ids, sorted.
+        user: user number of each pair.
+        item: item number of each pair.
+        mean: the mean of the pair's values.
+        taken: whether the pair's values add up to more than 0: a return takes back an earlier
+            purchase, and a dislike is no liking.
+    """
+
+    users: list[str]
+    items: list[str]
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    taken: NDArray[np.bool_]
+
+    def by_user(self) -> dict[str, list[str]]:
+        """The items that each user took; users who took none are left out."""
+        found: dict[str, list[str]] = {}
+        pairs = zip(self.user[self.taken].tolist(), self.item[self.taken].tolist(), strict=True)
+        for user, item in pairs:
+            found.setdefault(self.users[user], []).append(self.items[item])
+        return found
+
+
+def netted(items: Iterable[object], values: Iterable[float]) -> tuple[list[str], list[str]]:
+    """The items of some events whose values add up to more than 0, and the others."""
+    total: dict[str, float] = {}
+    size: dict[str, float] = {}
+    for item, value in zip(map(str, items), values, strict=True):
+        total[item] = total.get(item, 0.0) + value
+        size[item] = size.get(item, 0.0) + abs(value)
+    refused = {item for item in total if total[item] <= ROUNDING * size[item]}
+    return [item for item in total if item not in refused], [i for i in total if i in refused]
+
+
+def pairs_of(rows: Batch) -> Pairs:
+    """The pairs that some rows are about."""
+    (users, user), (items, item) = numbered(rows["user_id"]), numbered(rows["item_id"])
+    codes, pair, count = np.unique(
         user * len(items) + item, return_inverse=True, return_counts=True
     )
-    value = np.bincount(pair, rows["value"], len(pairs)) / count
-    return Log(users, items, pairs // len(items), pairs % len(items), value)
+    value = rows["value"]
+    total = np.bincount(pair, value, len(codes))
+    # what 0.1 + 0.2 - 0.3 leaves over is no purchase
+    taken = total > ROUNDING * np.bincount(pair, np.abs(value), len(codes))
+    return Pairs(users, items, codes // len(items), codes % len(items), total / count, taken)
 
 
 def weights(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 from scipy import sparse
 
-from cluster.batch import Batch, length, load_arrays, numbered, objects, save_arrays
+from cluster.batch import Batch, length, load_arrays, objects, save_arrays
 from cluster.config import Between
 from cluster.config import Config as BaseConfig
 from cluster.features.activity import user_history
@@ -27,7 +27,7 @@ from cluster.task import Objective, Serving, Task
 from recsys._content import Content, csr_arrays, csr_of, nothing
 from recsys._ease import Ease
 from recsys._ials import Ials, Knobs, OnEpoch
-from recsys._interactions import Log, held_out, read
+from recsys._interactions import Log, held_out, netted, pairs_of, read
 from recsys._ranking import by_blocks, ndcg, ndcg_of_scores, recall, top_k
 from recsys._views import named
 
@@ -75,7 +75,9 @@ class Input(BaseModel):
     )
     items: Ids = Field([], max_length=10_000, description="What a newcomer took so far.")
     k: int = Field(10, ge=1, le=1_000, description="How many items to show.")
-    exclude_seen: bool = Field(default=False, description="Leave out what the user took before.")
+    exclude_seen: bool = Field(
+        default=False, description="Leave out what the user took before, or returned."
+    )
     exclude: Ids = Field([], max_length=10_000, description="Items never to show.")
     categories: Annotated[list[Key], FailFast()] = Field(
         [], max_length=100, description="Show only items of any of these."
@@ -193,16 +195,13 @@ class Recommend(Task[Config, Input, Output]):
         }
 
     def questions(self, examples: Batch) -> Batch:
-        """One question per user, who then took all of their held-out items."""
-        who, row = numbered(examples["user_id"])
-        order = np.argsort(row, kind="stable")
-        cuts = np.cumsum(np.bincount(row))[:-1]
-        taken = np.split(examples["item_id"][order], cuts)
+        """One question per user who took held-out items: all whose values add up to more than 0."""
+        taken = pairs_of(examples).by_user()
         return {
-            "user_id": objects(who),
-            "item_id": objects(part.tolist() for part in taken),
-            "exclude_seen": np.ones(len(who), dtype=bool),
-            "k": np.full(len(who), 20),
+            "user_id": objects(taken),
+            "item_id": objects(taken.values()),
+            "exclude_seen": np.ones(len(taken), dtype=bool),
+            "k": np.full(len(taken), 20),
         }
 
     def details(self, batch: Batch, outputs: Sequence[Output]) -> str:
@@ -212,7 +211,7 @@ class Recommend(Task[Config, Input, Output]):
         seen = [self._seen(str(user)) for user in batch["user_id"]]
         names = self.names
         nobody["exclude"] = objects([names[i] for i in row] for row in seen)
-        plain = [o.items for o in self.predict(self.complete(nobody))]
+        plain = [o.items for o in self.predict(self.complete(nobody))] if taken else []
         lines = [
             "## Ranking",
             "",
@@ -236,6 +235,7 @@ class Recommend(Task[Config, Input, Output]):
             "untouched": self.untouched,
             "traits": self.log.traits,
             "categories": self.categories,
+            "refused": self.log.refused,
         }
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False))
         log = {"user": self.log.user, "item": self.log.item, "value": self.log.value}
@@ -249,7 +249,8 @@ class Recommend(Task[Config, Input, Output]):
         task = super().load(folder)
         ids = json.loads((folder / "ids.json").read_bytes())
         pairs = load_arrays(folder / "log.safetensors")
-        task.log = Log(ids["users"], ids["items"], **pairs, traits=ids["traits"])
+        refused = ids.get("refused", {})  # earlier versions have none
+        task.log = Log(ids["users"], ids["items"], **pairs, traits=ids["traits"], refused=refused)
         task.untouched, task.categories = ids["untouched"], ids["categories"]
         task.alike = csr_of(load_arrays(folder / "alike.safetensors"), len(task.log.items))
         arrays = load_arrays(folder / "weights.safetensors")
@@ -269,9 +270,11 @@ class Recommend(Task[Config, Input, Output]):
         rows, columns, data, basis, unknown, stored = [], [], [], [], [], []
         for row, sent in enumerate(batch["items"]):
             entries = self._entries(batch["user_id"][row])
+            lately, refused = self._recent(batch, row)
+            gone = [item for item in refused if entries.pop(item, 0.0)]
             history = any(item >= self.log.traits for item in entries)
             brought = self._numbers(sent)
-            recent = [item for item in self._recent(batch, row) if item not in entries]
+            recent = [item for item in lately if item not in entries]
             entries.update({item: 1.0 for item in (*brought, *recent) if item not in entries})
             rows += [row] * len(entries)
             columns += list(entries)
@@ -279,7 +282,7 @@ class Recommend(Task[Config, Input, Output]):
             known = "user" if history or (entries and not recent) else ""
             basis.append("items" if brought else known or ("recent" if recent else "popular"))
             unknown.append([item for item in sent if item not in self._items])
-            as_learnt = known and not brought and not recent
+            as_learnt = known and not (brought or recent or gone)
             stored.append(self._users[batch["user_id"][row]] if as_learnt else -1)
         shape = (length(batch), len(self.names))
         given = sparse.csr_matrix((data, (rows, columns)), shape=shape)
@@ -296,10 +299,12 @@ class Recommend(Task[Config, Input, Output]):
             zip(self._taken.indices[taken].tolist(), self._taken.data[taken].tolist(), strict=True)
         )
 
-    def _recent(self, batch: Batch, row: int) -> list[int]:
-        """The items that the user took lately, where the replica looked them up."""
-        told = batch.get("recent_items")
-        return [] if told is None else self._numbers(list(map(str, told[row])))
+    def _recent(self, batch: Batch, row: int) -> tuple[list[int], list[int]]:
+        """What the user took lately, and returned or disliked, where the replica looked it up."""
+        if "recent_items" not in batch:
+            return [], []
+        taken, refused = netted(batch["recent_items"][row], batch["recent_values"][row])
+        return self._numbers(taken), self._numbers(refused)
 
     def _score(self, histories: sparse.csr_matrix, batch: Batch, stored: list[int]) -> Any:
         if isinstance(self.model, Ease):
@@ -320,12 +325,15 @@ class Recommend(Task[Config, Input, Output]):
         if batch["exclude_seen"][row]:
             struck[self._seen(batch["user_id"][row])] = True
             struck[self._numbers(batch["items"][row])] = True
-            struck[self._recent(batch, row)] = True
+            for items_of in self._recent(batch, row):
+                struck[items_of] = True
         struck[self._numbers(batch["exclude"][row])] = True
         return struck
 
     def _seen(self, user: str) -> NDArray[Any]:
-        return np.array(list(self._entries(user)), dtype=np.int64)
+        """What the user took, and what they returned or disliked."""
+        refused = self._numbers(self.log.refused.get(user, ()))
+        return np.array([*self._entries(user), *refused], dtype=np.int64)
 
     def _numbers(self, names: Sequence[str]) -> list[int]:
         return [self._items[name] for name in names if name in self._items]

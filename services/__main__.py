@@ -10,7 +10,7 @@ from cluster import signals
 from cluster.errors import InvalidInput, LeptonError
 from cluster.settings import direct_loopback, environment, export
 from lepton._terminal import unreadable, watched
-from services import catalog, rows, show, show_features, verbs, watch
+from services import catalog, rows, show, show_data, show_features, verbs, watch
 from services import features as layer
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
 
 views = typer.Typer(help="Say what there is in the feature layer.", add_completion=False)
 app.add_typer(views, name="features")
+
+data = typer.Typer(help="Look for what is wrong with stored rows.", add_completion=False)
+app.add_typer(data, name="data")
 
 TaskName = Annotated[str, typer.Argument(help="A capability, as in vision.classify.")]
 KNOBS = "Knobs: epochs=3 lr=0.01; `tasks TASK` lists them."
@@ -121,6 +124,21 @@ def push(
             f"{view}: written, offline only: the online store does not answer. The next push or "
             f"look-up once it does brings this, or python -m services materialize {view}"
         )
+
+
+@data.callback(invoke_without_command=True)
+def data_help(context: typer.Context) -> None:
+    """Look for what is wrong with stored rows."""
+    if context.invoked_subcommand is None:
+        show.say(context.get_help())
+
+
+@data.command("check")
+def check_data(
+    view: Annotated[str, typer.Argument(help="images, texts, interactions or another.")],
+) -> None:
+    """Look for copies, wrong labels, leaks and outliers, and name rows to look at."""
+    show_data.checked(rows.check(view))
 
 
 @views.callback(invoke_without_command=True)

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -19,15 +20,30 @@ from cluster.errors import InvalidInput, Malformed, TooLarge, UnsupportedMedia
 from cluster.faults import faults, refuse_infinite, together
 from cluster.keys import naming_of, shapes_of
 from cluster.model import AnyTask
-from services.http import HANDLERS, Edge, invalid, json_response, not_json, request_id
+from services.http import (
+    BIG_BODY,
+    HANDLERS,
+    JSON_MEDIA,
+    Edge,
+    cross_origin,
+    invalid,
+    json_response,
+    not_json,
+    read_body,
+    request_id,
+)
 
-JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # what curl -d says
 CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";\0]+)', re.IGNORECASE)
 SLOW_CHARSETS = {"idna", "punycode"}  # decoding takes the square of the length
-BIG_BODY = 65_536  # bytes; reading more than that (a photograph) is left to a thread
 
 
-def build(task: type[AnyTask], answer: Answer, version: Callable[[], int] = lambda: 0) -> Starlette:
+def build(
+    task: type[AnyTask],
+    answer: Answer,
+    version: Callable[[], int] = lambda: 0,
+    *,
+    origins: Sequence[str] = (),
+) -> Starlette:
     """The application of one capability; it stands at the capability's own path.
 
     POST answers inputs, GET says which version does.
@@ -36,6 +52,7 @@ def build(task: type[AnyTask], answer: Answer, version: Callable[[], int] = lamb
         task: whose inputs are read.
         answer: batches and predicts.
         version: says which version answers.
+        origins: whose pages may ask.
     """
     reader = InputReader(task)
     dump = TypeAdapter(list[task.Output]).dump_json  # type: ignore[name-defined]
@@ -56,7 +73,7 @@ def build(task: type[AnyTask], answer: Answer, version: Callable[[], int] = lamb
 
     return Starlette(
         routes=[Route("/", respond, methods=["GET", "POST"])],
-        middleware=[Middleware(Edge, limit_bytes=task.serving.max_body_bytes)],
+        middleware=[*cross_origin(origins), Middleware(Edge, task.serving.max_body_bytes)],
         exception_handlers=HANDLERS,
     )
 
@@ -92,12 +109,7 @@ class InputReader:
             LeptonError: the body is of another type, too long, or cannot be read.
             ValidationError: an input breaks a type, a bound or a limit.
         """
-        if (coding := request.headers.get("content-encoding", "identity")) != "identity":
-            raise UnsupportedMedia(
-                f"The content encoding {coding[:80]!r} is not read here.",
-                hint="Send the body as it is.",
-            )
-        body = await request.body()
+        body = await read_body(request)
         kind = request.headers.get("content-type", "application/json")
         media = kind.split(";")[0].strip().lower()
         read = self._json if media in JSON_MEDIA else self._raw
@@ -114,7 +126,8 @@ class InputReader:
         try:
             content = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise not_json(error, hint=self._example()) from None
+            own = f" Name another content type, such as {self.media}." * bool(self.media)
+            raise not_json(error, hint=self._example() + own) from None
         if not isinstance(content, dict) or not isinstance(content.get("inputs"), list):
             raise InvalidInput('The body has no list "inputs".', hint=self._example())
         if unknown := content.keys() - {"inputs"}:
@@ -170,7 +183,7 @@ class InputReader:
             raise UnsupportedMedia(
                 f"The content type {media[:80]!r} is not read here.", hint=f"Send {accepted}."
             )
-        value = _text(body, charset) if self.media == "text/plain" else body
+        value = _no_json(_text(body, charset)) if self.media == "text/plain" else body
         options = {name: _option(self.task, name, query) for name in query}
         rows = self.rows.validate_python([{**options, self.field: value}])
         refuse_infinite(rows)
@@ -214,6 +227,20 @@ def _text(body: bytes, charset: str) -> str:
         raise Malformed(
             f"The text is not {charset[:80].upper()}{broken}.", hint="Encode it as UTF-8."
         ) from None
+
+
+def _no_json(text: str) -> str:
+    """The text, unless it is a request in JSON, which browsers send as plain text."""
+    if text.lstrip("\ufeff \t\r\n")[:1] in {"{", "["}:
+        with suppress(orjson.JSONDecodeError):
+            content = orjson.loads(text.strip("\ufeff \t\r\n"))
+            rows = content if isinstance(content, list) else [content]
+            if any(isinstance(row, dict) for row in rows):
+                raise UnsupportedMedia(
+                    "The content type is 'text/plain', but the body is JSON.",
+                    hint="Send application/json.",
+                )
+    return text
 
 
 def _option(task: type[AnyTask], name: str, query: QueryParams) -> object:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from lepton.wire import State, TaskInfo, TaskList
 from services import catalog
 from services.feast import Feast
 from services.features_http import Features
-from services.http import HANDLERS, json_response, problem
+from services.http import HANDLERS, cross_origin, json_response, problem
 from services.schemas import openapi, path_of, task_info
 
 FEATURE_PATHS = (
@@ -33,13 +33,20 @@ States = Callable[[], dict[str, State]]
 """The state of each application that Ray Serve knows, by its name."""
 
 
-def build(home: Path, states: States, layer: Callable[[], Layer] | None = None) -> Starlette:
+def build(
+    home: Path,
+    states: States,
+    layer: Callable[[], Layer] | None = None,
+    *,
+    origins: Sequence[str] = (),
+) -> Starlette:
     """The application at "/".
 
     Args:
         home: where the registry is.
         states: asks Ray Serve what runs.
         layer: makes the feature layer; by default the one in that home.
+        origins: whose pages may ask.
     """
     door = Door(Discovery(Registry(home), states))
     features = Features(layer or (lambda: catalog.layer(Settings(home=home))))
@@ -54,7 +61,7 @@ def build(home: Path, states: States, layer: Callable[[], Layer] | None = None) 
         *Feast(features).routes(),
     ]
     handlers: dict[Any, Any] = {**HANDLERS, 404: door.nothing}
-    return Starlette(routes=routes, exception_handlers=handlers)
+    return Starlette(routes=routes, middleware=cross_origin(origins), exception_handlers=handlers)
 
 
 class Door:
@@ -106,7 +113,9 @@ class Door:
     async def nothing(self, request: Request, error: Exception) -> Response:
         """No route fits the path."""
         del error
-        return problem(request, absent(request.url.path))
+        sent = request.scope.get("raw_path") or request.url.path.encode()
+        # as it was sent: the proxy takes `%2F` for no slash, and so for no path of a capability
+        return problem(request, absent(sent.partition(b"?")[0].decode("latin-1")))
 
 
 def absent(path: str) -> NotFound | Unavailable:

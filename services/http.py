@@ -4,14 +4,17 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Mapping, MutableMapping
+import zlib
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +28,7 @@ NOT_FINITE = re.compile(r"(?P<word>NaN|Infinity)|-?[\d.eE+]+")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FAULTS_TOLD = 10
 JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # what curl -d says
+GZIP = zlib.MAX_WBITS | 16  # the window and the header of gzip
 BIG_BODY = 65_536  # bytes; reading more than that is left to a thread
 Shape = TypeVar("Shape", bound=BaseModel)
 PATH_SHOWN = 200  # characters
@@ -88,23 +92,62 @@ def _problem(
     return Response(body.model_dump_json(exclude_none=True), body.status, sent, PROBLEM_MEDIA_TYPE)
 
 
+async def read_body(request: Request) -> bytes:
+    """The body of a request, unpacked if it is gzip; the limit of `Edge` holds for both.
+
+    Raises:
+        UnsupportedMedia: it is packed in another way.
+        Malformed: it is no gzip, or only a part.
+        TooLarge: it is too long.
+    """
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"identity", "gzip", "x-gzip", ""}:
+        raise UnsupportedMedia(
+            f"The content encoding {coding[:80]!r} is not read here.",
+            hint="Send the body as it is, or as gzip.",
+        )
+    body = await request.body()
+    if coding in {"identity", ""}:
+        return body
+    return await asyncio.to_thread(_unpacked, body, request.scope.get("lepton.limit", len(body)))
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """What gzip holds, as far as the limit."""
+    unpacked = b""
+    try:
+        while body or not unpacked:
+            member = zlib.decompressobj(GZIP)
+            unpacked += member.decompress(body, limit + 1 - len(unpacked))
+            if len(unpacked) > limit:
+                raise TooLarge(
+                    f"The body has more than {limit:,} bytes when it is unpacked, which is the "
+                    "limit.",
+                    hint="Send fewer inputs at a time, or smaller ones.",
+                    limit=limit,
+                )
+            if not member.eof:
+                raise Malformed("The gzip of the body breaks off.", hint="Send all of it.")
+            body = member.unused_data
+            if not body:
+                break
+    except zlib.error as error:
+        raise Malformed(f"The body is no gzip: {error}.", hint="Send it as it is.") from None
+    return unpacked
+
+
 async def json_content(request: Request) -> Any:
     """The body of a request, which must be JSON.
 
     Raises:
         LeptonError: it is of another type or too long, or it is none.
     """
-    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
-        raise UnsupportedMedia(
-            f"The content encoding {coding[:80]!r} is not read here.",
-            hint="Send the body as it is.",
-        )
     kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
     if kind not in JSON_MEDIA:
         raise UnsupportedMedia(
             f"The content type {kind[:80]!r} is not read here.", hint="Send application/json."
         )
-    body = await request.body()
+    body = await read_body(request)
     try:
         if len(body) > BIG_BODY:
             return await asyncio.to_thread(orjson.loads, body)
@@ -156,6 +199,9 @@ async def http_problem(request: Request, error: Exception) -> Response:
     if "Allow" in headers:
         headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
     allowed = headers.get("Allow")
+    if allowed and request.method == "OPTIONS":
+        number = {REQUEST_ID_HEADER: request_id(request.scope)}
+        return Response(status_code=204, headers={"Allow": f"{allowed}, OPTIONS", **number})
     path = request.url.path.rstrip("/") or "/"  # Edge added the slash, not the caller
     here = f"{request.method} {path[:PATH_SHOWN]}"
     detail = f"{here} is not allowed. Use {allowed}." if allowed else f"{here} does not exist."
@@ -182,7 +228,34 @@ async def bug_problem(request: Request, error: Exception) -> Response:
     )
 
 
-HANDLERS = {LeptonError: lepton_problem, HTTPException: http_problem, Exception: bug_problem}
+async def gone(request: Request, error: Exception) -> Response:
+    """Starlette's handler for a caller that hung up before the body was there: nobody hears it."""
+    del request, error
+    return Response(status_code=499)
+
+
+def cross_origin(origins: Sequence[str]) -> list[Middleware]:
+    """What lets pages of these origins ask; nothing where there are none."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=[REQUEST_ID_HEADER, "Retry-After", "X-Lepton-Behind"],
+            max_age=600,
+        )
+    ]
+
+
+HANDLERS = {
+    LeptonError: lepton_problem,
+    HTTPException: http_problem,
+    ClientDisconnect: gone,
+    Exception: bug_problem,
+}
 
 
 class Edge:
@@ -208,6 +281,7 @@ class Edge:
             answer = problem(Request(scope), self._too_large(int(announced)))
             await answer(scope, receive, send)
             return
+        scope["lepton.limit"] = self.limit
         seen = 0
 
         async def counted() -> Message:

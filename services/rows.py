@@ -14,6 +14,8 @@ from cluster.features.modelview import ModelView
 from cluster.features.offline.compact import Compacted
 from cluster.features.offline.held import leaves
 from cluster.features.offline.store import Store
+from cluster.features.quality.check import Checked
+from cluster.features.quality.check import check as check_rows
 from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.settings import settings
@@ -103,6 +105,20 @@ def behind(name: str) -> list[str]:
     """What a look-up of a view does not see, to be asked before it."""
     found = catalog.layer(settings()).behind([name])
     return [lag.told for lag in found.values()]
+
+
+def check(name: str) -> Checked:
+    """What is wrong with a view's stored rows.
+
+    Raises:
+        NotFound: there is no such view, or nothing of it is stored.
+        InvalidInput: nothing of it is ever stored.
+    """
+    layer = catalog.layer(settings())
+    view = layer.graph.stored(layer.resolved(layer.view(name)))
+    learns = [task for task in catalog.capabilities().values() if task.examples.name == name]
+    split = learns[0].split if learns else None
+    return check_rows(view, layer.store.snapshot(view), split=split)
 
 
 def compact(name: str) -> Compacted:

@@ -13,7 +13,7 @@ import httpx
 from cluster import engine, starting
 from cluster.config import Config
 from cluster.data import Plan, plan
-from cluster.errors import Conflict, LeptonError, NotFound, Unavailable
+from cluster.errors import Conflict, Corrupt, LeptonError, NotFound, Unavailable
 from cluster.features.graph import Graph
 from cluster.features.modelview import ModelView
 from cluster.features.offline.held import leaves
@@ -27,6 +27,7 @@ from cluster.tracking import Tracker
 from lepton.wire import State
 from services import catalog
 from services.app import build as build_app
+from services.compare import compared
 from services.opening import Opening
 from services.rows import made_ready
 from services.schemas import path_of
@@ -166,19 +167,38 @@ def promote(task: str, reference: str, *, force: bool = False) -> str:
         Conflict: it scores worse than the one in production.
         LeptonError: what it says could not be brought online: the one before stays in production.
     """
-    capability, registry = catalog.find(task), Registry(settings().home)
-    new = registry.manifest(task, reference)
-    if "production" in registry.aliases(task) and not force:
-        old = registry.manifest(task, "production")
-        if not capability.objective.better(new.score, old.score):
-            raise Conflict(
-                f"Version {new.version} of {task} has {new.objective} {new.score:.4f}, worse than "
-                f"{old.score:.4f} of version {old.version} in production.",
-                hint="Promote it all the same with --force.",
-            )
-    said = made_ready(task, new.version) if "production" in registry.aliases(task) else []
+    registry = Registry(settings().home)
+    catalog.find(task)
+    new, said = registry.manifest(task, reference), list[str]()
+    current = registry.aliases(task).get("production")
+    if current not in (None, new.version):
+        if not force:
+            said.append(_no_worse(task, registry, new))
+        said += made_ready(task, new.version)
     registry.point("production", task, new.version)
     return " ".join([*said, _now_in_production(task, new)])
+
+
+def _no_worse(task: str, registry: Registry, new: Manifest) -> str:
+    """The sentence that says that a version scores as well as that in production, or why not."""
+    capability, here = catalog.find(task), settings()
+    try:
+        old = registry.manifest(task, "production")
+    except Corrupt as error:
+        return f"Version {new.version} was compared with none: {error.message}"
+    store = catalog.layer(here).store
+    found = compared(capability, lambda: plan_of(capability), store, registry, new=new, old=old)
+    metric = capability.objective.metric
+    if not capability.objective.better(found.new, found.old):
+        raise Conflict(
+            f"Version {new.version} of {task} has {metric} {found.new:.4f}, worse than "
+            f"{found.old:.4f} of version {old.version} in production, {found.basis}.",
+            hint="Promote it all the same with --force.",
+        )
+    return (
+        f"Version {new.version} has {metric} {found.new:.4f} and version {old.version} "
+        f"{found.old:.4f}, {found.basis}."
+    )
 
 
 def rollback(task: str) -> str:
@@ -226,7 +246,8 @@ def deploy(task: str, reference: str) -> str:
     from cluster import serve  # noqa: PLC0415 - imports ray
 
     engine.connect(here)
-    serve.deploy(capability, version, here, build_app, Opening(here))
+    build = partial(build_app, origins=here.cors_origins)
+    serve.deploy(capability, version, here, build, Opening(here))
     url = here.url + path_of(task)
     if (found := _settled(task, url, wanted=version)) != version:
         answers = f"version {found} answers" if found else "no version answers"
@@ -307,7 +328,7 @@ def _door(here: Settings) -> Any:
     """The application at "/", made in its replica."""
     from services import door  # noqa: PLC0415 - the replica's business
 
-    return door.build(here.home, states, lambda: catalog.layer(here))
+    return door.build(here.home, states, lambda: catalog.layer(here), origins=here.cors_origins)
 
 
 def states() -> dict[str, State]:

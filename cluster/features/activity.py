@@ -17,8 +17,11 @@ user_history = windows(
     "user_history",
     over=interactions,
     key=("user_id",),
-    columns={"recent_items": Last("item_id", n=RECENT_ITEMS)},
-    description="What a user took last, newest first.",
+    columns={
+        "recent_items": Last("item_id", n=RECENT_ITEMS),
+        "recent_values": Last("value", n=RECENT_ITEMS),  # 0 or less: returned or disliked
+    },
+    description="The items of a user's last events and their values, newest first.",
 )
 user_activity = windows(
     "user_activity",

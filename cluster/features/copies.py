@@ -20,7 +20,7 @@ from cluster.features.offline.snapshot import Snapshot
 from cluster.features.sketches import load, save
 from cluster.features.view import View
 
-ROWS = 256  # pictures in memory at a time
+ROWS = 4_096
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))  # soft hyphen, ZWSP, joiner, BOM
 
 Numbers = NDArray[np.int64]
@@ -173,7 +173,9 @@ def _hashed(texts: Iterable[str]) -> Words:
 
 
 def _sketches(column: Image, values: pa.Array) -> NDArray[np.void]:
-    return np.array([sketch(picture) for picture in column.unpack(values)], SKETCH)
+    # one at a time: a thousand photographs do not fit into memory
+    pictures = (column.unpack(values.slice(row, 1))[0] for row in range(len(values)))
+    return np.array([sketch(picture) for picture in pictures], SKETCH)
 
 
 def _numbers(values: NDArray[Any]) -> Numbers:

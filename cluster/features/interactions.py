@@ -82,7 +82,8 @@ interactions = View(
     columns={"value": Number()},
     sample=shop.sample_interactions,
     read=read_interactions,
-    description="What users did with items: ratings, purchases, views.",
+    description="What users did with items: ratings, purchases, views. What a user's values of an "
+    "item add up to says whether they took it: 0 or less is a return or a dislike.",
 )
 items = View(
     name="items",

@@ -32,6 +32,7 @@ COARSE, SEARCHED = 64, 16  # of the DCT's coefficients, the lowest first
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLUE = np.array([-0.1687, -0.3313, 0.5], np.float32)
 _RED = np.array([0.5, -0.4187, -0.0813], np.float32)
+_NO_COLOUR = np.full(2 * (SIDE // 4) ** 2, 128, np.uint8)
 
 Numbers = NDArray[np.int64]
 
@@ -40,19 +41,18 @@ def sketch(picture: NDArray[np.uint8]) -> tuple[int, Any, Any, Any]:
     """What tells a picture `[height, width, 1 or 3]` in 300 bytes, as a row of `SKETCH`."""
     pixels = picture if picture.shape[2] == 1 or _coloured(picture) else picture[..., :1]
     height, width = pixels.shape[:2]
-    about = f"{pixels.shape}".encode()
-    digest = hashlib.blake2b(about + np.ascontiguousarray(pixels).tobytes(), digest_size=8)
-    cells = _means(height, SIDE), _means(width, SIDE).T
-    colour = np.full((2, SIDE // 4, SIDE // 4), 128, np.float32)
+    data = np.ascontiguousarray(pixels).tobytes()
+    digest = hashlib.blake2b(f"{pixels.shape}".encode() + data, digest_size=8).digest()
+    down, across, colour = _means(height, SIDE), _means(width, SIDE).T, _NO_COLOUR
     if pixels.shape[2] == 1:
-        light = cells[0] @ pixels[..., 0].astype(np.float32) @ cells[1]
+        light = down @ pixels[..., 0].astype(np.float32) @ across
     else:
-        small = np.einsum("ih,hwc,wj->ijc", *_operands(cells, pixels), optimize=True)
+        layers = (down @ pixels[..., layer].astype(np.float32) @ across for layer in range(3))
+        small = np.stack([*layers], axis=2)
         light = small @ _LUMA
         blocks = small.reshape(SIDE // 4, 4, SIDE // 4, 4, 3).mean(axis=(1, 3))
-        colour = 128 + np.stack([blocks @ _BLUE, blocks @ _RED])
-    number = int.from_bytes(digest.digest(), "little")
-    return number, (height, width), _levels(light), _levels(colour)
+        colour = _levels(128 + np.stack([blocks @ _BLUE, blocks @ _RED]))
+    return int.from_bytes(digest, "little"), (height, width), _levels(light), colour
 
 
 def cluster(sketches: NDArray[np.void], same: Numbers, order: Numbers) -> Numbers:
@@ -128,16 +128,13 @@ def _widest(waves: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _levels(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray(np.rint(values).clip(0, 255), np.uint8).ravel()
+    """Numbers from 0 to 256 as whole ones."""
+    return np.minimum(values + 0.5, 255).astype(np.uint8).ravel()
 
 
 def _coloured(picture: NDArray[np.uint8]) -> bool:
     """Whether channels differ: grey is often kept as RGB."""
     return bool((picture[..., :1] != picture[..., 1:]).any())
-
-
-def _operands(cells: tuple[Any, Any], pixels: NDArray[np.uint8]) -> tuple[Any, Any, Any]:
-    return cells[0], pixels.astype(np.float32), cells[1]
 
 
 @lru_cache(maxsize=1_024)

@@ -58,14 +58,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     if plain is not None:
         return plain
     try:
-        try:
-            return _decode_by_pillow(data, kind, max_pixels)
-        except ValueError:
-            # Pillow unpacks texts and colour profiles to a megabyte: those are not for the pixels
-            slim = _without_texts(data) if kind == "PNG" else data
-            if len(slim) == len(data):
-                raise
-            return _decode_by_pillow(slim, kind, max_pixels)
+        return _decode_by_pillow(data, kind, max_pixels)
     except InvalidInput:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -184,6 +177,17 @@ def _is_plain(data: bytes, body: bytes) -> bool:
 
 
 def _decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> NDArray[np.uint8]:
+    try:
+        return _opened_by_pillow(data, kind, max_pixels)
+    except ValueError:
+        # Pillow unpacks texts and colour profiles to a megabyte: those are not for the pixels
+        slim = _without_texts(data) if kind == "PNG" else data
+        if len(slim) == len(data):
+            raise
+        return _opened_by_pillow(slim, kind, max_pixels)
+
+
+def _opened_by_pillow(data: bytes, kind: str, max_pixels: int) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data), formats=(kind,)) as image:
         _check_size(*image.size, max_pixels)  # a GIF's frame may pass its stated size
         image.load()  # what may say how it is turned comes with the pixels

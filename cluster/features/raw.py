@@ -104,6 +104,11 @@ def _text_fault(text: str) -> str:
         return f"has {len(text):,} characters; the limit is {KEY_CHARACTERS}"
     if not text.isascii() and _half(text):
         return "is not valid UTF-8"
+    return rounded_fault(text)
+
+
+def rounded_fault(text: str) -> str:
+    """Why a text is no id if it is a number that was rounded when it was written; else nothing."""
     if "+" in text and _ROUNDED.fullmatch(text):
         return f"is {text}, a rounded number: write all digits of the id"
     return ""

@@ -42,7 +42,7 @@ def load(snapshot: Snapshot, column: str, rows: str) -> tuple[Kept, bool]:
 def save(snapshot: Snapshot, column: str, rows: str, kept: Kept) -> None:
     """Keep them in place of those of earlier looks; where that cannot be, the next look is slow."""
     data = io.BytesIO()
-    np.savez_compressed(data, **kept)  # type: ignore[arg-type]
+    np.savez(data, **kept)  # type: ignore[arg-type]
     before, name = _names(snapshot, column), _name(column, rows)
     with suppress(LeptonError, FileExistsError):
         snapshot.bucket.publish(f"{_folder(snapshot)}/{name}", data.getvalue())

@@ -10,7 +10,7 @@ from tests.bench.report import Result, say
 
 # A row is the file of its name in this folder; these are in the order of the README's table.
 ROWS = (
-    "fashion", "small-pictures", "textbook", "rt-polarity", "movielens", "cold-items",
+    "fashion", "small-pictures", "textbook", "rt-polarity", "texts", "movielens", "cold-items",
     "ials-workers", "serving", "reading", "join", "online", "features-http", "nearest",
     "csv-writers",
 )  # fmt: skip

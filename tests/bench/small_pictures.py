@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from scipy.stats import rankdata
 
-from cluster.batch import Batch, concat, objects, take
+from cluster.batch import concat, take
 from cluster.rows import Resident
 from cluster.split import Folds
-from tests.bench.data import folder, stored
+from tests.bench.data import stored
 from tests.bench.fitting import TalkingRun, exported, fitted, hold_threads
 from tests.bench.report import Result, at_least, at_most, say, spread
 from vision.classify import Classify, Output
@@ -25,7 +24,7 @@ def results(home: Path) -> Iterator[Result]:
     """What the default configuration scores, and the seconds of a thousand pictures of 64x64."""
     hold_threads()
     yield from _hands(home / "hands")
-    yield from _xrays()
+    yield from _xrays(home / "xrays")
     yield from _clothes(home)
 
 
@@ -46,28 +45,17 @@ def _hands(home: Path) -> Iterator[Result]:
     yield at_most("small-pictures.seconds", time.perf_counter() - began, "s", 90.0, 45.0)
 
 
-def _xrays() -> Iterator[Result]:
+def _xrays(home: Path) -> Iterator[Result]:
     """The area under the curve of the official test part."""
-    arrays = np.load(folder("pneumonia-mnist") / "pneumoniamnist.npz")
-    train, valid, test = (_part(arrays, name) for name in ("train", "val", "test"))
-    task = Classify()
-    task.fit(Resident(train), Resident(valid), TalkingRun("pneumonia-mnist"))
-    artefact, _ = exported(task, test)
-    answers = artefact.predict(artefact.complete(test))
-    tops = [answer.top for answer in answers if isinstance(answer, Output)]
-    chances = [{guess.label: guess.probability for guess in top}["1"] for top in tops]
+    plan = stored(Classify, "pneumonia-mnist", home)
+    done = fitted(Classify, Classify.Config(), plan, TalkingRun("pneumonia-mnist"))
+    test = plan.rows("test").whole()
+    answers = [a for a in done.task.predict(done.task.complete(test)) if isinstance(a, Output)]
+    chances = [{guess.label: guess.probability for guess in a.top}["1"] for a in answers]
     positive = test["label"] == "1"
     rank, sick = rankdata(chances), int(positive.sum())
     above = rank[positive].sum() - sick * (sick + 1) / 2
     yield at_least("small-pictures.xrays", above / (sick * (len(rank) - sick)), "AUC", 0.96, 0.98)
-
-
-def _part(arrays: "np.lib.npyio.NpzFile", name: str) -> Batch:
-    labels = arrays[f"{name}_labels"].ravel()
-    return {
-        "image": objects(arrays[f"{name}_images"][..., None]),
-        "label": objects(labels.astype(str)),
-    }
 
 
 def _clothes(home: Path) -> Iterator[Result]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from cluster.batch import Batch
 from cluster.budget import BELIEVED, Watched, budget
+from cluster.embedding import EmbeddingConfig
 from cluster.loop import Loop
 from cluster.neural import NeuralConfig
 from cluster.rows import Resident
@@ -39,6 +40,11 @@ def test_a_large_set_is_passed_over_at_least_min_epochs_times() -> None:
 def test_given_epochs_and_batch_size_are_obeyed(rows: int) -> None:
     fit = budget(AUTO.model_copy(update={"epochs": 3, "batch_size": 20}), [rows])
     assert (fit.size, fit.steps) == (20, 3 * (rows // 20))
+
+
+def test_a_network_that_compares_rows_sees_more_of_them_at_once() -> None:
+    assert budget(EmbeddingConfig(), [300]).size == 64
+    assert budget(EmbeddingConfig(), [40]).size == 40
 
 
 def test_workers_share_a_batch_and_take_as_many_steps() -> None:

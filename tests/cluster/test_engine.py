@@ -72,6 +72,22 @@ def test_the_number_of_a_dead_engine_may_belong_to_somebody_else(tmp_path: Path)
         bystander.wait()
 
 
+def test_a_ray_whose_home_was_removed_is_found_by_its_processes(tmp_path: Path) -> None:
+    home, bystanders = tmp_path / "home", {"LEPTON_ENGINE": "1", "LEPTON_HOME": str(tmp_path)}
+    theirs = subprocess.Popen(SLEEP, env=bystanders)
+    ours = subprocess.Popen(SLEEP, env=bystanders | {"LEPTON_HOME": str(home)})
+    steps: list[str] = []
+    try:
+        assert engine.down(here(home), say=steps.append)
+        assert steps == ["Ended 1 processes of a Ray of this home that had no record any more."]
+        assert ours.wait(5) == -signal.SIGTERM
+        assert theirs.poll() is None
+        assert not engine.down(here(home))
+    finally:
+        theirs.kill()
+        theirs.wait()
+
+
 def test_a_family_is_found_when_its_head_is_gone() -> None:
     program = "import subprocess as s; s.Popen(['sleep', '60'], start_new_session={}); s.sys"
     for own_session in (False, True):
@@ -93,6 +109,21 @@ def test_a_family_is_found_when_its_head_is_gone() -> None:
         left = host.family(head.pid, born, f"mark-{own_session}")
         assert [process.name() for process in left] == ["sleep"]
         assert host.end(left, grace_s=2) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone says how a child ended")
+def test_a_child_that_ended_is_told_with_its_signal() -> None:
+    for how, told in (("kill -XFSZ $$", "sh ended by SIGXFSZ"), ("exit 3", "sh ended with 3")):
+        program = (
+            f"import subprocess as s, sys; child = s.Popen(['sh', '-c', '{how}']); sys.stdin.read()"
+        )
+        with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as parent:
+            deadline = time.monotonic() + 60
+            while not (found := host.ended_child(parent.pid, ["sh"])):
+                assert time.monotonic() < deadline
+            assert found == told
+            assert host.ended_child(parent.pid, ["raylet"]) == ""
+            parent.kill()
 
 
 def test_a_lock_that_its_holder_removed_still_excludes(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What HAProxy itself answers: problem documents, from the configuration that Ray writes."""
 
+import http.client
 import http.server
 import json
 import re
@@ -15,8 +16,10 @@ import httpx
 import pytest
 
 from cluster import profile
+from cluster.haproxy import with_answers
 from cluster.host import free_port
 from cluster.settings import Settings
+from lepton.wire import PROBLEM_MEDIA_TYPE, Problem
 from tests.support import problem
 
 MIB = 2**20
@@ -168,14 +171,67 @@ def test_a_replica_that_does_not_answer_is_a_problem(
     assert found.retry_after_s == 1
 
 
-def test_a_request_that_does_not_come_is_told_what_to_do(url: str, tmp_path: Path) -> None:
+HEAD = b"POST / HTTP/1.1\r\nHost: lepton\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        HEAD.replace(b"/ ", b"/a#b ") + b"Content-Length: 1\r\n\r\nx",
+        HEAD + b"X-Long: " + b"a" * 200_000 + b"\r\n\r\n",
+        HEAD.replace(b"/ ", b"/" + b"a" * 200_000 + b" ") + b"\r\n",
+        HEAD + b"X Spaced: 1\r\n\r\n",
+        HEAD + b"".join(b"X-%d: 1\r\n" % number for number in range(500)) + b"\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nx",
+        HEAD + b"Transfer-Encoding: gzip\r\n\r\n",
+        HEAD.replace(b"POST", b"P(ST") + b"\r\n",
+        b"GET /\r\n\r\n",
+        b"\x16\x03\x01\x00\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_a_problem_that_says_what_to_send(
+    url: str, request_bytes: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as line:
+        line.settimeout(5)
+        line.sendall(request_bytes)
+        answer = http.client.HTTPResponse(line)
+        answer.begin()
+        body = answer.read()
+    assert (answer.status, answer.getheader("Content-Type")) == (400, PROBLEM_MEDIA_TYPE)
+    found = Problem.model_validate_json(body)
+    assert (found.status, found.title) == (400, "The request cannot be read")
+    assert found.detail == "Headers over 128 KiB, or no HTTP."
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (408, "It was not complete within 15 s. Send it faster."),
+        (500, "Ask again."),
+    ],
+)
+def test_a_request_that_does_not_come_or_is_lost_is_told_what_to_do(
+    url: str, tmp_path: Path, status: int, detail: str
+) -> None:
     profile._write_rules(tmp_path, MIB)
-    told = json.loads((tmp_path / "408.json").read_text())
-    assert told["status"] == 408
-    assert told["detail"] == (
-        "The request was not complete within 15 s. Send it faster, or less at a time."
-    )
-    assert "http-error status 408" in (tmp_path / "defaults").read_text()
+    told = json.loads((tmp_path / f"{status}.json").read_text())
+    assert (told["status"], told["detail"]) == (status, detail)
+    assert f"http-error status {status}" in (tmp_path / "defaults").read_text()
+    made = profile.variables(Settings(home=tmp_path), tmp_path)
+    copy = Path(made["RAY_SERVE_HAPROXY_BINARY_PATH"]).parent / "bin" / "haproxy"
+    assert f'"detail":"{detail}"}}'.encode() in copy.read_bytes()
+    assert subprocess.run([copy, "-v"], check=True, capture_output=True).stdout
+
+
+def test_an_haproxy_of_other_texts_is_left_as_it_is(tmp_path: Path) -> None:
+    other = tmp_path / "haproxy"
+    other.write_bytes(b"HTTP/1.1 400 Bad\r\n\r\n<html>short</html>\0")
+    assert with_answers(other, tmp_path / "copy", profile.UNREAD) == other
+    other.write_bytes(b"HTTP/1.1 404 Not found\r\n\r\n<html></html>\0")
+    assert with_answers(other, tmp_path / "copy", profile.UNREAD) == other
+    assert not (tmp_path / "copy").exists()
 
 
 def test_replicas_watch_for_a_caller_only_where_the_caller_asks(url: str) -> None:

@@ -25,6 +25,16 @@ def test_a_redis_is_named_by_its_address() -> None:
         settings({"LEPTON_REDIS_URL": "cache:6379"})
 
 
+def test_origins_are_written_with_commas_or_spaces_between() -> None:
+    two = settings({"LEPTON_CORS_ORIGINS": "https://shop.example, http://localhost:3000"})
+    assert two.cors_origins == ("https://shop.example", "http://localhost:3000")
+    assert settings({"LEPTON_CORS_ORIGINS": "*"}).cors_origins == ("*",)
+    assert settings({}).cors_origins == ()
+    for wrong in ("shop.example", "https://shop.example/path", "https://a b"):
+        with pytest.raises(InvalidInput, match=r"is no origin: write https://shop\.example"):
+            settings({"LEPTON_CORS_ORIGINS": wrong})
+
+
 def test_lepton_s_own_tracking_variable_wins_over_mlflow_s() -> None:
     both = {"LEPTON_TRACKING_URI": "http://ours", "MLFLOW_TRACKING_URI": "http://theirs"}
     assert settings(both).tracking == "http://ours"

@@ -5,13 +5,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 
 from cluster import host, profile, reasons
 from cluster.errors import Conflict, InvalidInput, NotEnough, Unavailable
-from cluster.starting import session_folder, temp_folder, up
+from cluster.starting import _variables, session_folder, temp_folder, up
 from tests.support import here
 
 GIB = 2**30
@@ -96,10 +97,27 @@ def test_a_link_at_the_place_of_ray_s_files_is_refused(tmp_path: Path) -> None:
         host.private_folder(tmp_path / "link")
 
 
-def test_an_address_of_another_cluster_is_not_started_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (bytes(3) + b"\4" + bytes(5), Conflict, "RAY_ADDRESS names a cluster that runs already"),
+        (b"HTTP/1.1 400 Bad Request", Unavailable, "is not the head of a Ray. Name host:6379"),
+        (b"", Unavailable, "is not the head of a Ray. Name host:6379"),
+    ],
+)
+def test_an_address_of_another_cluster_is_not_started_over(
+    tmp_path: Path, answer: bytes, error: type[Exception], words: str
+) -> None:
+    def greet() -> None:
+        for _ in range(2):  # whether it listens, and what it is
+            with other.accept()[0] as caller:
+                caller.recv(9)
+                caller.sendall(answer)
+
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(Conflict, match=rf"RAY_ADDRESS names a cluster that runs .*{address}"):
+        threading.Thread(target=greet, daemon=True).start()
+        with pytest.raises(error, match=words):
             up(here(tmp_path, ray_address=address))
     with pytest.raises(Unavailable, match=rf"No Ray answers at {address}, .* unset RAY_ADDRESS"):
         up(here(tmp_path, ray_address=address))
@@ -144,6 +162,20 @@ def test_a_tmpdir_that_ray_cannot_use_is_replaced_by_a_short_one(tmp_path: Path)
     assert (session / "tmp").stat().st_mode & 0o777 == 0o700
 
 
+def test_what_ray_starts_finds_no_proxy_before_loopback_and_spins_in_no_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "a.b")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    given = _variables(here(tmp_path), tmp_path, profile.FILES)
+    assert (given["NO_PROXY"], given["OMP_WAIT_POLICY"]) == (
+        "a.b,localhost,127.0.0.1,::1",
+        "passive",
+    )
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert _variables(here(tmp_path), tmp_path, 0)["OMP_WAIT_POLICY"] == "active"
+
+
 @pytest.mark.parametrize(
     ("log", "text", "told"),
     [
@@ -171,7 +203,9 @@ def test_a_cause_comes_before_its_consequences(tmp_path: Path) -> None:
     logs = tmp_path / "session_latest" / "logs"
     logs.mkdir(parents=True)
     (tmp_path / "head.log").write_text("Exception: the dashboard failed\n")
-    (logs / "dashboard.err").write_text(TRACEBACK)
+    (logs / "dashboard.err").write_text("RuntimeError: Module JobHead failed to start\n")
+    assert reasons.last_error(tmp_path).startswith("RuntimeError: Module JobHead failed")
+    (logs / "dashboard_JobHead.err").write_text(TRACEBACK)
     assert reasons.last_error(tmp_path).startswith("OSError: AF_UNIX")
 
 

@@ -169,6 +169,26 @@ def test_a_byte_order_mark_says_how_a_file_is_encoded(tmp_path: Path, encoding: 
     assert run.echoed() == [{"text": "café"}, {"text": "thé"}]
 
 
+def test_a_stdin_that_cannot_be_read_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _: object) -> int:
+            raise IsADirectoryError(21, "Is a directory")
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Broken())))
+    assert Run()("predict", "nlp.classify", "-") == 1
+    assert capsys.readouterr().err == "Error: stdin cannot be read for text: Is a directory.\n"
+    monkeypatch.setattr("sys.stdin", None)
+    assert Run()("predict", "nlp.classify", "-") == 1
+    assert capsys.readouterr().err.startswith("Error: stdin is closed, and text is to come from")
+    assert Run()("predict", "nlp.classify", "--file", "-") == 1
+    assert capsys.readouterr().err.startswith("Error: stdin is closed. Pipe the inputs in")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -261,6 +261,13 @@ def test_the_api_key_is_sent_as_a_bearer_token_and_never_shown() -> None:
     assert repr(client) == "Client('http://toy')"
 
 
+@pytest.mark.parametrize("key", ["klíč", "a\nb"])
+def test_an_api_key_that_no_header_carries_is_refused_without_showing_it(key: str) -> None:
+    with pytest.raises(BadValue, match="api_key has a character that no HTTP header") as refused:
+        Client(api_key=key)
+    assert key not in str(refused.value)
+
+
 def test_url_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEPTON_URL", "http://elsewhere/prefix/")
     monkeypatch.setenv("LEPTON_API_KEY", "from-env")

@@ -43,6 +43,7 @@ def trained(shown: Batch, folder: Path, *knobs: str) -> Embed:
 @pytest.mark.parametrize(
     "encoder",
     [
+        "auto",
         "bag",
         pytest.param("rnn", marks=pytest.mark.slow),
         pytest.param("transformer", marks=pytest.mark.slow),
@@ -81,11 +82,7 @@ def test_labels_that_are_all_one_are_only_learnt_from_without_labels() -> None:
 
 def test_the_reference_is_the_cosine_of_tf_idf() -> None:
     shown = rows({"x": ("red shoes", "a red shoe"), "y": ("my card was stolen", "a stolen card")})
-    reference = Embed().reference(shown, rows({**ENGLISH}, copies=2))
-    assert reference is not None
-    assert reference.model == "the cosine of TF-IDF of words and word pairs"
-    assert reference.metrics["recall_at_1"] == 0.0  # no known word: nothing is near
-
     reference = Embed().reference(shown, shown)
     assert reference is not None
+    assert reference.model == "the cosine of TF-IDF of words and word pairs"
     assert reference.metrics["recall_at_1"] == 1.0

@@ -13,7 +13,8 @@ from cluster.linear import fit_svm
 from cluster.rows import Resident
 from cluster.run import Run
 from nlp import _linear
-from nlp._linear import PARTS, features_of
+from nlp._linear import PARTS
+from nlp._tfidf import features_of
 from nlp.classify import Classify, Config
 
 TOPICS = {
@@ -66,7 +67,7 @@ class Together(Noting):
         return np.sum(self.all_gather(array), axis=0)
 
 
-def fitted(batch: Batch, *knobs: str, run: Run | None = None) -> Classify:
+def fitted(batch: Batch, *knobs: str, run: Run | None = None) -> Any:
     task = Classify(Config.parse(list(knobs)))
     task.fit(Resident(batch), Resident(batch), run or Run())
     return task
@@ -136,7 +137,7 @@ def test_two_workers_learn_what_one_learns() -> None:
     alone = fitted(shown)
     slots: list[Any] = [None, None]
     barrier = threading.Barrier(2, timeout=60)
-    tasks = [Classify(), Classify()]
+    tasks: list[Any] = [Classify(), Classify()]
 
     def work(rank: int) -> None:
         shard = {name: column[rank::2] for name, column in shown.items()}
@@ -157,11 +158,10 @@ def test_more_n_grams_than_are_allowed_leave_rows_out_or_are_left_to_a_network()
     labels = sorted(TOPICS)
     state = _linear.learn(Config(encoder="linear"), labels, shown, run, most_entries=10_000)
     assert state is not None
-    assert run.said[0].startswith("The linear classifier learns from every ")
-    assert run.said[0].endswith(" of 300 rows.")
+    assert run.said[0] == "The linear model learns from every 2. row: all would take too long."
     assert _linear.learn(Config(), labels, shown, run, most_entries=10_000) is None
     assert run.said[-1] == (
-        "300 texts are too many for encoder=linear; a network, encoder=bag, learns."
+        "The texts are too many for encoder=linear; a network, encoder=bag, learns."
     )
 
 

@@ -182,9 +182,12 @@ def test_an_item_that_nobody_had_touched_tells_of_a_newcomers_taste(model: Recom
     assert {item[0] for item in shown.items if item != "n2"} == {"b"}
 
 
-def ask_live(model: Recommend, recent: list[str], **row: Any) -> Output:
+def ask_live(
+    model: Recommend, recent: list[str], values: list[float] | None = None, **row: Any
+) -> Output:
     batch = dict(model.batch([model.Input(**row)]))
     batch["recent_items"] = objects([recent])
+    batch["recent_values"] = objects([values or [1.0] * len(recent)])
     batch["user_history_missing"] = np.array([not recent])
     return model.predict(batch)[0]
 

@@ -1,6 +1,7 @@
 """HTTP of one capability: every form that a request may have, and every refusal."""
 
 import base64
+import gzip
 import io
 import json
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from cluster.features.pictures import encode
 from lepton.wire import Prediction
 from services import catalog
 from services.app import build, raw_input
-from tests.services.asking import Heard, Narrow, Reads, Words, send
+from tests.services.asking import LIMIT, Heard, Narrow, Reads, Words, send
 from tests.support import ask, problem
 from tests.toy import Side
 
@@ -136,6 +137,12 @@ def test_ids_may_be_numbers(heard: Heard) -> None:
     assert send(app, {"inputs": [row]}).status_code == 200
     asked = heard.inputs[0]
     assert (asked.user_id, asked.items, asked.exclude) == ("42", ["1", "2"], ["3"])
+    assert send(app, {"inputs": [{"user_id": 7.0, "items": [2.0]}]}).status_code == 200
+    assert (heard.inputs[0].user_id, heard.inputs[0].items) == ("7", ["2"])
+    for large in ("12345678901234567890123", "9007199254740993.0", "1e23", '"1.23457E+22"'):
+        body = f'{{"inputs": [{{"user_id": {large}}}]}}'.encode()
+        assert "id" in problem(send(app, body), 422).errors[0].message
+    assert send(app, {"inputs": [{"user_id": "12345678901234567890123"}]}).status_code == 200
     found = problem(send(app, {"inputs": [{"user_id": 4.5}, {"user_id": True}]}), 422)
     assert [fault.message for fault in found.errors] == [
         "user_id is 4.5; it must be a string.",
@@ -211,9 +218,68 @@ def test_an_unknown_content_type_is_told_which_are_read(sees: Starlette, media: 
     assert found.detail.endswith("Send application/json or image/*.")
 
 
-def test_a_compressed_body_is_refused_by_its_encoding(toy: Starlette) -> None:
-    found = problem(send(toy, b"\x1f\x8b", content_encoding="gzip"), 415)
-    assert found.detail == "The content encoding 'gzip' is not read here. Send the body as it is."
+ROW = b'{"inputs": [{"x": 1, "y": 2}]}'
+
+
+def test_a_body_may_be_gzip_in_one_part_or_several(toy: Starlette) -> None:
+    for packed in (gzip.compress(ROW), gzip.compress(ROW[:9]) + gzip.compress(ROW[9:])):
+        assert send(toy, packed, content_encoding="GZip").status_code == 200
+
+
+def test_what_gzip_holds_is_under_the_same_limit_as_any_body(toy: Starlette) -> None:
+    assert send(toy, gzip.compress(ROW.ljust(LIMIT)), content_encoding="gzip").status_code == 200
+    for bomb in (ROW.ljust(LIMIT + 1), b" " * 10_000_000):
+        found = problem(send(toy, gzip.compress(bomb), content_encoding="gzip"), 413)
+        assert found.detail.startswith("The body has more than 20,000 bytes when it is unpacked")
+        assert found.errors[0].limit == LIMIT
+
+
+def test_a_body_that_is_no_whole_gzip_or_packed_otherwise_is_refused(toy: Starlette) -> None:
+    whole = gzip.compress(ROW)
+    for body in (whole[:-9], whole[:5], b"\x1f\x8b", b""):
+        found = problem(send(toy, body, content_encoding="gzip"), 400)
+        assert found.detail == "The gzip of the body breaks off. Send all of it."
+    for body in (ROW, whole[:-2] + b"xx", whole + b"more"):
+        found = problem(send(toy, body, content_encoding="gzip"), 400)
+        assert found.detail.startswith("The body is no gzip: ")
+    found = problem(send(toy, ROW, content_encoding="br"), 415)
+    assert found.detail == (
+        "The content encoding 'br' is not read here. Send the body as it is, or as gzip."
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": [{"text": "a film"}]}', b' \n{"text": "a film"}', b'[{"text": "a film"}]',
+        b'\xef\xbb\xbf{"inputs": []}',
+    ],
+)  # fmt: skip
+def test_json_that_is_sent_as_plain_text_is_not_taken_for_a_text(
+    reads: Starlette, body: bytes
+) -> None:
+    found = problem(ask(reads, "POST", "/", body, content_type="text/plain;charset=UTF-8"), 415)
+    assert found.detail == (
+        "The content type is 'text/plain', but the body is JSON. Send application/json."
+    )
+
+
+@pytest.mark.parametrize("text", ["{braces} in a text", "[1]", "[sic] it said", '"quoted"', "[]"])
+def test_a_text_with_brackets_is_a_text(reads: Starlette, heard: Heard, text: str) -> None:
+    answer = ask(reads, "POST", "/", text.encode(), content_type="text/plain")
+    assert (answer.status_code, heard.inputs[0].text) == (200, text)
+
+
+@pytest.mark.parametrize("named", [{}, {"content_type": "application/x-www-form-urlencoded"}])
+def test_json_needs_no_content_type_and_what_is_none_is_told_to_name_its_own(
+    reads: Starlette, heard: Heard, named: dict[str, Any]
+) -> None:
+    body = b'{"inputs": [{"text": "a film"}]}'
+    assert ask(reads, "POST", "/", body, **named).status_code == 200
+    assert heard.inputs[0].text == "a film"
+    for other in (b"a wonderful film", b"text=a+wonderful+film", b"\x89PNG\r\n"):
+        found = problem(ask(reads, "POST", "/", other, **named), 400)
+        assert found.detail.endswith("Name another content type, such as text/plain.")
 
 
 def bomb() -> bytes:

@@ -119,6 +119,20 @@ def test_a_capability_that_is_not_served_is_unavailable_for_now(
     )
 
 
+@pytest.mark.parametrize("path", ["/v1/vision%2Fclassify", "/v1%2fvision/classify"])
+def test_a_path_with_a_quoted_slash_is_no_path_of_a_capability(tmp_path: Path, path: str) -> None:
+    found = problem(ask(build(tmp_path, Cluster(vision_classify="ready")), "POST", path), 404)
+    assert found.detail == f"There is nothing at {path!r}. Did you mean '/v1/vision/classify'?"
+
+
+def test_options_at_the_door_says_which_methods_are_allowed(tmp_path: Path) -> None:
+    door = build(tmp_path, Cluster(), origins=["*"])
+    answer = ask(door, "OPTIONS", "/v1/tasks")
+    assert (answer.status_code, answer.headers["Allow"]) == (204, "GET, HEAD, OPTIONS")
+    origin = "https://shop.example"
+    assert ask(door, "GET", "/healthz", origin=origin).headers["Access-Control-Allow-Origin"] == "*"
+
+
 def test_an_unknown_path_offers_the_nearest(tmp_path: Path) -> None:
     door = build(tmp_path, Cluster())
     found = problem(ask(door, "POST", "/v1/vision/clasify"), 404)

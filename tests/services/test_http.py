@@ -1,5 +1,6 @@
 """What every HTTP answer has: an id, limits on what comes in, problems that say what was wrong."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -100,7 +101,46 @@ def test_a_body_that_grows_too_long_is_refused_when_it_does(toy: Starlette) -> N
     assert send(toy, body + b" " * (LIMIT - len(body) + 1)).status_code == 413
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_options_says_which_methods_are_allowed(toy: Starlette) -> None:
+    answer = ask(toy, "OPTIONS", "/")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["Allow"] == "GET, HEAD, POST, OPTIONS"
+
+
+def test_only_pages_of_the_origins_that_are_set_may_ask(toy: Starlette, heard: Heard) -> None:
+    body, shop = {"inputs": [{"x": 1, "y": 2}]}, "https://shop.example"
+    assert "Access-Control-Allow-Origin" not in send(toy, body, origin=shop).headers
+    open_to = build(Narrow, heard, origins=[shop])
+    answer = send(open_to, body, origin=shop)
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, shop)
+    assert "X-Request-ID" in answer.headers["Access-Control-Expose-Headers"]
+    assert problem(send(open_to, b"{", origin=shop), 400)
+    asked: Any = {"access_control_request_method": "POST"}
+    asked["access_control_request_headers"] = "content-type"
+    allowed = ask(open_to, "OPTIONS", "/", origin=shop, **asked)
+    assert allowed.status_code == 200
+    assert allowed.headers["Access-Control-Allow-Origin"] == shop
+    assert ask(open_to, "OPTIONS", "/", origin="https://other.example", **asked).status_code == 400
+
+
+def test_a_caller_that_hangs_up_before_its_body_is_there_is_no_error(
+    toy: Starlette, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"9")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    asyncio.run(toy({**scope, "query_string": b"", "http_version": "1.1"}, receive, keep))
+    assert (sent[0]["status"], heard.inputs, caplog.records) == (499, [], [])
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 def test_another_method_is_told_which_is_allowed(toy: Starlette, method: str) -> None:
     answer = ask(toy, method, "/")
     assert answer.headers["Allow"] == "GET, HEAD, POST"

@@ -1,5 +1,6 @@
 """Rows that are pushed over HTTP: all are written, or none and a sentence says why."""
 
+import json
 from typing import Any
 
 import pytest
@@ -51,6 +52,38 @@ def test_of_rows_with_a_bad_one_none_is_written(
     assert [fault.pointer for fault in found.errors] == [pointer]
     assert said in found.errors[0].message
     assert looked_up(post, ["goods"], {"item_id": "42"}).results[0]["goods"].status == "missing"
+
+
+LARGE = "9" * 400
+
+
+@pytest.mark.parametrize("moment", [f'"{LARGE}"', f'"-{LARGE}"', f'"{LARGE}.5"', "1e300", "-1e300"])
+@pytest.mark.parametrize("column", ["event_time", "seen"])
+def test_a_moment_of_400_digits_is_a_bad_row(post: Post, column: str, moment: str) -> None:
+    row = json.dumps(good(**{column: 0})).replace(f'"{column}": 0', f'"{column}": {moment}')
+    found = problem(post("/v1/features/goods/push", f'{{"rows": [{row}]}}'.encode()), 422)
+    assert column in found.errors[0].message
+
+
+@pytest.mark.parametrize("number", ["12345678901234567890123", "1e23", "9007199254740993.0"])
+def test_an_id_that_may_have_been_rounded_is_none_in_a_push_and_a_look_up(
+    post: Post, number: str
+) -> None:
+    row = json.dumps(good(0)).replace('"item_id": 0', f'"item_id": {number}')
+    found = problem(post("/v1/features/goods/push", f'{{"rows": [{row}]}}'.encode()), 422)
+    assert "send the id as text" in found.errors[0].message
+    asked = f'{{"views": ["goods"], "keys": [{{"item_id": {number}}}]}}'.encode()
+    found = problem(post("/v1/features/lookup", asked), 422)
+    assert "send the id as text" in found.errors[0].message
+
+
+def test_an_id_of_23_digits_is_kept_whole_as_text_and_7_is_7_0(post: Post) -> None:
+    ids = [f"{number}" for number in range(10**22, 10**22 + 3)]
+    rows = [good(one, title=one) for one in ids] + [good(7.0, title="seven")]
+    assert post("/v1/features/goods/push", {"rows": rows}).json()["rows"] == 4
+    keys = [{"item_id": one} for one in [*ids, 7, "7", 7.0]]
+    found = [one["goods"].values["title"] for one in looked_up(post, ["goods"], *keys).results]
+    assert found == [*ids, "seven", "seven", "seven"]
 
 
 def test_an_event_time_is_in_every_row_or_in_none(post: Post) -> None:

@@ -30,7 +30,7 @@ from tests.support import ask
 
 BIG = 12345678901234567890120
 TIMES = [datetime(2024, 5, day, 12, 30, 15, tzinfo=UTC) for day in (1, 2, 3, 4)]
-TEXTS = ["plain", 'He said "hi", twice', "two\nlines\tand a tab", "café 漢 🙂 "]
+TEXTS: list[object] = ["plain", 'He said "hi", twice', "two\nlines\tand a tab", "café 漢 🙂 "]
 Columns = dict[str, list[object]]
 EVENTS: Columns = {
     "user_id": [17850.0, 3.0, 4.0, 17850.0],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, TooLarge
-from cluster.features.intake.parts import split_in
+from cluster.features.intake.folders import split_in
 from cluster.features.intake.tree import Tree
 
 ROWS = 4_096  # small pictures held at a time

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from cluster.errors import InvalidInput
-from cluster.features.intake.parts import part_of, split_in
+from cluster.features.intake.folders import part_of, split_in
 
 
 class Files:

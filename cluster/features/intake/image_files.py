@@ -10,8 +10,8 @@ from cluster.features.intake.arrays import holds_arrays, read_arrays
 from cluster.features.intake.finding import Files
 from cluster.features.intake.labelling import Content, Source, content_of, is_bytes, read_labelled
 from cluster.features.intake.loading import load_column
-from cluster.features.intake.mapping import Wanted, header, match, read_table
-from cluster.features.intake.tables import is_table
+from cluster.features.intake.mapping import HOW, Wanted, header, match, read_table
+from cluster.features.intake.parts import is_table
 from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.interactions import ITEM
 from cluster.features.view import Piece, Reject, Skipped
@@ -88,7 +88,7 @@ def read_item_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
             try:
                 match(tree.where(name), header(tree, name, columns), columns, ITEMS)
             except InvalidInput:
-                if columns or not names:
+                if columns.keys() - {*HOW} or not names:
                     raise
                 unread.append(name)
                 continue

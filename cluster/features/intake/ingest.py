@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cluster.batch import Arrays, Batch, length, take
 from cluster.errors import InvalidInput
 from cluster.features.column import Column, Time
+from cluster.features.intake.folders import split_in
 from cluster.features.intake.naming import Repeats, fingerprints
-from cluster.features.intake.parts import split_in
 from cluster.features.intake.summary import Summary, Tally
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store

@@ -12,9 +12,9 @@ from cluster.batch import Batch, objects, take, without
 from cluster.errors import InvalidInput
 from cluster.features.intake.class_names import class_names, with_names
 from cluster.features.intake.finding import Files
+from cluster.features.intake.folders import classes, part_of, split_in
 from cluster.features.intake.loading import load_column, load_folders
-from cluster.features.intake.mapping import Wanted, header, match, read_table
-from cluster.features.intake.parts import classes, part_of, split_in
+from cluster.features.intake.mapping import HOW, Wanted, header, match, read_table
 from cluster.features.intake.tree import Tree, stem
 from cluster.features.view import Piece, Reject, Skipped
 
@@ -54,6 +54,11 @@ class Source:
     tables: Sequence[str]
     columns: Mapping[str, str]
 
+    @property
+    def mapped(self) -> bool:
+        """Whether the user says which column is which."""
+        return bool(self.columns.keys() - {*HOW})
+
 
 @dataclass(frozen=True)
 class _Sheet:
@@ -89,7 +94,7 @@ def read_labelled(source: Source, content: Content) -> Iterator[Piece]:
     classed = list(classes(source.files.names))
     if sheets:
         yield from _read_sheets(source, sheets, classed, content)
-    elif source.columns or not any(label for _, label, _ in classed):
+    elif source.mapped or not any(label for _, label, _ in classed):
         raise _no_labels(source, unread)
     else:
         yield from load_folders(source.tree, classed, content.column, content.load)
@@ -191,7 +196,7 @@ def _read_named(
     def load(file: object) -> object:
         return content.load(source.tree.read(str(file)))
 
-    folders = {} if source.columns else {name: label for name, label, _ in classed if label}
+    folders = {} if source.mapped else {name: label for name, label, _ in classed if label}
     labels = _labels(named, content.column)
     words = {label for given in labels.values() for label in given}
     if not words & {*folders.values()}:
@@ -315,7 +320,7 @@ def _judge(
 def _no_labels(source: Source, unread: Mapping[str, InvalidInput]) -> InvalidInput:
     files, tree = source.files.names, source.tree
     tops = sorted({PurePosixPath(name).parts[0] for name in files if "/" in name})
-    if unread and (source.columns or not tops):
+    if unread and (source.mapped or not tops):
         return next(iter(unread.values()))
     lie = f"in {', '.join(tops[:5])}, which are parts and" if tops else "in no folder,"
     said = "".join(f" {error.message.rstrip('.')}." for error in [*unread.values()][:3])

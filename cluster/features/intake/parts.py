@@ -1,88 +1,94 @@
-"""Say which class and which part of the data the folders of files stand for."""
+"""Find the table that is meant in a folder: one by its name, or the parts of one side by side."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
-from cluster.features.column import SPLITS
+import numpy as np
 
-UNLABELLED = frozenset(("unsup", "unlabelled", "unlabeled"))
-"""Folders beside those of classes that hold files without one."""
-_KINDS = frozenset(
-    ("data", "dataset", "folder", "files", "set", "images", "image", "imgs", "img", "pictures",
-     "photos", "jpg", "jpeg", "png", "texts", "text", "txt", "docs", "documents")
-)  # fmt: skip
+from cluster.errors import InvalidInput
+from cluster.features.intake.movielens import layout_of
+from cluster.features.intake.table import Chunk, Table
+from cluster.features.intake.tables import TABLES
+from cluster.features.intake.tree import Tree, stem, suffix
+
+LOG = "_delta_log/"
+_LOOSE = frozenset((".dat", ".data", ".txt"))
+_PART = re.compile(r"((part|data|chunk|shard|file)?[-_.]?\d[\w.-]*|.*-\d{3,}-of-\d{3,})")
+_FOLDER = re.compile(r"(?P<column>[A-Za-z_]\w*)=(?P<value>.*)")
+_NOTHING = "__HIVE_DEFAULT_PARTITION__"
 
 
-def split_in(name: str) -> str:
-    """The part of the data that a file's or folder's name speaks of, or nothing."""
-    return next((SPLITS[word] for word in _words(name) if word in SPLITS), "")
+def is_table(name: str) -> bool:
+    """Whether a file's name says that it is one."""
+    return suffix(name) in TABLES
 
 
-def parts_among(folders: Iterable[str]) -> dict[str, str]:
-    """The folders that stand for a part of the data and for nothing else, with their parts.
+def may_be_table(name: str) -> bool:
+    """Whether a file may be one where tables alone are looked for; some ends say little."""
+    known = is_table(name) or suffix(name) in _LOOSE or layout_of(name) is not None
+    return known or LOG in f"{name}/"
 
-    `test` and `test_images` do; `stage1_test` does beside `stage1_train`; `test_tube` does not.
+
+def meant(tree: Tree, files: Sequence[str]) -> tuple[str, ...]:
+    """The files of the table to read: one, or all parts of one.
+
+    Args:
+        tree: where they are.
+        files: names and stems of files that tell which of several is meant.
+
+    Raises:
+        InvalidInput: it is unclear which is meant, or a log says that not every file counts.
     """
-    words = {folder: _words(folder) for folder in folders}
-    named = {folder: [word for word in said if word in SPLITS] for folder, said in words.items()}
-    rests = {folder: {*words[folder]} - {*said} for folder, said in named.items() if said}
-    alike = len(rests) == len(words) > 1 and len({frozenset(r) for r in rests.values()}) == 1
-    differ = len({SPLITS[named[folder][0]] for folder in rests}) > 1
-    return {
-        folder: SPLITS[named[folder][0]]
-        for folder, rest in rests.items()
-        if len(named[folder]) == 1 and (rest <= _KINDS or (alike and differ))
-    }
+    if any(LOG in name for name in tree.names):
+        raise InvalidInput(
+            f"{tree.place} is a Delta table: its log says which of its files count.",
+            hint="Write its rows to Parquet, and ingest that.",
+        )
+    names = [name for name in tree.names if not re.search(r"(^|/)_", name)]
+    if len(names) == 1:
+        return tuple(names)
+    named = [name for name in names if _is_called(PurePosixPath(name), files)]
+    if len(named) == 1:
+        return tuple(named)
+    tables = [name for name in names if is_table(name)]
+    below = [n for n in tables if any(_is_called(p, files) for p in PurePosixPath(n).parents)]
+    for parts in (below, tables):
+        if parts and len({suffix(name) for name in parts}) == 1 and all(map(_is_part, parts)):
+            return tuple(parts)
+    several = named or tables or names
+    raise InvalidInput(
+        f"{tree.place} holds several tables: {', '.join(several[:8])}.",
+        hint="Name the one to read.",
+    )
 
 
-def part_of(name: str) -> str:
-    """The part whose folder a file lies in, or nothing."""
-    return _part_of(PurePosixPath(name).parent.as_posix())
+def with_folders(name: str, table: Table) -> Table:
+    """The table with a column for each folder above it that is named as `day=2026-01-01` is."""
+    found = [_FOLDER.fullmatch(part) for part in PurePosixPath(name).parts[:-1]]
+    values = {one["column"]: unquote(one["value"]) for one in found if one}
+    values = {column: value for column, value in values.items() if column not in table.names}
+    return filled(table, {c: None if v == _NOTHING else v for c, v in values.items()})
 
 
-@lru_cache(maxsize=4_096)  # many files lie in one folder
-def _part_of(folder: str) -> str:
-    parts = parts_among(PurePosixPath(folder).parts)
-    return next((parts[name] for name in PurePosixPath(folder).parts if name in parts), "")
+def filled(table: Table, values: dict[str, str | None]) -> Table:
+    """The table with columns that hold one value in every row."""
+
+    def chunks() -> Iterator[Chunk]:
+        for chunk in table.chunks:
+            rows = len(chunk.lines)
+            more = (np.full(rows, value, dtype=object) for value in values.values())
+            yield Chunk((*chunk.columns, *more), chunk.lines, chunk.broken)
+
+    return Table((*table.names, *values), chunks(), table.unit) if values else table
 
 
-def classes(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Per file of a folder per class: its name, its class and its part.
-
-    A folder that holds everything, and folders that are named train, valid or test, may lie above
-    those of the classes. A class is empty where a file lies in no folder of a class: those of parts
-    are none. Of one part alone nothing is said: its rows must give the other parts, too.
-    """
-    folders = {name: _above(name) for name in names}
-    splits = dict.fromkeys(names, "")
-    lost: set[str] = set()  # files beside the folders of the parts
-    while inside := {name: parts for name, parts in folders.items() if parts}:
-        tops = {parts[0] for parts in inside.values()}
-        parts = parts_among(tops)
-        parted = bool(parts) and (len(parts) == len(tops) or len({*parts.values()}) > 1)
-        deep = sum(len(above) > 1 for above in inside.values())
-        if not parted and (len(tops) > 1 or 2 * deep <= len(inside)):
-            break  # the next folder is that of a class, however deep its files lie in it
-        for name, above in inside.items():
-            top = above.pop(0)
-            splits[name] = parts.get(top, "") or splits[name]
-            if parted and top not in parts:
-                lost.add(name)
-    labels = {name: above[0] if above else "" for name, above in folders.items()}
-    for name, label in labels.items():
-        if name in lost or label.lower() in UNLABELLED:
-            labels[name] = ""
-    labelled = {splits[name] for name, label in labels.items() if label}
-    for name, label in labels.items():
-        yield name, label, splits[name] if not label or len(labelled) > 1 else ""
+def _is_called(path: PurePosixPath, files: Sequence[str]) -> bool:
+    name = path.name.lower()
+    return name in files or PurePosixPath(stem(name)).name in files
 
 
-def _above(name: str) -> list[str]:
-    return list(PurePosixPath(name).parts[:-1])
-
-
-def _words(name: str) -> list[str]:
-    parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
-    return [word for word in re.split(r"[^a-z0-9]+", parted.lower()) if word]
+def _is_part(name: str) -> bool:
+    below = any(_FOLDER.fullmatch(part) for part in PurePosixPath(name).parts[:-1])
+    return below or _PART.fullmatch(PurePosixPath(stem(name)).name.lower()) is not None

@@ -152,11 +152,11 @@ def test_times_that_are_all_equal_are_a_warning(tmp_path: Path) -> None:
 
 
 def test_labels_that_a_program_wrote_as_fractions_are_a_warning(tmp_path: Path) -> None:
-    assert taken(tmp_path, labelled(*["1.0", "0.0"] * 30)).warnings == []  # numbers, as in Parquet
-    rows = [f'{{"text": "text {row}", "label": "{(row + 1) % 2}.0"}}\n' for row in range(60)]
-    (warning,) = taken(tmp_path, "".join(rows), name="a.jsonl").warnings
-    assert warning.startswith("Every label reads as a fraction, such as '1.0'")
-    assert "may call the same thing '1'" in warning
+    rows = [f'{{"text": "text {row}", "label": "{row % 2}.0"}}' for row in range(60)]
+    (warning,) = taken(tmp_path, "\n".join(rows), name="a.jsonl").warnings
+    assert warning.startswith("Every label reads as a fraction, such as '0.0'")
+    assert "may call the same thing '0'" in warning
+    assert taken(tmp_path, labelled(*["1.0", "0.0"] * 30)).warnings == []  # of CSV it is '1'
     assert taken(tmp_path, labelled(*["1.0", "0.5"] * 30)).warnings == []
 
 

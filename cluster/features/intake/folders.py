@@ -1,0 +1,88 @@
+"""Say which class and which part of the data the folders of files stand for."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+from cluster.features.column import SPLITS
+
+UNLABELLED = frozenset(("unsup", "unlabelled", "unlabeled"))
+"""Folders beside those of classes that hold files without one."""
+_KINDS = frozenset(
+    ("data", "dataset", "folder", "files", "set", "images", "image", "imgs", "img", "pictures",
+     "photos", "jpg", "jpeg", "png", "texts", "text", "txt", "docs", "documents")
+)  # fmt: skip
+
+
+def split_in(name: str) -> str:
+    """The part of the data that a file's or folder's name speaks of, or nothing."""
+    return next((SPLITS[word] for word in _words(name) if word in SPLITS), "")
+
+
+def parts_among(folders: Iterable[str]) -> dict[str, str]:
+    """The folders that stand for a part of the data and for nothing else, with their parts.
+
+    `test` and `test_images` do; `stage1_test` does beside `stage1_train`; `test_tube` does not.
+    """
+    words = {folder: _words(folder) for folder in folders}
+    named = {folder: [word for word in said if word in SPLITS] for folder, said in words.items()}
+    rests = {folder: {*words[folder]} - {*said} for folder, said in named.items() if said}
+    alike = len(rests) == len(words) > 1 and len({frozenset(r) for r in rests.values()}) == 1
+    differ = len({SPLITS[named[folder][0]] for folder in rests}) > 1
+    return {
+        folder: SPLITS[named[folder][0]]
+        for folder, rest in rests.items()
+        if len(named[folder]) == 1 and (rest <= _KINDS or (alike and differ))
+    }
+
+
+def part_of(name: str) -> str:
+    """The part whose folder a file lies in, or nothing."""
+    return _part_of(PurePosixPath(name).parent.as_posix())
+
+
+@lru_cache(maxsize=4_096)  # many files lie in one folder
+def _part_of(folder: str) -> str:
+    parts = parts_among(PurePosixPath(folder).parts)
+    return next((parts[name] for name in PurePosixPath(folder).parts if name in parts), "")
+
+
+def classes(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Per file of a folder per class: its name, its class and its part.
+
+    A folder that holds everything, and folders that are named train, valid or test, may lie above
+    those of the classes. A class is empty where a file lies in no folder of a class: those of parts
+    are none. Of one part alone nothing is said: its rows must give the other parts, too.
+    """
+    folders = {name: _above(name) for name in names}
+    splits = dict.fromkeys(names, "")
+    lost: set[str] = set()  # files beside the folders of the parts
+    while inside := {name: parts for name, parts in folders.items() if parts}:
+        tops = {parts[0] for parts in inside.values()}
+        parts = parts_among(tops)
+        parted = bool(parts) and (len(parts) == len(tops) or len({*parts.values()}) > 1)
+        deep = sum(len(above) > 1 for above in inside.values())
+        if not parted and (len(tops) > 1 or 2 * deep <= len(inside)):
+            break  # the next folder is that of a class, however deep its files lie in it
+        for name, above in inside.items():
+            top = above.pop(0)
+            splits[name] = parts.get(top, "") or splits[name]
+            if parted and top not in parts:
+                lost.add(name)
+    labels = {name: above[0] if above else "" for name, above in folders.items()}
+    for name, label in labels.items():
+        if name in lost or label.lower() in UNLABELLED:
+            labels[name] = ""
+    labelled = {splits[name] for name, label in labels.items() if label}
+    for name, label in labels.items():
+        yield name, label, splits[name] if not label or len(labelled) > 1 else ""
+
+
+def _above(name: str) -> list[str]:
+    return list(PurePosixPath(name).parts[:-1])
+
+
+def _words(name: str) -> list[str]:
+    parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
+    return [word for word in re.split(r"[^a-z0-9]+", parted.lower()) if word]

@@ -1,0 +1,71 @@
+"""Find texts that are nearly the same: a word changed, a sentence added, a template filled in."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.features.copies import plain
+
+SHINGLE = 5
+"""Characters that are compared at a time."""
+BANDS, ROWS = 16, 3
+"""16 bands of 3: texts that share 60% of their shingles meet with odds of 98%, 80% of 99.999%."""
+ALIKE = 0.6
+"""The share of shingles, of those of either, that two near-copies have in common."""
+MET = 8
+
+
+def near_copies(texts: Sequence[str], *, seed: int = 0) -> list[tuple[int, int]]:
+    """Pairs of near-copies by number; each text stands at most once as the second of a pair.
+
+    MinHash with banding (Broder 1997; Leskovec, Rajaraman and Ullman 2014, chapter 3). What meets
+    in a band is compared with the first `MET` of those that met there, so the time is linear.
+
+    Args:
+        texts: compared without case, spaces or Unicode form.
+        seed: draws the hash functions.
+    """
+    shingles = [_shingles(plain(text)) for text in texts]
+    signatures = _signatures(shingles, seed)
+    found: dict[int, int] = {}
+    for band in range(BANDS):
+        met: dict[bytes, list[int]] = {}
+        for row, part in enumerate(signatures[:, band * ROWS : (band + 1) * ROWS]):
+            others = met.setdefault(part.tobytes(), [])
+            if row not in found:
+                near = (one for one in others if _share(shingles, one, row) >= ALIKE)
+                if (other := next(near, None)) is not None:
+                    found[row] = other
+            if len(others) < MET:
+                others.append(row)
+    return sorted((other, row) for row, other in found.items())
+
+
+def _shingles(text: str) -> NDArray[np.uint64]:
+    """Different shingles of a text as numbers, sorted."""
+    codes = np.frombuffer(text.encode("utf-32-le"), "<u4").astype(np.uint64)
+    if len(codes) < SHINGLE:
+        codes = np.concatenate([codes, np.zeros(SHINGLE - len(codes), np.uint64)])
+    hashed = np.zeros(len(codes) - SHINGLE + 1, np.uint64)
+    for offset in range(SHINGLE):  # overflow is the hash
+        window = codes[offset : offset + len(hashed)]
+        hashed = hashed * np.uint64(0x9E3779B97F4A7C15) + window
+    return np.unique(hashed ^ (hashed >> np.uint64(32)))
+
+
+def _signatures(shingles: Sequence[NDArray[np.uint64]], seed: int) -> NDArray[np.uint64]:
+    """The least value of each hash function over a text's shingles `[n, BANDS * ROWS]`."""
+    rng = np.random.default_rng(seed)
+    factors = rng.integers(1, 2**63, BANDS * ROWS, dtype=np.uint64) | np.uint64(1)
+    shifts = rng.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64)
+    made = np.empty((len(shingles), BANDS * ROWS), np.uint64)
+    for row, own in enumerate(shingles):
+        mixed = own[:, None] * factors + shifts
+        made[row] = (mixed ^ (mixed >> np.uint64(29))).min(axis=0)
+    return made
+
+
+def _share(shingles: Sequence[NDArray[np.uint64]], one: int, other: int) -> float:
+    both = len(np.intersect1d(shingles[one], shingles[other], assume_unique=True))
+    return both / (len(shingles[one]) + len(shingles[other]) - both)
