@@ -1,6 +1,6 @@
 """Turn texts into the ids that a network reads: of n-grams, or of sub-words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Self, TypeVar
 
@@ -38,6 +38,7 @@ OWN: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 """What an encoder's knobs are where they are not given."""
 LINEAR = ("auto", "linear")
+LINEAR_KNOBS = ("encoder", "words", "chars", "least", "vocabulary")
 GRAMS = (*LINEAR, "bag")
 
 
@@ -66,6 +67,19 @@ class ReadingConfig(NeuralConfig):
         if self.encoder in GRAMS and not self.words and not self.chars:
             raise ValueError("words=0 and chars=0 leave no n-grams to learn from")
         return self
+
+
+def say_unused(config: ReadingConfig, run: Run, *, used: Collection[str] = ()) -> None:
+    """Tell which settings were given that a linear model has no use for.
+
+    Args:
+        config: of the capability.
+        run: passes the sentence on.
+        used: what the capability reads itself.
+    """
+    unused = sorted(config.model_fields_set.difference(LINEAR_KNOBS, used))
+    if unused:
+        run.say(f"encoder=linear does not use {', '.join(unused)}; encoder=bag, a network, does.")
 
 
 def as_network(config: R) -> R:
