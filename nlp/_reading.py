@@ -23,14 +23,17 @@ LEARNT_FROM = 200_000  # texts that a tokenizer is learnt from; more change litt
 ROWS = 1_024
 OWN: Mapping[str, Mapping[str, Any]] = {
     "auto": {}, "linear": {}, "bag": {"words": 3, "least": 2},
-    "rnn": {"epochs": 8, "batch_size": 64, "lr": 3e-3, "clip_norm": 1.0, "weight_decay": 0.01},
+    "rnn": {
+        "min_epochs": 8, "min_steps": 800, "batch_size": 64, "lr": 3e-3, "clip_norm": 1.0,
+        "weight_decay": 0.01,
+    },
     "transformer": {
-        "epochs": 8, "batch_size": 64, "lr": 1e-3, "clip_norm": 1.0, "weight_decay": 0.01,
-        "dropout": 0.2,
+        "min_epochs": 8, "min_steps": 800, "batch_size": 64, "lr": 1e-3, "clip_norm": 1.0,
+        "weight_decay": 0.01, "dropout": 0.2,
     },
     "backbone": {
-        "epochs": 3, "batch_size": 32, "lr": 5e-5, "clip_norm": 1.0, "weight_decay": 0.01,
-        "dropout": 0.1,
+        "min_epochs": 3, "min_steps": 300, "batch_size": 32, "lr": 5e-5, "clip_norm": 1.0,
+        "weight_decay": 0.01, "dropout": 0.1,
     },
 }  # fmt: skip
 """What an encoder's knobs are where they are not given."""

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from cluster.batch import Batch, objects, take
 from cluster.errors import InvalidInput
-from cluster.features.intake.tree import Tree
+from cluster.features.intake.tree import Tree, suffix
 from cluster.features.view import Piece, Reject, Skipped
 
 _UNKNOWN = -1  # what they write where a row has no label
@@ -22,10 +22,10 @@ def class_names(tree: Tree, name: str, column: str) -> tuple[str, ...]:
     Raises:
         InvalidInput: it is no Parquet.
     """
-    if not name.lower().endswith(".parquet"):
+    if suffix(name) != ".parquet":
         return ()
     try:
-        with tree.stream(name) as file:
+        with tree.whole(name) as file:
             metadata = pq.read_schema(file).metadata or {}
     except pa.ArrowException as error:
         raise InvalidInput(

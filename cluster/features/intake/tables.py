@@ -1,8 +1,7 @@
 """Read a table from a file, whatever its format, some thousands of rows at a time."""
 
-import io
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from contextlib import contextmanager
 
 from cluster.errors import InvalidInput
 from cluster.features.intake.columnar import open_arrow, open_parquet, open_sheet
@@ -10,28 +9,27 @@ from cluster.features.intake.decoding import text_lines
 from cluster.features.intake.delimited import open_delimited
 from cluster.features.intake.json_lines import open_json
 from cluster.features.intake.table import Table
-from cluster.features.intake.tree import PACKED, Tree, suffix
+from cluster.features.intake.tree import Tree, suffix
 
 JSON = frozenset((".jsonl", ".ndjson"))
 ARROW = frozenset((".feather", ".arrow", ".arrows", ".ipc"))
 TABLES = frozenset((".csv", ".tsv", ".parquet", ".xlsx")) | JSON | ARROW
 
 
+def is_table(name: str) -> bool:
+    """Whether a file's name says that it is one."""
+    return suffix(name) in TABLES
+
+
+@contextmanager
 def open_table(
-    tree: Tree,
-    name: str,
-    file: BinaryIO,
-    *,
-    numbered: bool = False,
-    encoding: str = "",
-    quotes: str = "",
-) -> Table:
-    """One table from an open file.
+    tree: Tree, name: str, *, numbered: bool = False, encoding: str = "", quotes: str = ""
+) -> Iterator[Table]:
+    """One table, which is open as long as it is read.
 
     Args:
         tree: where the file is.
         name: its name, whose end says what it is; what is no known end is a table of text.
-        file: open, as its bytes are once unpacked.
         numbered: it has no header: its columns are "0", "1" and so on.
         encoding: of a table of text, where it is not UTF-8 and no byte order mark says so.
         quotes: "yes" or "no" where the user says whether quotes enclose fields.
@@ -41,12 +39,16 @@ def open_table(
     """
     kind, where = suffix(name), tree.where(name)
     if kind == ".xlsx":
-        return open_sheet(where, tree.read(name), numbered=numbered)
-    if kind == ".parquet" or kind in ARROW:
-        # these are read from their end, so they are unpacked whole
-        packed = name.lower().endswith(PACKED)
-        whole = cast("BinaryIO", io.BytesIO(tree.read(name))) if packed else file
-        return (open_parquet if kind == ".parquet" else open_arrow)(where, whole)
+        yield open_sheet(where, tree.read(name), numbered=numbered)
+    elif kind == ".parquet" or kind in ARROW:
+        with tree.whole(name) as file:
+            yield (open_parquet if kind == ".parquet" else open_arrow)(where, file)
+    else:
+        yield _open_text(tree, name, numbered=numbered, encoding=encoding, quotes=quotes)
+
+
+def _open_text(tree: Tree, name: str, *, numbered: bool, encoding: str, quotes: str) -> Table:
+    kind, where = suffix(name), tree.where(name)
     if quotes not in ("", "yes", "no"):
         raise InvalidInput(f"quotes={quotes} says nothing.", hint="Say quotes=yes or quotes=no.")
 

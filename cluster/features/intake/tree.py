@@ -97,6 +97,20 @@ class Tree:
                 f"{self.where(name)} cannot be read to its end: {why}.", hint="Fetch it again."
             ) from None
 
+    @contextmanager
+    def whole(self, name: str) -> Iterator[BinaryIO]:
+        """One file that is read from its end: in memory where it is packed.
+
+        Raises:
+            TooLarge: unpacked it has more than `MAX_FILE_BYTES`.
+            InvalidInput: it cannot be read to its end.
+        """
+        if name.lower().endswith(PACKED):
+            yield io.BytesIO(self.read(name))
+            return
+        with self.stream(name) as file:
+            yield file
+
     def head(self, name: str, most: int = 256) -> bytes:
         """The first bytes of one file; none of one that cannot be read."""
         try:
