@@ -155,29 +155,30 @@ def _split(sample: Sequence[str], delimiter: str) -> Iterator[list[str]]:
 
 
 def _spaced(sample: Sequence[str], delimiter: str) -> bool:
-    """Whether a space follows every delimiter of the rows, which then is none of their values."""
+    """Whether a space follows the delimiters, which then is none of the values.
+
+    One between a delimiter and a quote is a sure sign: no writer leaves quotes within a value bare.
+    """
     any_row, spaced_row = _row(delimiter, after=" *"), _row(delimiter, after=" +")
-    text = "".join(sample)
-    header = any_row.match(text)
-    if header is None:
-        return False
-    at, found = header.end(), False
-    while at < len(text) and (row := spaced_row.match(text, at)):
-        at, found = row.end(), found or f"{delimiter} " in row[0]
-    if at < len(text) and any_row.match(text, at):
-        return False  # a whole row without spaces; what is no row at all ends the reading later
-    if at == header.end():
-        return f"{delimiter} " in header[0] and spaced_row.fullmatch(header[0]) is not None
-    return found
+    text, at = "".join(sample), 0
+    rows: list[str] = []
+    while at < len(text) and (row := any_row.match(text, at)):
+        if row["gap"]:
+            return True
+        rows.append(row[0])
+        at = row.end()
+    rows = rows[1:] or rows
+    gaps = any(f"{delimiter} " in row for row in rows)
+    return gaps and all(spaced_row.fullmatch(row) for row in rows)
 
 
 def _row(delimiter: str, *, after: str) -> re.Pattern[str]:
     """A whole row, with some spaces after each delimiter, or none before an empty value."""
     between = re.escape(delimiter)
     quoted, plain = r'"(?:[^"]++|"")*+"', rf'(?! *")[^{between}\r\n]*+'
-    value = rf"(?:{quoted}|{plain})"
-    rest = rf"(?:{after}{value}|(?={between}|[\r\n]|\Z))"
-    return re.compile(rf" *{value}(?:{between}{rest})*+(?:\r*\n|\r|\Z)")
+    gap = rf"(?P<gap> +){quoted}"
+    rest = rf"(?:{gap}|{after}(?:{quoted}|{plain})|(?={between}|[\r\n]|\Z))"
+    return re.compile(rf" *(?:{quoted}|{plain})(?:{between}{rest})*+(?:\r*\n|\r|\Z)")
 
 
 def _plain(start: _Start) -> Iterator[_Line]:

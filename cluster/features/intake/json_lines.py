@@ -27,13 +27,19 @@ def open_json(lines: Lines, where: str) -> Table:
     Raises:
         InvalidInput: it is empty.
     """
-    names = dict.fromkeys(
-        name for _, row in _rows(lines()) if isinstance(row, dict) for name in row
-    )
-    rows = _rows(lines())
-    if not names and not any(True for _ in _rows(lines())):
+    names: dict[str, None] = {}
+    blank = True
+    for line in lines():
+        blank = blank and not line.strip()
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            row = _object(line)
+        if isinstance(row, dict) and not row.keys() <= names.keys():
+            names.update(dict.fromkeys(row))
+    if blank:
         raise InvalidInput(f"{where} is empty.", hint="Name a file with rows.")
-    return Table(tuple(names), _chunks(tuple(names), rows))
+    return Table(tuple(names), _chunks(tuple(names), _rows(lines())))
 
 
 def _chunks(names: tuple[str, ...], rows: Iterator[tuple[int, "Row | str"]]) -> Iterator[Chunk]:
@@ -72,7 +78,8 @@ def _object(line: str) -> Row | str:
 
 def _may_repeat(row: Row, line: str) -> bool:
     """Whether a name stands in the line more than once, as a field or otherwise."""
-    return any(line.count(f'"{name}"') > 1 for name in row)
+    many = line.count(":") > len(row)  # quick to see, and so of few lines
+    return many and any(line.count(f'"{name}"') > 1 for name in row)
 
 
 def _once(pairs: list[tuple[str, object]]) -> Row:

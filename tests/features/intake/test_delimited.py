@@ -76,6 +76,11 @@ def test_spaces_that_follow_only_some_commas_are_kept(tmp_path: Path) -> None:
     assert pairs(tmp_path / "a.csv") == [(" a", " pos"), (" b", "neg")]
 
 
+def test_a_space_before_a_quote_is_no_part_of_a_value_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text,label\na,pos\n"b, c", "neg"\n" d","neg"\n')
+    assert pairs(tmp_path / "a.csv") == [("a", "pos"), ("b, c", "neg"), (" d", "neg")]
+
+
 def test_hashtags_are_rows_and_not_remarks(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("#good day\tpos\n#bad day\tneg\nso so\tpos\n")
     assert len(pairs(tmp_path / "a.tsv", text="0", label="1")) == 3
