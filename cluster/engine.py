@@ -1,6 +1,7 @@
 """Find, join, describe and stop the Ray that runs on this machine."""
 
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -65,7 +66,7 @@ class Status(BaseModel):
 def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> bool:
     """End who uses it, drain the services, end what `up` started; False when nothing ran."""
     disconnect()
-    if not settings.home.is_dir():
+    if not os.path.isdir(settings.home):  # noqa: PTH112 - Path.is_dir raises where it is barred
         return end_strays(settings, say)
     path = settings.home / "engine.lock"
     with host.lock(path):
@@ -151,7 +152,8 @@ def status(settings: Settings) -> Status:
         Unavailable: nothing listens at RAY_ADDRESS.
     """
     engine = None if settings.ray_address else read(settings)
-    home = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
+    places = (settings.home, *settings.home.parents)
+    home = next(place for place in places if os.path.isdir(place))  # noqa: PTH112 - never raises
     room = Status(
         engine=None,
         memory_free_bytes=psutil.virtual_memory().available,
@@ -196,9 +198,7 @@ def _join(address: str) -> None:
     AuthenticationTokenLoader.instance().reset_cache()
     try:
         with signals.kept():
-            ray.init(
-                address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING
-            )
+            ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError) as error:  # none is there, or one of another version
         why = " ".join(str(error).split())[:300].rstrip(".")
         raise Unavailable(f"Ray at {address} cannot be joined: {why}.", hint=START) from None

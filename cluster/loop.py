@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from cluster.batch import Arrays, shuffle
+from cluster.batch import Arrays, shuffle, take
 from cluster.budget import COOLING, Watched, budget
 from cluster.encoding import Encoded, Task, encode, resident
 from cluster.neural import NeuralConfig
 from cluster.optimizers import make_optimizer, rate
 from cluster.rows import Rows
 from cluster.run import Run
+from cluster.task import answered
 
 REPORT_S = 1.0
 WATCH_ROWS = 2_048  # enough to draw a curve; the test set is what measures
@@ -189,7 +190,8 @@ class Loop:
             outputs = self.averaged.eval()(**self.tensors(self.task.encode(rows)))
         named = outputs if isinstance(outputs, dict) else {"output": outputs}
         arrays = {name: tensor.float().cpu().numpy() for name, tensor in named.items()}
-        return self.task.score(rows, self.task.decode(arrays, rows))
+        answers, kept = answered(self.task.decode(arrays, rows))
+        return self.task.score(take(rows, kept), answers) if kept else {}
 
     def lr(self) -> float:
         """The learning rate of this step."""

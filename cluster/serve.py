@@ -13,6 +13,7 @@ from ray.serve.config import AutoscalingConfig
 
 from cluster import profile
 from cluster.answering import Answer, Answered, Answering, Row, answered
+from cluster.asgi import Quiet
 from cluster.batching import Batcher
 from cluster.code import replica_digest
 from cluster.errors import Unavailable
@@ -136,7 +137,7 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> Any:
         """The application, made in the replica."""
-        return WithoutId(self.build(self.task, self.answer, self.version))
+        return Quiet(self.build(self.task, self.answer, self.version))
 
 
 class DoorReplica:
@@ -152,31 +153,7 @@ class DoorReplica:
 
     def __serve_build_asgi_app__(self) -> Any:
         """The application, made in the replica."""
-        return WithoutId(self.build())
-
-
-class WithoutId:
-    """An application whose answers leave the header with the request's id to Ray Serve.
-
-    Ray Serve adds it to every answer, whether it stands there already or not.
-
-    Args:
-        app: the application.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer as the application does, less that one header."""
-
-        async def send_rest(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                rest = [pair for pair in message["headers"] if pair[0] != b"x-request-id"]
-                message = {**message, "headers": rest}
-            await send(message)
-
-        await self.app(scope, receive, send_rest)
+        return Quiet(self.build())
 
 
 def quiet() -> None:

@@ -16,7 +16,7 @@ from cluster.neural import State
 from cluster.rows import Rows
 from cluster.run import Run
 from nlp._grams import Grams, bayes_ratios
-from nlp._reading import ROWS, ReadingConfig, frequent
+from nlp._reading import ROWS, ReadingConfig, frequent, say_unused
 from nlp._tfidf import TfIdf, arrays_of, features_of
 
 Kinds = Mapping[str, tuple[str, ...]]
@@ -33,7 +33,7 @@ KINDS: Kinds = {
 ONLY_SVM: Kinds = {"svm": ("svm",)}
 FEW_CLASSES = 20  # with more, an SVM alone was better on every set, and the others take minutes
 MOST_ENTRIES = 40_000_000  # of the feature matrix: half a gigabyte, twice that while it learns
-SEARCH = 2e8  # entries times classes that cross-validation fits: about ten seconds of one core
+SEARCH = 1e8  # entries times classes that cross-validation fits: about five seconds of one core
 MOST_WORK = 2_000_000_000  # entries times classes: about two minutes of one core
 LARGEST = 1 << 24  # weights: 64 MiB
 
@@ -126,6 +126,7 @@ def learn(
     step = step_for(entries, len(labels), config, run, most_entries=most_entries)
     if step is None:
         return None
+    say_unused(config, run)
     shown = gather(tfidf, labels, train, run, step=step)
     fitted = _fitted(shown, len(labels), run.seed) if run.rank == 0 else None
     choice, linear = run.agree(fitted)
@@ -167,7 +168,7 @@ def step_for(
         run.say("The texts are too many for encoder=linear; a network, encoder=bag, learns.")
         return None
     if step > 1:
-        run.say(f"The linear model learns from every {step}. row: all would take too long.")
+        run.say(f"The linear model learns from one row in {step}: all would take too long.")
     return step
 
 

@@ -12,7 +12,7 @@ from cluster.neural import State
 from cluster.rows import Rows
 from cluster.run import Run
 from nlp._linear import LARGEST, Shown, gather, grams_of, step_for, weigh
-from nlp._reading import ReadingConfig
+from nlp._reading import ReadingConfig, say_unused
 from nlp._tfidf import TfIdf, arrays_of, features_of
 
 WEIGHT = 4.0  # of what the SVM says of a training row, beside its topics
@@ -79,6 +79,7 @@ def learn(
     step = step_for(entries, len(labels) if supervised else 1, config, run)
     if step is None:
         return None
+    say_unused(config, run, used=("method", "dim"))
     shown = gather(tfidf, labels, train, run, step=step)
     classes = len(labels) if supervised else 0
     projected = _fitted(shown, classes, dim, run.seed) if run.rank == 0 else None

@@ -1,6 +1,6 @@
 """Turn texts into the ids that a network reads: of n-grams, or of sub-words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Self, TypeVar
 
@@ -23,18 +23,22 @@ LEARNT_FROM = 200_000  # texts that a tokenizer is learnt from; more change litt
 ROWS = 1_024
 OWN: Mapping[str, Mapping[str, Any]] = {
     "auto": {}, "linear": {}, "bag": {"words": 3, "least": 2},
-    "rnn": {"epochs": 8, "batch_size": 64, "lr": 3e-3, "clip_norm": 1.0, "weight_decay": 0.01},
+    "rnn": {
+        "min_epochs": 8, "min_steps": 800, "batch_size": 64, "lr": 3e-3, "clip_norm": 1.0,
+        "weight_decay": 0.01,
+    },
     "transformer": {
-        "epochs": 8, "batch_size": 64, "lr": 1e-3, "clip_norm": 1.0, "weight_decay": 0.01,
-        "dropout": 0.2,
+        "min_epochs": 8, "min_steps": 800, "batch_size": 64, "lr": 1e-3, "clip_norm": 1.0,
+        "weight_decay": 0.01, "dropout": 0.2,
     },
     "backbone": {
-        "epochs": 3, "batch_size": 32, "lr": 5e-5, "clip_norm": 1.0, "weight_decay": 0.01,
-        "dropout": 0.1,
+        "min_epochs": 3, "min_steps": 300, "batch_size": 32, "lr": 5e-5, "clip_norm": 1.0,
+        "weight_decay": 0.01, "dropout": 0.1,
     },
 }  # fmt: skip
 """What an encoder's knobs are where they are not given."""
 LINEAR = ("auto", "linear")
+LINEAR_KNOBS = ("encoder", "words", "chars", "least", "vocabulary")
 GRAMS = (*LINEAR, "bag")
 
 
@@ -63,6 +67,19 @@ class ReadingConfig(NeuralConfig):
         if self.encoder in GRAMS and not self.words and not self.chars:
             raise ValueError("words=0 and chars=0 leave no n-grams to learn from")
         return self
+
+
+def say_unused(config: ReadingConfig, run: Run, *, used: Collection[str] = ()) -> None:
+    """Tell which settings were given that a linear model has no use for.
+
+    Args:
+        config: of the capability.
+        run: passes the sentence on.
+        used: what the capability reads itself.
+    """
+    unused = sorted(config.model_fields_set.difference(LINEAR_KNOBS, used))
+    if unused:
+        run.say(f"encoder=linear does not use {', '.join(unused)}; encoder=bag, a network, does.")
 
 
 def as_network(config: R) -> R:

@@ -47,7 +47,8 @@ class Config(ReadingConfig):
     dim: Annotated[int, Between(0, 1_024)] = 0
     lean: Annotated[float, Between(0.0, 2.0)] = 0.4
     gain: Annotated[float, Between(0.01, 20.0, log=True)] = 2.0
-    epochs: Annotated[int, Between(1, 1_000)] = 4
+    min_epochs: Annotated[int, Between(1, 1_000)] = 4
+    min_steps: Annotated[int, Between(1, 1_000_000)] = 300
     lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 2e-2
     schedule: Literal["onecycle", "cosine", "constant"] = "cosine"
     warmup: Annotated[float, Between(0.0, 0.9)] = 0.1

@@ -49,8 +49,9 @@ class Config(ReadingConfig, EmbeddingConfig):
 
     encoder: str = "auto"
     vocabulary: Annotated[int, Between(300, 1_000_000)] = 50_000
-    epochs: Annotated[int, Between(1, 1_000)] = 10
-    batch_size: Annotated[int, Between(1, 8_192)] = 256
+    min_epochs: Annotated[int, Between(1, 1_000)] = 10
+    min_steps: Annotated[int, Between(1, 1_000_000)] = 400
+    min_batch: Annotated[int, Between(1, 256)] = 256
     lr: Annotated[float, Between(1e-5, 10.0, log=True)] = 1e-2
     schedule: Literal["onecycle", "cosine", "constant"] = "cosine"
     warmup: Annotated[float, Between(0.0, 0.9)] = 0.1

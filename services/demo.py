@@ -24,7 +24,7 @@ from services.schemas import path_of
 TASKS = ("vision.classify", "nlp.classify", "recsys.recommend")
 VECTORS = "vision.embed"  # what the recommender knows of pictures
 KNOBS = {"vision.classify": ["epochs=20"], VECTORS: ["epochs=12", "batch_size=64"]}
-"""The shop has few pictures: its models need more steps than the defaults make of them."""
+"""The pictures of the shop are simple: fewer steps than the defaults make teach them."""
 ROWS = {"images": 3_000, "texts": 4_000, "items": 330, "item_images": 330, "interactions": 25_000}
 """How many rows of the made-up shop each view gets: of items more than anybody has bought."""
 REAL = {

@@ -17,8 +17,8 @@ from cluster.features.intake.folders import classes, split_in
 from cluster.features.intake.labelling import Content, Source, read_labelled
 from cluster.features.intake.loading import load_folders
 from cluster.features.intake.mapping import Wanted, by_position
-from cluster.features.intake.parts import is_table
 from cluster.features.intake.table import ROWS
+from cluster.features.intake.tables import is_table
 from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.view import Piece, View
 
@@ -49,7 +49,7 @@ _OTHER = frozenset(
      ".npz", ".npy", ".wav", ".mp3", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif",
      ".tiff", ".avif", ".heic", ".names", ".vocab", ".feat", ".dat", ".data", ".log", ".bak",
      ".lst", ".ini", ".cfg", ".toml", ".sh", ".js", ".css", ".doc", ".docx", ".odt", ".rtf", ".xls",
-     ".db", ".sqlite", ".pkl", ".pickle", ".bin", ".tar", ".tgz", ".bz2", ".xz",
+     ".xlsx", ".db", ".sqlite", ".pkl", ".pickle", ".bin", ".tar", ".tgz", ".bz2", ".xz",
      ".zst", ".7z")
 )  # fmt: skip
 
@@ -69,7 +69,7 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
         NotFound: the path is missing.
         InvalidInput: nothing can be read as texts, or a table lacks a column.
     """
-    plain = by_position(columns)
+    plain, encoding = by_position(columns), columns.get("encoding", "")
 
     def tabular(name: str) -> bool:
         return is_table(name) or (plain and suffix(name) == ".txt" and not _about(name))
@@ -77,10 +77,10 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     with open_tree(path, lambda name: tabular(name) or _holds_texts(name)) as tree:
         tables = [name for name in tree.names if tabular(name)]
         if not tables:
-            yield from _classed(tree, columns.get("encoding", ""))
+            yield from _classed(tree, encoding)
             return
         files = [n for n in tree.names if suffix(n) == ".txt" and n not in tables]
-        load = partial(_plain, encoding=columns.get("encoding", ""))
+        load = partial(_text, encoding=encoding)
         content = Content(column="text", wanted=WANTED, by_id=BY_ID, paths=False, load=load)
         yield from read_labelled(Source(tree, Files(files), tables, columns), content)
         yield from tree.unread([*tables, *files])
@@ -91,28 +91,27 @@ def _classed(tree: Tree, encoding: str) -> Iterator[Piece]:
     plain = [name for name in tree.names if suffix(name) == ".txt"]
     classed = list(classes(plain))
     if len({label for _, label, _ in classed} - {""}) > 1:
-        yield from load_folders(tree, classed, "text", partial(_plain, encoding=encoding))
+        yield from load_folders(tree, classed, "text", partial(_text, encoding=encoding))
         yield from tree.unread(plain)
         return
     named = [name for name in tree.names if suffix(name) != ".txt"] or plain
-    if named is plain and len(plain) > NUMBERED and all(_named(n)[-1].isdigit() for n in named):
+    parts = {name: split_in(name) for name in named}
+    lone = len({*parts.values()}) == 1  # a part that is alone leaves nothing to measure with
+    if (
+        named is plain
+        and len(plain) > NUMBERED
+        and all(_named(name)[-1].isdigit() for name in named)
+    ):
         raise InvalidInput(
             f"Nothing says what the {len(plain):,} texts in {tree.place} are: "
             f"{plain[0]} and the others are numbered, and lie in no folders of classes.",
             hint="Put them into a folder per class, or a table beside them, with a column of their "
             "paths and one of labels.",
         )
-    # a part that is alone leaves nothing to measure with
-    parted = len({split_in(name) for name in named}) > 1
     for name in named:
         label = _named(name) if name in plain else suffix(name).removeprefix(".")
-        split = split_in(name) if parted else ""
-        yield from _lines(tree, name, label, split, encoding)
+        yield from _lines(tree, name, label, "" if lone else parts[name], encoding)
     yield from tree.unread(named)
-
-
-def _plain(data: bytes, encoding: str) -> str:
-    return decode(data, encoding=encoding).strip()
 
 
 def _lines(tree: Tree, name: str, label: str, split: str, encoding: str) -> Iterator[Piece]:
@@ -128,6 +127,10 @@ def _lines(tree: Tree, name: str, label: str, split: str, encoding: str) -> Iter
                 "split": np.full(len(kept), split, dtype=object),
                 "where": objects(f"{place} line {number}" for number, _ in kept),
             }
+
+
+def _text(data: bytes, encoding: str) -> str:
+    return decode(data, encoding=encoding).strip()
 
 
 def _holds_texts(name: str) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cluster.batch import Batch, chunks, take
+from cluster.errors import InvalidInput
 from cluster.rows import Resident
 from cluster.run import Run, Write
 from tests.toy import Config, Side, draw
@@ -102,3 +103,20 @@ def test_a_batch_of_five_answers_as_five_batches_of_one(tmp_path: Path) -> None:
     alone = [task.predict(part)[0] for part in chunks(five, 1)]
     assert [o.label for o in together] == [o.label for o in alone]
     assert [o.probability for o in together] == pytest.approx([o.probability for o in alone])
+
+
+class Choosy(Side):
+    """The toy, were it to refuse points to the left, in training's curves and in answers."""
+
+    def decode(self, outputs: Any, batch: Batch) -> Any:
+        told = super().decode(outputs, batch)
+        return [
+            InvalidInput("too far left") if x < 0 else one
+            for x, one in zip(batch["x"], told, strict=True)
+        ]
+
+
+def test_a_network_that_refuses_rows_is_watched_by_those_that_it_answers() -> None:
+    task = Choosy(Config(precision="fp32", epochs=1))
+    task.fit(Resident(rows()), Resident(rows(100)), Run())
+    assert 0 < task.curves[-1]["accuracy"] <= 1

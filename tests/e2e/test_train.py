@@ -171,6 +171,21 @@ def test_streamed_rows_teach_as_much_as_resident_ones(
     assert abs(objective(NLP, streamed) - objective(NLP, resident)) < noise
 
 
+def test_a_linear_classifier_is_the_same_on_one_worker_and_on_two_and_learns_from_a_stream(
+    shop: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, shared = (train(NLP, "encoder=linear", workers=workers) for workers in (1, 2))
+    arrays = [load_arrays(folder(made) / "state.safetensors") for made in (alone, shared)]
+    assert arrays[0].keys() == arrays[1].keys() >= {"weights", "bias"}
+    for name, array in arrays[0].items():
+        assert (array == arrays[1][name]).all()
+    assert alone.reference.keys() == alone.metrics.keys()
+    monkeypatch.setenv("LEPTON_MEMORY_SHARE", "0")
+    streamed = train(NLP, "encoder=linear")
+    noise = 2 * (0.25 / alone.rows["test"]) ** 0.5
+    assert abs(objective(NLP, streamed) - objective(NLP, alone)) < noise
+
+
 def test_more_workers_than_cpus_is_an_error_that_says_how_many_there_are(shop: Engine) -> None:
     with pytest.raises(NotEnough, match=r"3 workers need as many CPUs; the cluster has 2\. Ask"):
         train(NLP, workers=3)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, PngImagePlugin
 
+from cluster.batch import objects
 from cluster.errors import InvalidInput, TooLarge, UnsupportedMedia
 from cluster.features import images
 from cluster.features.headers import measure
@@ -239,6 +240,13 @@ def test_an_array_that_is_no_picture_is_refused_with_its_shape() -> None:
         encode(np.zeros((2, 2, 2), np.uint8))
     with pytest.raises(InvalidInput, match="type float64"):
         encode(np.zeros((2, 2)))
+
+
+def test_rows_take_pictures_of_every_format_and_say_what_another_is() -> None:
+    sent = [saved(picture("RGB"), kind) for kind in KINDS]
+    phone = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    _, faults = images.Image().admit(objects([*sent, phone]))
+    assert faults == {len(sent): "is not usable: The picture is HEIC, which is not read here"}
 
 
 def test_stored_pictures_are_the_bytes_that_were_sent() -> None:

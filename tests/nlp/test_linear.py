@@ -158,7 +158,7 @@ def test_more_n_grams_than_are_allowed_leave_rows_out_or_are_left_to_a_network()
     labels = sorted(TOPICS)
     state = _linear.learn(Config(encoder="linear"), labels, shown, run, most_entries=10_000)
     assert state is not None
-    assert run.said[0] == "The linear model learns from every 2. row: all would take too long."
+    assert run.said[0] == "The linear model learns from one row in 3: all would take too long."
     assert _linear.learn(Config(), labels, shown, run, most_entries=10_000) is None
     assert run.said[-1] == (
         "The texts are too many for encoder=linear; a network, encoder=bag, learns."
@@ -173,3 +173,12 @@ def test_the_card_tells_what_cross_validation_chose() -> None:
     assert f"cross-validation on training rows chose {kind}" in details
     assert "## Confusion matrix" in details
     assert any(said.startswith(f"Cross-validation chose {kind}: ") for said in run.said)
+
+
+def test_settings_of_networks_alone_are_named_where_a_linear_model_learns() -> None:
+    run = Noting()
+    fitted(rows(60), "epochs=3", "words=1", "lr=0.1", run=run)
+    assert run.said[0] == "encoder=linear does not use epochs, lr; encoder=bag, a network, does."
+    run = Noting()
+    fitted(rows(60), "words=1", run=run)
+    assert not any("does not use" in said for said in run.said)

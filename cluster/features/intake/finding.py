@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import takewhile
+from os.path import commonpath
 from pathlib import PurePosixPath
 
 from cluster.errors import InvalidInput
@@ -23,7 +25,9 @@ class Files:
     def find(self, value: object, table: str) -> str:
         """The file that a table means, by its path from the table or from above, or by its name.
 
-        Of several files of one name, those below the table and of its part come first.
+        A path may begin above the source, where it ends with a folder and a file that are here.
+        Of several files of one name, those written alike (`a.PNG`), below the table, and of its
+        part come first.
 
         Raises:
             InvalidInput: there is none, or several may be meant.
@@ -33,35 +37,47 @@ class Files:
         if value is None or not path.name:
             raise InvalidInput("is empty")
         folder = PurePosixPath(table).parent
-        if path.is_absolute() or ".." in path.parts or "\0" in text:
-            raise InvalidInput(f"{text!r} lies outside the table's folder: put the table above")
-        for exact in (folder / path, path):
+        outside = path.is_absolute() or ".." in path.parts or "\0" in text
+        for exact in () if outside else (folder / path, path):
             if exact.as_posix() in self._names or not self._names:
                 return exact.as_posix()
-        named = [name for name in self._called.get(path.name, ()) if _ends(name, path)]
+        named = [
+            name for name in self._called.get(path.name.lower(), ()) if self._meets(name, path)
+        ]
+        if not named and outside:
+            raise InvalidInput(f"{text!r} lies outside the table's folder: put the table above")
         if not named:
             raise InvalidInput(f"{text!r} is no file of the source")
+        for better in (
+            lambda name: path.name in (PurePosixPath(name).name, PurePosixPath(name).stem),
+            lambda name: PurePosixPath(name).is_relative_to(folder),
+            lambda name: part_of(name) == split_in(table),
+        ):
+            named = list(filter(better, named)) or named
         if len(named) > 1:
-            below = [name for name in named if PurePosixPath(name).is_relative_to(folder)]
-            likely = [n for n in below or named if part_of(n) == split_in(table)]
-            nearer = next((some for some in (below, likely) if len(some) == 1), [])
-            if not nearer:
-                raise InvalidInput(f"{text!r} may be {named[0]} or {named[1]}: give the path")
-            return nearer[0]
+            raise InvalidInput(f"{text!r} may be {named[0]} or {named[1]}: give the path")
         return named[0]
 
     @cached_property  # most tables give paths
     def _called(self) -> dict[str, list[str]]:
-        """Files by the last part of their paths, with and without what tells the kind."""
+        """Files by the last part of their paths in small letters, with their ends and without."""
         called: dict[str, list[str]] = defaultdict(list)
         for name in self.names:
             path = PurePosixPath(name)
-            for word in {path.name, path.stem}:
+            for word in {path.name.lower(), path.stem.lower()}:
                 called[word].append(name)
         return called
 
+    @cached_property
+    def _wrapped(self) -> int:
+        """How many folders lie above all files: on another machine they may be called otherwise."""
+        return len(PurePosixPath(commonpath(self.names)).parts) if len(self.names) > 1 else 0
 
-def _ends(name: str, path: PurePosixPath) -> bool:
-    """Whether a file's path ends like this one, whose last part may lack what tells the kind."""
-    above = path.parts[:-1]
-    return not above or PurePosixPath(name).parts[:-1][-len(above) :] == above
+    def _meets(self, name: str, path: PurePosixPath) -> bool:
+        """Whether the folders above two files of one name are alike, as far as both are known."""
+        ours, theirs = PurePosixPath(name).parts[:-1], path.parts[:-1]
+        pairs = zip(reversed(ours), reversed(theirs), strict=False)
+        alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if alike == len(theirs):
+            return True
+        return alike > 0 and alike >= len(ours) - self._wrapped

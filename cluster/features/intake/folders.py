@@ -1,7 +1,7 @@
 """Say which class and which part of the data the folders of files stand for."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
 
@@ -35,6 +35,12 @@ def parts_among(folders: Iterable[str]) -> dict[str, str]:
         for folder, rest in rests.items()
         if len(named[folder]) == 1 and (rest <= _KINDS or (alike and differ))
     }
+
+
+def are_shelves(folders: Collection[str]) -> bool:
+    """Whether folders part files by their number alone: a lone one, or `part_1` and `part_2`."""
+    bare = {re.sub(r"\d+", "", folder) for folder in folders}
+    return len(folders) == 1 or (len(bare) == 1 and bool(_words(*bare)))
 
 
 def part_of(name: str) -> str:

@@ -11,7 +11,7 @@ from cluster.features.intake.finding import Files
 from cluster.features.intake.labelling import Content, Source, content_of, is_bytes, read_labelled
 from cluster.features.intake.loading import load_column
 from cluster.features.intake.mapping import HOW, Wanted, header, match, read_table
-from cluster.features.intake.parts import is_table
+from cluster.features.intake.tables import is_table
 from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.interactions import ITEM
 from cluster.features.view import Piece, Reject, Skipped
@@ -41,8 +41,8 @@ _TEXT_TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson"))  # hold no bytes
 def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
     """Pictures and their classes; from a zip of any of these, too. The first that fits is read.
 
-    - Idx pairs (`train-images-idx3-ubyte.gz` beside `train-labels-idx1-ubyte.gz`; `t10k` is test),
-      and npz with such pairs of arrays, as MedMNIST has them.
+    - Idx pairs (`train-images-idx3-ubyte.gz` beside `train-labels-idx1-ubyte.gz`; `t10k` is test);
+      where there are no pictures npz with such pairs of arrays, as MedMNIST has them.
     - A table with a column of labels, and one of paths, names or ids of pictures that are here, or
       of the bytes of files; recognised by the names in `WANTED`, or mapped.
     - A folder per class, with train, valid and test folders above them where there are parts.
@@ -52,22 +52,23 @@ def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
         InvalidInput: nothing can be read as pictures, or nothing says what they show.
     """
     with open_tree(path, _usable, _why_no_picture) as tree:
+        pictures = [name for name in tree.names if not is_table(name) and not holds_arrays(name)]
         arrays = [name for name in tree.names if holds_arrays(name)]
-        if arrays:
+        # an npz beside pictures may be anything
+        if arrays and not (pictures and all(suffix(name) == ".npz" for name in arrays)):
             yield from read_arrays(tree, arrays)
             yield from tree.unread(arrays)
             return
         tables = [name for name in tree.names if is_table(name)]
-        files = Files([name for name in tree.names if not is_table(name)])
         packed = [other.where for other in tree.others if other.where.lower().endswith(".zip")]
-        if packed and not files.names and all(suffix(name) in _TEXT_TABLES for name in tables):
+        if packed and not pictures and all(suffix(name) in _TEXT_TABLES for name in tables):
             raise InvalidInput(
                 f"{tree.where(tables[0])} names pictures, and {', '.join(packed[:3])} beside it "
                 "may hold them: a zip is read only where it holds the tables, too.",
                 hint="Unpack it into a folder beside the table.",
             )
-        yield from read_labelled(Source(tree, files, tables, columns), CONTENT)
-        yield from tree.others
+        yield from read_labelled(Source(tree, Files(pictures), tables, columns), CONTENT)
+        yield from tree.unread([*pictures, *tables])
 
 
 def read_item_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:

@@ -12,7 +12,7 @@ from cluster.batch import Batch, objects, take, without
 from cluster.errors import InvalidInput
 from cluster.features.intake.class_names import class_names, with_names
 from cluster.features.intake.finding import Files
-from cluster.features.intake.folders import classes, part_of, split_in
+from cluster.features.intake.folders import are_shelves, classes, part_of, split_in
 from cluster.features.intake.loading import load_column, load_folders
 from cluster.features.intake.mapping import HOW, Wanted, header, match, read_table
 from cluster.features.intake.tree import Tree, stem
@@ -78,7 +78,8 @@ def read_labelled(source: Source, content: Content) -> Iterator[Piece]:
       unless they lie in folders that are called as its labels are. Where such a folder says
       another label than the table, the row is rejected, unless columns are mapped.
     - A table that lacks a column, names no file here, or is a sample of a submission, is skipped
-      where another table, or folders, give labels.
+      where another table, or folders, give labels. Beside it a lone folder, or some that differ by
+      a number alone, are no classes: what says the labels may be in that table.
     - The part is that of the table's column, else of the folder that the file lies in, else of the
       table's name. Where all labelled rows are of one part, nothing is said of parts.
 
@@ -92,9 +93,10 @@ def read_labelled(source: Source, content: Content) -> Iterator[Piece]:
         except _Unfit as unfit:
             unread[name] = unfit.error
     classed = list(classes(source.files.names))
+    folders = {label for _, label, _ in classed if label}
     if sheets:
         yield from _read_sheets(source, sheets, classed, content)
-    elif source.mapped or not any(label for _, label, _ in classed):
+    elif source.mapped or not folders or (unread and are_shelves(folders)):
         raise _no_labels(source, unread)
     else:
         yield from load_folders(source.tree, classed, content.column, content.load)
@@ -322,11 +324,11 @@ def _no_labels(source: Source, unread: Mapping[str, InvalidInput]) -> InvalidInp
     tops = sorted({PurePosixPath(name).parts[0] for name in files if "/" in name})
     if unread and (source.mapped or not tops):
         return next(iter(unread.values()))
-    lie = f"in {', '.join(tops[:5])}, which are parts and" if tops else "in no folder,"
+    lie = f"{', '.join(tops[:5])} are no folders of classes" if tops else "they lie in no folders"
     said = "".join(f" {error.message.rstrip('.')}." for error in [*unread.values()][:3])
     return InvalidInput(
-        f"Nothing says what the {len(files):,} files in {tree.place} show: they "
-        f"lie {lie} no folders of classes, and no table with labels names them.{said}",
+        f"Nothing says what the {len(files):,} files in {tree.place} show: {lie}, "
+        f"and no table with labels names them.{said}",
         hint="Put them into a folder per class (train/cat/1.png), or a table beside them, with a "
         "column of their paths and one of labels"
         + (", or say which one that is, as in --map label=NAME." if unread else "."),

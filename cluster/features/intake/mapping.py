@@ -17,9 +17,9 @@ from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Number
 from cluster.features.intake import movielens
 from cluster.features.intake.folders import split_in
-from cluster.features.intake.parts import filled, is_table, may_be_table, meant, with_folders
+from cluster.features.intake.part_files import filled, may_be_table, meant, with_folders
 from cluster.features.intake.table import Chunk, Table
-from cluster.features.intake.tables import open_table
+from cluster.features.intake.tables import is_table, open_table
 from cluster.features.intake.tree import Tree, open_tree, suffix
 from cluster.features.times import read_times
 from cluster.features.view import Piece, Reject, Unused
@@ -124,8 +124,7 @@ def read_table(
         table = filled(found, {column: None for column in every if column not in found.names})
         ours = match(where, table.names, columns, wanted)
         place = f"{where} {table.unit}"
-        read = {*ours.values()}
-        if spare := tuple(name for at, name in enumerate(table.names) if at not in read):
+        if spare := tuple(n for at, n in enumerate(table.names) if at not in ours.values()):
             yield Unused(where, "they are none of ours, and not mapped", spare)
         first = next(table.chunks, None)
         if first is None:
@@ -133,7 +132,7 @@ def read_table(
         if by_position(columns) and _is_header(first, ours, wanted):
             first = Chunk([values[1:] for values in first.columns], first.lines[1:], first.broken)
         if wanted.timed and not {"event_time"} & {*ours, *columns}:
-            _check_untimed(where, table.names, first, read)
+            _check_untimed(where, table.names, first, {*ours.values()})
         split = _part(tree, name)
         for chunk in chain([first], table.chunks):
             yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())

@@ -145,51 +145,46 @@ def _copies(view: View, snapshot: Snapshot, split: Split) -> Iterator[Finding]:
     """Rows that hold the same as others, with other labels or in another part."""
     if not view.named_by:
         return
-    found = copies_of(snapshot, view)
-    wanted = [*view.key, "event_time", "split", *({LABEL} & view.columns.keys())]
+    wanted = [*view.key, "event_time", "split", *split.columns, *({LABEL} & view.columns.keys())]
     if isinstance(view.columns[view.named_by], Text):
         wanted.append(view.named_by)
-    rows = snapshot.read(view, wanted)
-    first = found.alike
+    rows, first = snapshot.read(view, wanted), copies_of(snapshot, view).alike
+
+    def finding(kind: str, sentence: str, copies: NDArray[np.int64]) -> Iterator[Finding]:
+        if len(copies):
+            said = f"{len(copies):,} {sentence}"
+            suspects = [_copy(view, rows, row, int(first[row])) for row in copies[:MOST].tolist()]
+            yield Finding(kind, said, len(copies), suspects)
+
     copied = np.flatnonzero(first != np.arange(len(first)))
-    if LABEL in rows:
-        other = copied[rows[LABEL][copied] != rows[LABEL][first[copied]]]
-        if len(other):
-            yield Finding(
-                "labels",
-                f"{len(other):,} rows hold the same as another row, and have another label: at "
-                "most one of the two is right.",
-                len(other),
-                [
-                    _suspect(view, rows, row, f"{rows[LABEL][row]!r}; "
-                             f"{_key(view, rows, first[row])} has {rows[LABEL][first[row]]!r}")
-                    for row in other[:MOST].tolist()
-                ],
-            )  # fmt: skip
-    parts = split.parts(rows, view.key, found.alike)
-    leaked = across(found.alike, parts, TEST, TRAIN)
-    if len(leaked):
-        yield Finding(
-            "copies",
-            f"{len(leaked):,} of {int((parts == TEST).sum()):,} rows of the test part hold the "
-            "same as a row of the train part, as the source parts them: a score on them flatters.",
-            len(leaked),
-            [
-                _suspect(view, rows, row, f"as {_key(view, rows, first[row])}")
-                for row in leaked[:MOST].tolist()
-            ],
-        )
-    if len(copied):
-        yield Finding(
-            "copies",
-            f"{len(copied):,} rows hold the same as another row (case, spaces or the encoding of a "
-            "picture may differ). Training keeps them in one part where the source names none.",
-            len(copied),
-            [
-                _suspect(view, rows, row, f"as {_key(view, rows, first[row])}")
-                for row in copied[:MOST].tolist()
-            ],
-        )
+    labels = rows.get(LABEL, np.zeros(len(first)))
+    yield from finding(
+        "labels",
+        "rows hold the same as another row, and have another label: at most one of the two is "
+        "right.",
+        copied[labels[copied] != labels[first[copied]]],
+    )
+    parts = split.parts(rows, view.key, first)
+    yield from finding(
+        "copies",
+        f"of {int((parts == TEST).sum()):,} rows of the test part hold the same as a row of the "
+        "train part, as the source parts them: a score on them flatters.",
+        across(first, parts, TEST, TRAIN),
+    )
+    yield from finding(
+        "copies",
+        "rows hold the same as another row (case, spaces or the encoding of a picture may differ). "
+        "Training keeps them in one part where the source names none.",
+        copied,
+    )
+
+
+def _copy(view: View, rows: Batch, row: int, first: int) -> Suspect:
+    """A row that holds the same as another one, and the labels where they differ."""
+    other, labels = _key(view, rows, first), rows.get(LABEL)
+    if labels is None or labels[row] == labels[first]:
+        return _suspect(view, rows, row, f"as {other}")
+    return _suspect(view, rows, row, f"{labels[row]!r}; {other} has {labels[first]!r}")
 
 
 def _near(view: View, rows: Batch) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import pytest
 
 from cluster.errors import InvalidInput
 from cluster.features.intake.image_files import read_images
+from cluster.features.pictures import encode
 from cluster.features.view import Reject, Skipped
 
 GREY = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
@@ -67,6 +68,15 @@ def test_an_npz_of_something_else_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"PK not")
     with pytest.raises(InvalidInput, match=r"a\.npz is no sound npz"):
         read(tmp_path)
+
+
+def test_an_npz_beside_pictures_is_not_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "weights.npz", a=np.zeros(2))
+    for label in ("x", "y"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.png").write_bytes(encode(GREY))
+    pieces = list(read_images(tmp_path, {}))
+    assert [skip.where for skip in pieces if isinstance(skip, Skipped)] == ["weights.npz"]
 
 
 def test_pneumonia_mnist_has_the_published_counts(data: Path) -> None:

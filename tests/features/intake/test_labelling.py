@@ -76,6 +76,12 @@ LAYOUTS: dict[str, tuple[Mapping[str, str], Mapping[int, tuple[str, str]]]] = {
     "images and labels": (
         {"images/a.png": "1", "images/b.PNG": "2", "README.md": "what it is",
          "labels.csv": "file_name,class\na.png,red\nb.PNG,blue\n"}, RED_BLUE),
+    "names in other letters": (
+        {"img/A.JPG": "1", "img/b.jpg": "2", "t.csv": "image,label\na.jpg,red\nb.jpg,blue\n"},
+        RED_BLUE),
+    "paths of another machine": (
+        {"img/a.png": "1", "img/b.png": "2", "t.csv": "image,label\n/data/x/img/a.png,red\n"
+         "..\\img\\b.png,blue\n"}, RED_BLUE),
     "a table per part": (
         {"train/a.png": "1", "test/b.png": "2",
          "train/metadata.csv": "file_name,label\na.png,red\n",
@@ -142,12 +148,12 @@ def test_ids_are_keys_unless_each_part_counts_anew(tmp_path: Path) -> None:
 def test_folders_of_parts_are_never_classes(tmp_path: Path) -> None:
     source = lay(tmp_path, {"train/a.png": "1", "train/b.png": "2", "test/c.png": "3"})
     with pytest.raises(
-        InvalidInput, match=r"3 files in .* show: they lie in test, train, which are parts and no"
+        InvalidInput, match=r"3 files in .* show: test, train are no folders of classes, and"
     ):
         read(source)
     lay(source, {"train.csv": "id,target_value\na,red\n", "val/d.png": "4"})
     with pytest.raises(
-        InvalidInput, match=r"test, train, val, .* train\.csv has no column that is"
+        InvalidInput, match=r"test, train, val are no .* train\.csv has no column that is"
     ):
         read(source)
     (tmp_path / "train.csv").write_text("id,label\nx,red\n")
@@ -277,6 +283,20 @@ def test_folders_of_texts_are_read_beside_files_of_other_kinds(tmp_path: Path) -
         (label, part): 2 for label in ("pos", "neg") for part in ("train", "test")
     }
     assert {skip.where for skip in skipped} == {"words.voc", "train/urls.txt", "train/unsup/1.txt"}
+
+
+@pytest.mark.parametrize("folders", [("images",), ("part_1", "part_2")])
+def test_shelves_beside_a_table_without_labels_are_no_classes(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    files = {f"{folder}/{folder}.png": str(shade) for shade, folder in enumerate(folders)}
+    table = "\n".join(["image_id,dx", *(f"{folder},x" for folder in folders)])
+    source = lay(tmp_path, {**files, "meta.csv": table})
+    with pytest.raises(InvalidInput, match=r"no folders of classes, .* known as label; it has 'im"):
+        read(source)
+    assert set(read(source, label="dx")[0]["label"]) == {"x"}
+    (source / "meta.csv").unlink()
+    assert set(read(source)[0]["label"]) == {*folders}
 
 
 def test_pictures_in_a_zip_beside_the_table_are_asked_for_unpacked(tmp_path: Path) -> None:
