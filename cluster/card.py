@@ -36,6 +36,7 @@ def write_card(
     knobs = _table(("knob", "value"), [(k, str(v)) for k, v in manifest.config.items()])
     data = _table(("part", "rows"), [(k, f"{v:,}") for k, v in manifest.rows.items()])
     views = ", ".join(_view(name, held) for name, held in manifest.views.items())
+    parted = f", parted by `{manifest.split}`" if manifest.split else ""
     refused = f" {evaluation.refused:,} of them were refused and not scored." * bool(
         evaluation.refused
     )
@@ -44,7 +45,7 @@ def write_card(
     (folder / "card.md").write_text(
         f"# {manifest.task}\n\n{summary}\n\nMade {manifest.created:%Y-%m-%d %H:%M} UTC by run "
         f"`{manifest.run}` with seed {manifest.seed} on {manifest.workers} worker(s).\n\n"
-        f"## Data\n\nView {views}.\n\n{data}\n"
+        f"## Data\n\nView {views}{parted}.\n\n{data}\n"
         f"## Metrics\n\nOn {evaluation.rows:,} questions, by the files that are served."
         f"{refused}\n\n"
         f"{cautions}{_scores(evaluation)}{picture}\n{evaluation.details}\n\n"

@@ -81,7 +81,8 @@ def _tiny(labels: Counter[str]) -> Iterator[str]:
     few = sorted((rows, label) for label, rows in labels.items() if rows < FEW)
     if few:
         rows, label = few[0]
-        more = f" (and {len(few) - 1:,} more have under {FEW})" if len(few) > 1 else ""
+        others = len(few) - 1
+        more = f" (under {FEW}, as {others:,} other{'s' * (others > 1)})" if others else ""
         yield (
             f"The label {label!r} has {rows:,} row{'s' * (rows > 1)}{more}: a test part of "
             f"{TEST_SHARE:.0%} holds none of them with odds of {(1 - TEST_SHARE) ** rows:.0%}, and "

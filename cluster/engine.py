@@ -95,8 +95,7 @@ def connect(settings: Settings) -> None:
     Raises:
         Unavailable: nothing runs here, or nothing listens at RAY_ADDRESS.
     """
-    engine = None if settings.ray_address else read(settings)
-    if engine and alive(engine):
+    if engine := _own(settings):
         address = engine.address
         export(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(engine.token_file))
     elif settings.ray_address:
@@ -105,22 +104,34 @@ def connect(settings: Settings) -> None:
         raise Unavailable("No Ray runs here.", hint=START)
     export(**direct_loopback(environment()))
     # asked first, because Ray would try for a minute and then abort the process
-    if settings.ray_address and isinstance(wrong := elsewhere(address), Unavailable):
+    if engine is None and isinstance(wrong := elsewhere(address), Unavailable):
         raise wrong
-    if not settings.ray_address and not host.listens(address):
+    if engine and not host.listens(address):
         raise Unavailable(f"No Ray answers at {address}.", hint=START)
     _join(address)
 
 
+def _own(settings: Settings) -> Engine | None:
+    """The engine of this home if it runs; a RAY_ADDRESS of `auto` means that one first."""
+    engine = read(settings) if settings.ray_address in {None, "auto"} else None
+    return engine if engine and alive(engine) else None
+
+
 def elsewhere(address: str) -> Conflict | Unavailable:
     """What to say of a cluster that RAY_ADDRESS names, to who would start one or join that."""
-    place = address.removeprefix("ray://")
-    if address != "auto" and not host.listens(place.partition("://")[2] or place):
+    try:
+        place = _found() if address == "auto" else address.removeprefix("ray://")
+    except ConnectionError:
         return Unavailable(
-            f"No Ray answers at {address}, which RAY_ADDRESS names.",
+            "No Ray runs on this machine; RAY_ADDRESS is 'auto' and looks for one.",
+            hint="Unset RAY_ADDRESS, then start one with `python -m services up`.",
+        )
+    if not host.listens(place.partition("://")[2] or place):
+        return Unavailable(
+            f"No Ray answers at {place}, which RAY_ADDRESS names.",
             hint="Start it there, or unset RAY_ADDRESS to use the Ray of this machine.",
         )
-    if address != "auto" and not host.speaks_grpc(place):
+    if not host.speaks_grpc(place):
         return Unavailable(
             f"What answers at {address}, which RAY_ADDRESS names, is not the head of a Ray.",
             hint="Name host:6379, the port of its GCS, or unset RAY_ADDRESS.",
@@ -129,6 +140,13 @@ def elsewhere(address: str) -> Conflict | Unavailable:
         f"RAY_ADDRESS names a cluster that runs already: {address}.",
         hint="Use it as it is, or unset RAY_ADDRESS to start one on this machine.",
     )
+
+
+def _found() -> str:
+    """Where Ray itself finds a cluster on this machine; a ConnectionError where it finds none."""
+    from ray._private import services  # noqa: PLC0415
+
+    return str(services.canonicalize_bootstrap_address_or_die("auto"))
 
 
 def disconnect() -> None:
@@ -151,7 +169,7 @@ def status(settings: Settings) -> Status:
     Raises:
         Unavailable: nothing listens at RAY_ADDRESS.
     """
-    engine = None if settings.ray_address else read(settings)
+    engine = _own(settings)
     places = (settings.home, *settings.home.parents)
     home = next(place for place in places if os.path.isdir(place))  # noqa: PTH112 - never raises
     room = Status(
@@ -159,13 +177,13 @@ def status(settings: Settings) -> Status:
         memory_free_bytes=psutil.virtual_memory().available,
         disk_free_bytes=shutil.disk_usage(home).free,
     )
-    if settings.ray_address:
+    if settings.ray_address and engine is None:
         from cluster import serve  # noqa: PLC0415 - imports ray
 
         connect(settings)
         found = _resources(serve.usage())
         return room.model_copy(update={"address": settings.ray_address, **found})
-    if engine is None or not alive(engine):
+    if engine is None:
         return room
     family = host.family(engine.pid, engine.born, engine.mark)
     return room.model_copy(

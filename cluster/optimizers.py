@@ -104,7 +104,13 @@ def orthogonal(matrix: Tensor) -> Tensor:
     x: Tensor = matrix / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
+    # each step multiplies x by a polynomial in x @ x.T, whose own steps need no wide matrix
+    square = x @ x.T
+    product = torch.eye(len(square), dtype=x.dtype, device=x.device)
     for _ in range(NEWTON_STEPS):
-        square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
+        factor = torch.addmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor @ product
+        square = factor @ square @ factor
+    x = product @ x
     return x.T if tall else x

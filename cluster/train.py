@@ -38,7 +38,7 @@ from cluster.run import Progress, Report, Run, Write
 from cluster.split import TRAIN
 from cluster.task import Evaluation
 
-RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "torch", "transformers")
+RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "scikit-learn", "torch", "transformers")
 POLL_S = 0.5
 STATISTICS_ROWS = 5_000
 

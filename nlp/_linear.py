@@ -35,7 +35,7 @@ FEW_CLASSES = 20  # with more, an SVM alone was better on every set, and the oth
 MOST_ENTRIES = 40_000_000  # of the feature matrix: half a gigabyte, twice that while it learns
 SEARCH = 1e8  # entries times classes that cross-validation fits: about five seconds of one core
 MOST_WORK = 2_000_000_000  # entries times classes: about two minutes of one core
-LARGEST = 1 << 24  # weights: 64 MiB
+LARGEST = 1 << 24  # weights of each kind of n-gram: 64 MiB
 
 
 @dataclass(frozen=True)

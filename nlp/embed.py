@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.batch import Arrays, Batch
 from cluster.config import Between
 from cluster.embedding import EmbeddingConfig, EmbeddingTask
-from cluster.errors import LeptonError
 from cluster.features.texts import labelled_texts, texts
 from cluster.labels import labels_of
 from cluster.neural import State
@@ -153,7 +152,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         del rng
         return self.twice(arrays, arrays, truth)
 
-    def predict(self, batch: Batch) -> Sequence[Output | LeptonError]:
+    def predict(self, batch: Batch) -> Sequence[Output]:
         """A vector for each text."""
         if "topics" not in self.state:
             return super().predict(batch)

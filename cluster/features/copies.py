@@ -21,6 +21,7 @@ from cluster.features.sketches import load, save
 from cluster.features.view import View
 
 ROWS = 4_096
+KEPT_ROWS = 20_000  # of fewer texts the digests are made in no time
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))  # soft hyphen, ZWSP, joiner, BOM
 
 Numbers = NDArray[np.int64]
@@ -109,29 +110,24 @@ def _order(snapshot: Snapshot, view: View) -> Numbers:
 
 
 def _of_column(snapshot: Snapshot, name: str, column: Column, order: Numbers) -> Copies:
+    """By sketches or digests; those that took long to make are kept for the next look."""
     rows = snapshot.table(["digest"])["digest"].to_numpy().view(np.uint64)
-    if isinstance(column, Image):
-        return _of_pictures(snapshot, name, column, rows, order)
-    known, found = _joined(_read(snapshot, name, rows, partial(_digests, column)))
-    found = found[np.searchsorted(known, rows)]
-    return Copies(_numbers(found[:, 0]), _numbers(found[:, 1]))
-
-
-def _of_pictures(
-    snapshot: Snapshot, name: str, column: Image, rows: Words, order: Numbers
-) -> Copies:
-    """By sketches; those of earlier looks are kept."""
     called = hashlib.sha256(rows.tobytes() + order.tobytes()).hexdigest()[:16]
-    kept, complete = load(snapshot, name, called)
-    missing = np.setdiff1d(rows, kept["digest"])
-    fresh = _read(snapshot, name, missing, lambda values: _sketches(column, values))
-    known, sketches = _joined([(kept["digest"].astype(np.uint64), kept["sketch"]), *fresh])
+    slow = isinstance(column, Image) or len(rows) >= KEPT_ROWS
+    kept, complete = load(snapshot, name, called) if slow else ({}, False)
+    missing = np.setdiff1d(rows, kept["digest"]) if kept else rows
+    before = [(kept["digest"].astype(np.uint64), kept["sketch"])] if kept else []
+    known, sketches = _joined([*before, *_read(snapshot, name, missing, partial(_made, column))])
     mine = sketches[np.searchsorted(known, rows)]
-    same = _first(_numbers(mine["pixels"]), order)
+    same = _first(_numbers(mine["pixels"] if isinstance(column, Image) else mine[:, 0]), order)
     if complete:
         return Copies(same, kept["alike"].astype(np.int64))
-    alike = cluster(mine, same, order)
-    save(snapshot, name, called, {"digest": known, "sketch": sketches, "alike": alike})
+    if isinstance(column, Image):
+        alike = cluster(mine, same, order)
+    else:
+        alike = _first(_numbers(mine[:, 1]), order)
+    if slow:
+        save(snapshot, name, called, {"digest": known, "sketch": sketches, "alike": alike})
     return Copies(same, alike)
 
 
@@ -157,8 +153,15 @@ def _joined(pieces: Iterable[tuple[Words, NDArray[Any]]]) -> tuple[Words, NDArra
     return known, np.concatenate(values)[first]
 
 
-def _digests(column: Column, values: pa.Array) -> Words:
-    """Of each value the digests of what it is, and of what near-copies have alike `[n, 2]`."""
+def _made(column: Column, values: pa.Array) -> NDArray[Any]:
+    """Of pictures their sketches `[n]`; of other values two digests `[n, 2]`.
+
+    The one is of the value as it is, the other of what near-copies have alike.
+    """
+    if isinstance(column, Image):
+        # one at a time: a thousand photographs do not fit into memory
+        pictures = (column.unpack(values.slice(row, 1))[0] for row in range(len(values)))
+        return np.array([sketch(picture) for picture in pictures], SKETCH)
     if not isinstance(column, Text):
         one: Words = digest_rows([values], len(values)).to_numpy().view(np.uint64)
         return np.stack([one, one], axis=1)
@@ -170,12 +173,6 @@ def _digests(column: Column, values: pa.Array) -> Words:
 def _hashed(texts: Iterable[str]) -> Words:
     digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
-
-
-def _sketches(column: Image, values: pa.Array) -> NDArray[np.void]:
-    # one at a time: a thousand photographs do not fit into memory
-    pictures = (column.unpack(values.slice(row, 1))[0] for row in range(len(values)))
-    return np.array([sketch(picture) for picture in pictures], SKETCH)
 
 
 def _numbers(values: NDArray[Any]) -> Numbers:

@@ -19,10 +19,9 @@ SKETCH = np.dtype(
         ("colour", "u1", (2 * (SIDE // 4) ** 2,)),
     ]
 )
-TOLERANCE = 2.5
-"""How far apart the coarse light of two copies may be: root mean square, of 255 levels. Measured:
-JPEG of quality 75 moves 28 x 28 pixels by up to 2.3 and 64 x 64 by up to 0.2; of 60,000 pictures
-of Fashion-MNIST 23 pairs are nearer than that."""
+TOLERANCE, SMALL_TOLERANCE = 2.5, 3.5
+"""How far apart the coarse light of two copies may be, root mean square of 255 levels: from 64
+pixels a side on, and below 33. What an encoder changes is evened out in a larger picture."""
 CONTRAST_SHARE = 0.08  # and not more than this share of their own contrast
 COLOUR_TOLERANCE = 6.0
 ASPECT_TOLERANCE = 0.06
@@ -72,11 +71,13 @@ def cluster(sketches: NDArray[np.void], same: Numbers, order: Numbers) -> Number
     light = found["light"].astype(np.float32)
     contrast = light.std(axis=1)
     waves = _waves(light)
-    allowed = np.minimum(TOLERANCE, CONTRAST_SHARE * contrast)
+    side = found["size"].min(axis=1, initial=FINE_SIDE).astype(np.float64)
+    tolerance = np.minimum(SMALL_TOLERANCE, TOLERANCE * np.sqrt(FINE_SIDE / side))
+    allowed = np.minimum(tolerance, CONTRAST_SHARE * contrast)
     allowed[contrast < LEAST_CONTRAST] = 0
     searched = _widest(waves)
     tree = cKDTree(searched)
-    near, _ = tree.query(searched, k=2, distance_upper_bound=TOLERANCE * SIDE)
+    near, _ = tree.query(searched, k=2, distance_upper_bound=SMALL_TOLERANCE * SIDE)
     led = np.full(len(distinct), -1)
     for row in np.flatnonzero(np.isfinite(near).all(axis=1)).tolist():
         if led[row] >= 0 or not allowed[row]:

@@ -1,4 +1,4 @@
-"""Keep sketches of a view's pictures beside its rows, so that each is decoded for them once."""
+"""Keep what near-copies are found by beside a view's rows, so that each row is looked at once."""
 
 import io
 import zipfile
@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.errors import LeptonError
-from cluster.features.likeness import SKETCH
 from cluster.features.offline.snapshot import Snapshot
 
 VERSION = 1  # of what a sketch is and how near two must be
 Kept = dict[str, NDArray[np.generic]]
-"""`digest`: of stored rows, ascending; `sketch`: of their pictures; `alike`: groups, by row."""
+"""`digest`: of stored rows, ascending; `sketch`: of their values; `alike`: groups, by row."""
 
 
 def load(snapshot: Snapshot, column: str, rows: str) -> tuple[Kept, bool]:
-    """What earlier looks at the pictures of a column left, maybe nothing.
+    """What earlier looks at a column left, maybe nothing.
 
     Args:
         snapshot: of the view.
@@ -35,8 +34,7 @@ def load(snapshot: Snapshot, column: str, rows: str) -> tuple[Kept, bool]:
             data = snapshot.bucket.read(f"{_folder(snapshot)}/{name}")
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 return {part: file[part] for part in ("digest", "sketch", "alike")}, name == wanted
-    none = {"digest": np.zeros(0, np.uint64), "sketch": np.zeros(0, SKETCH)}
-    return {**none, "alike": np.zeros(0, np.int64)}, False
+    return {}, False
 
 
 def save(snapshot: Snapshot, column: str, rows: str, kept: Kept) -> None:

@@ -17,8 +17,8 @@ from cluster.features.intake.folders import classes, split_in
 from cluster.features.intake.labelling import Content, Source, read_labelled
 from cluster.features.intake.loading import load_folders
 from cluster.features.intake.mapping import Wanted, by_position
+from cluster.features.intake.parts import is_table
 from cluster.features.intake.table import ROWS
-from cluster.features.intake.tables import is_table
 from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.view import Piece, View
 

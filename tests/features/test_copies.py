@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from cluster.batch import objects
-from cluster.features.copies import Copies, across, content_of, copies_of, plain
+from cluster.features.copies import KEPT_ROWS, Copies, across, content_of, copies_of, plain
 from cluster.features.images import images, labelled_images
 from cluster.features.interactions import interactions, users
 from cluster.features.likeness import SKETCH, cluster, sketch
@@ -160,3 +160,13 @@ def test_the_content_of_a_capability_follows_from_its_views() -> None:
 
 def test_no_rows_have_no_copies(tmp_path: Path) -> None:
     assert copies_of(Store(tmp_path).head(labelled_texts), labelled_texts).alike.tolist() == []
+
+
+def test_many_texts_are_looked_at_once(tmp_path: Path) -> None:
+    texts = [f"text {number // 2}" for number in range(KEPT_ROWS)]
+    found = stored(tmp_path, labelled_texts, "text", [*texts])
+    assert len(list((tmp_path / "texts" / "sketches").iterdir())) == 1
+    again = copies_of(Store(tmp_path).head(labelled_texts), labelled_texts)
+    assert again.same.tolist() == found.same.tolist()
+    assert again.alike.tolist() == found.alike.tolist()
+    assert len(set(again.alike)) == KEPT_ROWS // 2

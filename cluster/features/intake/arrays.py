@@ -4,7 +4,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,11 +132,24 @@ def _array(what: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArra
         )
     try:
         with archive.open(info) as file:
+            _check_header(file, info.file_size)
+        with archive.open(info) as file:
             # pickles may run anything: arrays of objects are refused
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"{what} cannot be read: {error}.", hint="Save them again.") from None
     return array
+
+
+def _check_header(file: IO[bytes], size: int) -> None:
+    """Refuse an array that states more than its file holds, before memory is taken for it."""
+    version = np.lib.format.read_magic(file)
+    old = version == (1, 0)
+    reader = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+    shape, _, dtype = reader(file)
+    stated = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if stated > size:
+        raise ValueError(f"it states {stated:,} bytes and holds {size:,}")
 
 
 def _labels(what: str, labels: NDArray[Any]) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """Say which class and which part of the data the folders of files stand for."""
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -59,30 +60,39 @@ def classes(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 
     A folder that holds everything, and folders that are named train, valid or test, may lie above
     those of the classes. A class is empty where a file lies in no folder of a class: those of parts
-    are none. Of one part alone nothing is said: its rows must give the other parts, too.
+    are none, nor is one called `images` or the like that holds all of a part. Of one part alone
+    nothing is said: its rows must give the other parts, too.
     """
-    folders = {name: _above(name) for name in names}
-    splits = dict.fromkeys(names, "")
-    lost: set[str] = set()  # files beside the folders of the parts
-    while inside := {name: parts for name, parts in folders.items() if parts}:
-        tops = {parts[0] for parts in inside.values()}
-        parts = parts_among(tops)
-        parted = bool(parts) and (len(parts) == len(tops) or len({*parts.values()}) > 1)
-        deep = sum(len(above) > 1 for above in inside.values())
-        if not parted and (len(tops) > 1 or 2 * deep <= len(inside)):
-            break  # the next folder is that of a class, however deep its files lie in it
-        for name, above in inside.items():
-            top = above.pop(0)
-            splits[name] = parts.get(top, "") or splits[name]
-            if parted and top not in parts:
-                lost.add(name)
-    labels = {name: above[0] if above else "" for name, above in folders.items()}
+    labels, splits = _descend(names)
+    held: dict[str, set[str]] = defaultdict(set)
     for name, label in labels.items():
-        if name in lost or label.lower() in UNLABELLED:
+        held[splits[name]].add(label)
+    for name, label in labels.items():
+        alone = splits[name] and not held[splits[name]] - {label, ""}
+        if (alone and {*_words(label)} <= _KINDS) or label.lower() in UNLABELLED:
             labels[name] = ""
     labelled = {splits[name] for name, label in labels.items() if label}
     for name, label in labels.items():
         yield name, label, splits[name] if not label or len(labelled) > 1 else ""
+
+
+def _descend(names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The folder of each file below those that hold everything or are parts, and its part."""
+    folders = {name: _above(name) for name in names}
+    splits = dict.fromkeys(names, "")
+    while inside := [name for name, above in folders.items() if above]:
+        tops = {folders[name][0] for name in inside}
+        parts = parts_among(tops)
+        parted = bool(parts) and (len(parts) == len(tops) or len({*parts.values()}) > 1)
+        deep = sum(len(folders[name]) > 1 for name in inside)
+        if not parted and (len(tops) > 1 or 2 * deep <= len(inside)):
+            break  # the next folder is that of a class, however deep its files lie in it
+        for name in inside:
+            top = folders[name].pop(0)
+            splits[name] = parts.get(top, "") or splits[name]
+            if parted and top not in parts:
+                folders[name].clear()  # it lies beside the parts
+    return {name: above[0] if above else "" for name, above in folders.items()}, splits
 
 
 def _above(name: str) -> list[str]:
@@ -91,4 +101,4 @@ def _above(name: str) -> list[str]:
 
 def _words(name: str) -> list[str]:
     parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
-    return [word for word in re.split(r"[^a-z0-9]+", parted.lower()) if word]
+    return [word for word in re.split(r"[\W_]+", parted.lower()) if word]

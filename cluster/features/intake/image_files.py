@@ -11,7 +11,7 @@ from cluster.features.intake.finding import Files
 from cluster.features.intake.labelling import Content, Source, content_of, is_bytes, read_labelled
 from cluster.features.intake.loading import load_column
 from cluster.features.intake.mapping import HOW, Wanted, header, match, read_table
-from cluster.features.intake.tables import is_table
+from cluster.features.intake.parts import is_table
 from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.interactions import ITEM
 from cluster.features.view import Piece, Reject, Skipped

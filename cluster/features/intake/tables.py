@@ -16,11 +16,6 @@ ARROW = frozenset((".feather", ".arrow", ".arrows", ".ipc"))
 TABLES = frozenset((".csv", ".tsv", ".parquet", ".xlsx")) | JSON | ARROW
 
 
-def is_table(name: str) -> bool:
-    """Whether a file's name says that it is one."""
-    return suffix(name) in TABLES
-
-
 @contextmanager
 def open_table(
     tree: Tree, name: str, *, numbered: bool = False, encoding: str = "", quotes: str = ""

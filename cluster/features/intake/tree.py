@@ -23,10 +23,10 @@ from cluster.features.view import Skipped
 
 MAX_FILE_BYTES = 100_000_000
 """The largest file that is read whole."""
-PACKED = (".gz", ".bz2", ".xz", ".zst")
-"""How the names of packed files end."""
 WhyNot = Callable[[bytes], str]
 _OTHER_KIND = "it is of no kind that is read here"
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+"""How the names of packed files end."""
 _UNREADABLE = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException,
 )  # fmt: skip

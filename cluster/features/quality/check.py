@@ -84,7 +84,9 @@ class Checked:
     findings: Sequence[Finding]
 
 
-def check(view: View, snapshot: Snapshot, *, split: Split | None = None) -> Checked:
+def check(
+    view: View, snapshot: Snapshot, *, split: Split | None = None, sample: int | None = None
+) -> Checked:
     """Look for copies, wrong labels, leaks and outliers among stored rows.
 
     Memory is that of one stored file and of the rows that are looked at one by one.
@@ -93,8 +95,11 @@ def check(view: View, snapshot: Snapshot, *, split: Split | None = None) -> Chec
         view: what the rows are.
         snapshot: of it.
         split: of the capability that learns from them; by default by key.
+        sample: how many rows to look at one by one; by default `SAMPLE`, or `PICTURES`.
     """
-    rows, sizes, numbers, summary = _read(view, snapshot)
+    pictured = any(isinstance(kind, Image) for kind in view.columns.values())
+    most = sample or (PICTURES if pictured else SAMPLE)
+    rows, sizes, numbers, summary = _read(view, snapshot, most)
     findings = [
         *_copies(view, snapshot, split or ByKey()),
         *_near(view, rows),
@@ -105,11 +110,10 @@ def check(view: View, snapshot: Snapshot, *, split: Split | None = None) -> Chec
 
 
 def _read(
-    view: View, snapshot: Snapshot
+    view: View, snapshot: Snapshot, most: int
 ) -> tuple[Arrays, dict[str, NDArray[Any]], NDArray[np.int64], Summary]:
     """A sample of the rows, the bytes of their pictures, their numbers, and a summary of all."""
     pictured = [name for name, kind in view.columns.items() if isinstance(kind, Image)]
-    most = min(snapshot.rows, PICTURES if pictured else SAMPLE)
     drawn = np.sort(np.random.default_rng(SEED).permutation(snapshot.rows)[:most])
     tally, start = Tally(view), 0
     pieces: list[Arrays] = []
@@ -222,7 +226,9 @@ def _labelled(view: View, rows: Batch, sizes: dict[str, NDArray[Any]]) -> Iterat
     labels = np.unique(numbers[kept], return_inverse=True)[1].astype(np.int64)
     spare = {name: values[kept] for name, values in sizes.items()}
     yield from _leaks(facts(columns, chosen, spare), chosen, columns, labels)
-    chances = out_of_fold(encode(columns, chosen), labels, seed=SEED)
+    if (features := encode(columns, chosen)) is None:
+        return
+    chances = out_of_fold(features, labels, seed=SEED)
     odd = doubted(chances, labels)
     if len(odd):
         known = [name for name, enough in zip(names, often, strict=True) if enough]

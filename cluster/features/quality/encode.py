@@ -21,15 +21,14 @@ FAR = 5.0
 
 
 def encode(columns: Mapping[str, Column], rows: Batch) -> Any:
-    """All columns as one sparse matrix `[n, features]`; those of other types say nothing.
+    """All columns as one sparse matrix `[n, features]`; None where none of them can be read.
 
     Args:
         columns: those to read, with their types.
         rows: as they are in memory.
     """
-    return sparse.hstack(
-        [one for name, kind in columns.items() for one in _of(kind, rows[name])], format="csr"
-    ).astype(np.float32)
+    parts = [one for name, kind in columns.items() for one in _of(kind, rows[name])]
+    return sparse.hstack(parts, format="csr").astype(np.float32) if parts else None
 
 
 def _of(kind: Column, values: NDArray[Any]) -> list[Any]:

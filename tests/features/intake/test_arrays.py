@@ -1,3 +1,5 @@
+import io
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -59,6 +61,21 @@ def test_arrays_that_are_no_pictures_of_one_label_are_refused(
     np.savez(tmp_path / "a.npz", train_images=images, train_labels=labels)
     with pytest.raises(InvalidInput, match=sentence):
         read(tmp_path)
+
+
+def test_an_array_that_states_more_than_it_holds_is_refused_at_once(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    about = {"descr": "|u1", "fortran_order": False, "shape": (10**9, 28, 28)}
+    np.lib.format.write_array_header_1_0(header, about)
+    np.savez(tmp_path / "labels.npz", labels=np.zeros(2, int))
+    with (
+        zipfile.ZipFile(tmp_path / "labels.npz") as labels,
+        zipfile.ZipFile(tmp_path / "a.npz", "w") as archive,
+    ):
+        archive.writestr("labels.npy", labels.read("labels.npy"))
+        archive.writestr("images.npy", header.getvalue())
+    with pytest.raises(InvalidInput, match=r"it states 784,000,000,000 bytes and holds 128"):
+        read(tmp_path / "a.npz")
 
 
 def test_an_npz_of_something_else_says_what_it_holds(tmp_path: Path) -> None:

@@ -112,6 +112,13 @@ LAYOUTS: dict[str, tuple[Mapping[str, str], Mapping[int, tuple[str, str]]]] = {
         {"stage1_train/red/a.png": "1", "stage1_test/blue/b.png": "2"}, PARTS),
     "parts beside a folder of figures": (
         {"train/red/a.png": "1", "test/blue/b.png": "2", "docs/c.png": "3"}, PARTS),
+    "parts that hold all in one folder": (
+        {"train/red/images/a.png": "1", "train/blue/images/b.png": "2", "val/images/c.png": "3",
+         "test/images/d.png": "4"}, RED_BLUE),
+    "classes called as files are": (
+        {"train/text/a.png": "1", "train/image/b.png": "2", "test/text/c.png": "3",
+         "test/image/d.png": "4"},
+        {1: ("text", "train"), 2: ("image", "train"), 3: ("text", "test"), 4: ("image", "test")}),
     "an unlabelled folder": (
         {"train/red/a.png": "1", "train/unsup/c.png": "3", "test/blue/b.png": "2"}, PARTS),
 }  # fmt: skip
@@ -134,7 +141,6 @@ def test_labels_come_from_the_table_or_the_folders_that_say_them(
     assert labels(rows) == expected
     unread = {skip.where.removeprefix("in.zip/top/") for skip in skipped}
     pictures = {name for name, content in files.items() if content.isdigit()}
-    assert {name for name in pictures if int(files[name]) > 2} <= unread
     assert len(unread & pictures) == len(pictures) - len(expected)
 
 
@@ -161,6 +167,11 @@ def test_folders_of_parts_are_never_classes(tmp_path: Path) -> None:
         InvalidInput, match=r"train\.csv names no file that is here.* Put them into"
     ):
         read(source)
+
+
+def test_folders_below_those_of_parts_must_say_more_than_images(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="show: test, train are no folders of classes"):
+        read(lay(tmp_path, {"train/images/a.png": "1", "test/images/b.png": "2"}))
 
 
 def test_a_table_against_folders_of_its_own_labels_is_a_bad_row(tmp_path: Path) -> None:

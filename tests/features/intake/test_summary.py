@@ -180,4 +180,4 @@ def test_all_of_it_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         "Rejected: 1, text is empty (a.csv line 5).",
         "Columns not used: 'stars' of a.csv.",
     ]
-    assert said[5].startswith("Warning: The label 'b' has 1 row (and 1 more have under 20)")
+    assert said[5].startswith("Warning: The label 'b' has 1 row (under 20, as 1 other)")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from cluster.batch import Arrays, Batch, concat, objects
+from cluster.batch import Arrays, Batch, objects
 from cluster.features.column import Number, Text
 from cluster.features.images import labelled_images
 from cluster.features.intake.ingest import ingest_rows
@@ -173,6 +173,12 @@ def test_interactions_are_checked_for_outliers_and_summed_up(tmp_path: Path) -> 
     assert only(found, "outliers").rows[0].key == ("u4", "i49")
 
 
+def test_labels_of_keys_alone_are_not_judged(tmp_path: Path) -> None:
+    bare = View("bare", ("text_id",), {"label": Text()}, labelled_texts.sample)
+    rows = {name: values for name, values in texts().items() if name != "text"}
+    assert checked(tmp_path, rows, bare).findings == []
+
+
 def test_a_row_is_doubted_by_the_thresholds_of_both_labels() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1])
     sure = np.array([0.9, 0.9, 0.1, 0.1, 0.1, 0.45])  # of label 0
@@ -182,14 +188,14 @@ def test_a_row_is_doubted_by_the_thresholds_of_both_labels() -> None:
 def test_large_sets_are_sampled_and_the_sample_is_stated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = concat([texts(20_040), texts(30, seed=3)])
-    rows["text_id"] = objects(f"t{row}" for row in range(20_070))
-    rows["label"] = objects(["same"] * 20_070)
-    found = checked(tmp_path, rows)
-    assert (found.rows, found.looked_at) == (20_070, 20_000)
+    store = Store(tmp_path)
+    ingest_rows(labelled_texts, texts(), store)
+    found = check(labelled_texts, store.snapshot(labelled_texts), sample=100)
+    assert (found.rows, found.looked_at) == (240, 100)
+    assert found.summary.counts["", "sea"] == 80
     show_data.checked(found)
     said = capsys.readouterr().out
-    assert said.startswith("texts: 20,070 rows are stored; 20,000, drawn at random, were looked at")
+    assert said.startswith("texts: 240 rows are stored; 100, drawn at random, were looked at one")
 
 
 def test_a_check_is_shown_with_keys_and_reasons(

@@ -10,7 +10,7 @@ import numpy as np
 from cluster.errors import InvalidInput
 from cluster.features.intake.movielens import layout_of
 from cluster.features.intake.table import Chunk, Table
-from cluster.features.intake.tables import is_table
+from cluster.features.intake.tables import TABLES
 from cluster.features.intake.tree import Tree, stem, suffix
 
 LOG = "_delta_log/"
@@ -18,6 +18,11 @@ _LOOSE = frozenset((".dat", ".data", ".txt"))
 _PART = re.compile(r"((part|data|chunk|shard|file)?[-_.]?\d[\w.-]*|.*-\d{3,}-of-\d{3,})")
 _FOLDER = re.compile(r"(?P<column>[A-Za-z_]\w*)=(?P<value>.*)")
 _NOTHING = "__HIVE_DEFAULT_PARTITION__"
+
+
+def is_table(name: str) -> bool:
+    """Whether a file's name says that it is one."""
+    return suffix(name) in TABLES
 
 
 def may_be_table(name: str) -> bool:
