@@ -99,10 +99,13 @@ class Tally:
             else:
                 self.floats[name] = self.floats[name] or values[0]
         if self.view.named_by:
-            blank = np.full(length(good), "", dtype=object)
-            held = (good[self.view.named_by], good.get(LABEL, blank), good.get("split", blank))
-            named = zip(("content", LABEL, "split"), map(hashes, held), strict=True)
-            self._contents.append(pl.DataFrame(dict(named)))
+            nothing = np.zeros(length(good), np.uint64)
+            held = {"content": self.view.named_by, LABEL: LABEL, "split": "split"}
+            named = {
+                name: hashes(good[column]) if column in good else nothing
+                for name, column in held.items()
+            }
+            self._contents.append(pl.DataFrame(named))
         if len(self.view.key) > 1:
             self._owners.append(hashes(good[self.view.key[0]]))
             if isinstance(self.view.columns.get(VALUE), Number):
