@@ -26,12 +26,19 @@ class Batcher(Generic[I, O]):
         predict: answers rows in order; one call at a time.
         max_batch: rows that one call takes.
         max_waiting: rows that wait before a request is refused.
+        slow_s: how long a batch may take on the event loop.
     """
 
     def __init__(
-        self, predict: Callable[[Sequence[I]], Sequence[O]], *, max_batch: int, max_waiting: int
+        self,
+        predict: Callable[[Sequence[I]], Sequence[O]],
+        *,
+        max_batch: int,
+        max_waiting: int,
+        slow_s: float = SLOW_S,
     ) -> None:
         self._predict = predict
+        self._slow_s = slow_s
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._waiting: deque[tuple[I, asyncio.Future[O]]] = deque()
@@ -106,7 +113,7 @@ class Batcher(Generic[I, O]):
             outputs = self._at_once(rows)
         if outputs is None:
             outputs = await asyncio.to_thread(each, lambda part: self._predict(rows[part]), count)
-        if monotonic() - began < SLOW_S:
+        if monotonic() - began < self._slow_s:
             self._quick_rows = max(self._quick_rows, count)
         else:
             self._quick_rows = min(self._quick_rows, count - 1)

@@ -1,12 +1,14 @@
 """Find, join, describe and stop the Ray that runs on this machine."""
 
+import hashlib
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from os.path import realpath
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,6 +22,7 @@ from cluster.errors import Conflict, Unavailable
 from cluster.settings import Settings, direct_loopback, environment, export
 
 NAMESPACE: Final = "lepton"
+PLACES: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - private_folder checks who owns it
 START: Final = "Start it with `python -m services up`."
 
 
@@ -85,8 +88,25 @@ def end_strays(settings: Settings, say: Callable[[str], None]) -> bool:
     strays = host.strays(settings.home)
     if strays:
         host.end(strays, grace_s=5.0)
+        shutil.rmtree(session_folder(settings.home), ignore_errors=True)
         say(f"Ended {len(strays)} processes of a Ray of this home that had no record any more.")
     return bool(strays)
+
+
+def session_folder(home: Path, places: Sequence[str] = PLACES) -> Path:
+    """Where Ray keeps its session: short, as the path of a Unix socket in it has 107 bytes.
+
+    Raises:
+        Conflict: none of the places can be written.
+    """
+    name = f"lepton-{hashlib.sha256(os.fsencode(realpath(home))).hexdigest()[:8]}"
+    for place in places:
+        if host.is_writable(Path(place)):
+            return Path(place) / name
+    raise Conflict(
+        f"Ray's sockets need a short folder, and none of {', '.join(places)} can be written.",
+        hint="Let this user write to /tmp.",
+    )
 
 
 def connect(settings: Settings) -> None:

@@ -84,6 +84,8 @@ FRONTEND: Final = """\
     http-request set-var(txn.id) req.hdr(x-request-id) if too_large named
     http-request return status 413 content-type application/problem+json lf-file {folder}/413.json \
 hdr X-Request-ID %[var(txn.id)] if too_large
+    http-request return status 204 hdr Allow "GET, HEAD, POST, OPTIONS" \
+if {{ method OPTIONS }} !{{ path_beg / }}
     http-after-response set-status 503 if {{ status 502 }}
     http-request set-header x-request-disconnect-disabled ?1 \
 unless {{ req.hdr(x-request-disconnect-disabled) -m found }}

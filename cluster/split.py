@@ -42,7 +42,7 @@ class Split(ABC):
         """The part of each row. What the source says is kept; only the rest is decided here.
 
         Where the source names its test rows but none to watch with, those are taken from its
-        training rows.
+        training rows. Where it names all rows and none as test, its valid ones are the test.
 
         Args:
             rows: needs the key, `event_time`, `split` and `columns`; others are not looked at.
@@ -52,6 +52,8 @@ class Split(ABC):
                 of them; a row without copies goes where it would without `alike`.
         """
         given: Parts = rows["split"].astype("<U5")
+        if not np.isin(given, ("", TEST)).any():
+            given[given == VALID] = TEST
         parts, open_rows = given.copy(), given == ""
         named = bool((given == TEST).any())
         if open_rows.any():

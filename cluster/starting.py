@@ -1,6 +1,5 @@
 """Start Ray and Serve on this machine, or say what stopped them."""
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -8,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from os import pathsep
 from os.path import realpath
@@ -17,14 +16,13 @@ from typing import Final
 
 from cluster import engine, host, profile, reasons, signals
 from cluster.engine import Engine
-from cluster.errors import Conflict, Unavailable
+from cluster.errors import Unavailable
 from cluster.settings import Settings, direct_loopback, environment
 
 PATIENCE_S: Final = 30.0  # before a Ray that does not answer counts as dead
 ERROR_S: Final = 5.0  # how long an error may stay in Ray's logs before it counts as final
 PARTS: Final = ("gcs_server", "raylet")  # without which there is no Ray
 TMPDIR_BYTES: Final = 64
-PLACES: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - private_folder checks who owns it
 
 
 def up(
@@ -81,7 +79,7 @@ def _start(
     wait_s: float,
 ) -> Engine:
     """See that there is room, start Ray, wait for Serve; what fails leaves nothing behind."""
-    folder = session_folder(settings.home)
+    folder = engine.session_folder(settings.home)
     store_bytes = host.check_room(
         settings.home, folder.parent, store_mb=settings.object_store_mb, free_bytes=free_bytes
     )
@@ -210,22 +208,6 @@ def _failed(what: str, started: Engine, home: Path, seen: str) -> Unavailable:
     return Unavailable(
         f"{what}: {why.rstrip('.')}.",
         hint=reasons.remedy(why) or f"All that it logged is in {home / 'logs'}.",
-    )
-
-
-def session_folder(home: Path, places: Sequence[str] = PLACES) -> Path:
-    """Where Ray keeps its session: short, as the path of a Unix socket in it has 107 bytes.
-
-    Raises:
-        Conflict: none of the places can be written.
-    """
-    name = f"lepton-{hashlib.sha256(realpath(home).encode()).hexdigest()[:8]}"
-    for place in places:
-        if host.is_writable(Path(place)):
-            return Path(place) / name
-    raise Conflict(
-        f"Ray's sockets need a short folder, and none of {', '.join(places)} can be written.",
-        hint="Let this user write to /tmp.",
     )
 
 

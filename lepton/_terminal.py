@@ -41,11 +41,49 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
+    def finish(self) -> None:
+        """Write what waits, and raise `Lost` where anything was lost."""
+        self.flush()
 
-def watched(command: Callable[[], int]) -> int:
+
+class Muted(Watched):
+    """For a command that changes something: it goes on in silence where the stream fails."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.lost: Lost | None = None
+
+    def write(self, text: str) -> int:
+        """Write a text while that is possible."""
+        try:
+            return len(text) if self.lost else super().write(text)
+        except Lost as lost:
+            self.lost = lost
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what waits while that is possible."""
+        try:
+            if not self.lost:
+                super().flush()
+        except Lost as lost:
+            self.lost = lost
+
+    def finish(self) -> None:
+        """Write what waits, and raise `Lost` where anything was lost."""
+        self.flush()
+        if self.lost:
+            raise self.lost
+
+
+def watched(command: Callable[[], int], kind: type[Watched] = Watched) -> int:
     """Run a command over a standard output that may fail.
 
     Characters that its encoding lacks are written as escapes.
+
+    Args:
+        command: gives a status.
+        kind: `Watched` ends it where the output fails, `Muted` lets it end.
 
     Returns:
         the command's status; 1 after a sentence where the output could not be written; 141 where
@@ -54,10 +92,11 @@ def watched(command: Callable[[], int]) -> int:
     stream: TextIO = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - None is closed
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
-    sys.stdout = Watched(stream)
+    output = kind(stream)
+    sys.stdout = output
     try:
         status = command()
-        sys.stdout.flush()
+        output.finish()
     except Lost as lost:
         _discard(stream)
         if lost.nobody_reads:

@@ -9,7 +9,7 @@ import typer
 from cluster import signals
 from cluster.errors import InvalidInput, LeptonError
 from cluster.settings import direct_loopback, environment, export
-from lepton._terminal import unreadable, watched
+from lepton._terminal import Muted, unreadable, watched
 from services import catalog, rows, show, show_data, show_features, verbs, watch
 from services import features as layer
 
@@ -257,7 +257,7 @@ def demo(
 
 def main() -> None:
     """Run a command: an error of ours is one sentence and status 1, Ctrl-C is status 130."""
-    sys.exit(watched(_run))
+    sys.exit(watched(_run, Muted))
 
 
 def _run() -> int:

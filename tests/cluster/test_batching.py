@@ -256,11 +256,11 @@ def test_only_batches_that_are_known_to_be_quick_run_on_the_event_loop() -> None
     def predict(rows: Sequence[int]) -> list[int]:
         threads.append(threading.current_thread().name)
         if 0 in rows:
-            threading.Event().wait(0.01)
+            threading.Event().wait(0.6)
         return list(rows)
 
     async def test() -> None:
-        shared = batcher(predict)
+        shared = Batcher(predict, max_batch=4, max_waiting=8, slow_s=0.5)
         for rows in ([1], [1], [1, 2], [1, 2], [0], [1], [1]):
             await shared.answer(rows)
 
@@ -282,6 +282,6 @@ def test_the_first_slow_batch_of_a_model_leaves_the_event_loop_free() -> None:
         while not slow.done():
             await asyncio.sleep(0.001)
             longest, last = max(longest, time.monotonic() - last), time.monotonic()
-        assert longest < 0.1
+        assert longest < 0.25
 
     assert run(test) == []

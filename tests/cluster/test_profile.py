@@ -225,6 +225,15 @@ def test_a_request_that_does_not_come_or_is_lost_is_told_what_to_do(
     assert subprocess.run([copy, "-v"], check=True, capture_output=True).stdout
 
 
+def test_options_of_no_path_says_which_methods_are_allowed(url: str) -> None:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as line:
+        line.settimeout(5)
+        line.sendall(b"OPTIONS * HTTP/1.1\r\nHost: lepton\r\nConnection: close\r\n\r\n")
+        answer = http.client.HTTPResponse(line)
+        answer.begin()
+    assert (answer.status, answer.getheader("Allow")) == (204, "GET, HEAD, POST, OPTIONS")
+
+
 def test_an_haproxy_of_other_texts_is_left_as_it_is(tmp_path: Path) -> None:
     other = tmp_path / "haproxy"
     other.write_bytes(b"HTTP/1.1 400 Bad\r\n\r\n<html>short</html>\0")

@@ -100,6 +100,13 @@ def test_rows_of_which_the_source_says_nothing_are_learnt_where_it_names_the_tes
     assert (parts[:40] != "test").all()
 
 
+def test_where_the_source_names_train_and_valid_alone_the_valid_ones_measure() -> None:
+    batch = concat([rows(400, given="train"), rows(40, given="valid")])
+    parts = Counter(ByKey().parts(batch, KEY).tolist())
+    assert parts["test"] == 40
+    assert 0 < parts["valid"] < parts["train"]
+
+
 def test_rows_to_watch_come_out_of_the_training_rows_where_the_source_names_none() -> None:
     batch = concat([rows(1_000, given="train"), rows(10, given="test")])
     parts = Counter(ByKey(valid=0.1).parts(batch, KEY).tolist())

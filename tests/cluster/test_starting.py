@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cluster import host, profile, reasons
+from cluster.engine import session_folder
 from cluster.errors import Conflict, InvalidInput, NotEnough, Unavailable
-from cluster.starting import _variables, session_folder, temp_folder, up
+from cluster.starting import _variables, temp_folder, up
 from tests.support import here
 
 GIB = 2**30

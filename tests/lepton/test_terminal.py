@@ -11,12 +11,13 @@ from lepton._terminal import unreadable
 
 PROGRAM = """
 import sys
-from lepton._terminal import watched
+from lepton._terminal import Muted, Watched, watched
 def command():
     for n in range(int(sys.argv[1])):
-        print("line", n, chr(0x4e2d))
+        print("line", n, chr(0x4e2d), flush=True)
+    print("done", file=sys.stderr)
     return 3
-sys.exit(watched(command))
+sys.exit(watched(command, Muted if sys.argv[2:] else Watched))
 """
 FULL = Path("/dev/full")
 
@@ -30,7 +31,7 @@ def shell(line: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
         env={**os.environ, **mine, **environ},  # noqa: TID251 - a child's
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
 
 
@@ -44,15 +45,23 @@ def test_a_full_disk_is_one_sentence_and_status_1(command: str) -> None:
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("command", ['-c "$PROGRAM" 99999', "-m services tasks"])
+@pytest.mark.parametrize("command", ['-c "$PROGRAM" 99999', '-c "$LEPTON"'])
 def test_a_reader_that_went_is_no_error_to_tell(command: str) -> None:
     done = shell(f'"$PYTHON" {command} | (exec 0<&-; sleep 3); exit ${{PIPESTATUS[0]}}')
     assert (done.stderr, done.returncode) == (b"", 141)
 
 
+def test_a_command_that_changes_something_goes_on_where_its_output_fails() -> None:
+    done = shell('"$PYTHON" -c "$PROGRAM" 9 on > /dev/full')
+    said = b"done\nError: The output cannot be written: No space left on device.\n"
+    assert (done.stderr, done.returncode) == (said, 1)
+    done = shell('"$PYTHON" -c "$PROGRAM" 9 on | (exec 0<&-; sleep 1); exit ${PIPESTATUS[0]}')
+    assert (done.stderr, done.returncode) == (b"done\n", 141)
+
+
 def test_a_closed_output_is_no_error() -> None:
     done = shell('"$PYTHON" -c "$PROGRAM" 9 >&-')
-    assert (done.stderr, done.returncode) == (b"", 3)
+    assert (done.stderr, done.returncode) == (b"done\n", 3)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
