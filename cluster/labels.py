@@ -65,8 +65,8 @@ def guesses(
     ]
 
 
-def right_answers(truth: Sequence[str], answers: Sequence[str]) -> dict[str, float]:
-    """Accuracy, and F1 averaged over labels: how every classifier is scored."""
+def classification_scores(truth: Sequence[str], answers: Sequence[str]) -> dict[str, float]:
+    """Accuracy and macro-averaged F1: the metrics of every classifier."""
     right = [a == b for a, b in zip(truth, answers, strict=True)]
     return {"accuracy": float(np.mean(right)), "macro_f1": macro_f1(truth, answers)}
 

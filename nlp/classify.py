@@ -12,7 +12,7 @@ from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
 from cluster.features.texts import labelled_texts, texts
-from cluster.labels import as_numbers, guesses, labels_of, right_answers
+from cluster.labels import as_numbers, classification_scores, guesses, labels_of
 from cluster.neural import NeuralTask, State
 from cluster.rows import Rows
 from cluster.run import Run
@@ -170,13 +170,13 @@ class Classify(NeuralTask[Config, Input, Output]):
 
     def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
         """Accuracy, and F1 averaged over labels."""
-        return right_answers(list(batch["label"]), [output.label for output in outputs])
+        return classification_scores(list(batch["label"]), [output.label for output in outputs])
 
     def reference(self, train: Batch, test: Batch) -> Reference | None:
         """A linear SVM on TF-IDF."""
         texts = (train["text"].tolist(), train["label"].tolist(), test["text"].tolist())
         model, answers = svm_reference(*texts)
-        return Reference(model, right_answers(list(test["label"]), answers))
+        return Reference(model, classification_scores(list(test["label"]), answers))
 
     def details(self, batch: Batch, outputs: Sequence[Any]) -> str:
         """What cross-validation chose, and the confusion matrix."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.batch import Batch
-from cluster.labels import right_answers
+from cluster.labels import classification_scores
 from cluster.linear import svm_answers
 from cluster.retrieval import retrieval
 from cluster.task import Reference
@@ -37,7 +37,7 @@ def linear_reference(train: Batch, test: Batch) -> Reference:
     answers = svm_answers(seen, train["label"].tolist(), asked)
     return Reference(
         f"a linear SVM on {SIDE} x {SIDE} raw pixels",
-        right_answers(test["label"].tolist(), answers),
+        classification_scores(test["label"].tolist(), answers),
     )
 
 

@@ -10,7 +10,7 @@ from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
 from cluster.features.images import images, labelled_images
-from cluster.labels import as_numbers, guesses, labels_of, right_answers
+from cluster.labels import as_numbers, classification_scores, guesses, labels_of
 from cluster.neural import NeuralConfig, NeuralTask, State
 from cluster.rows import Rows
 from cluster.run import Run
@@ -146,7 +146,7 @@ class Classify(NeuralTask[Config, Input, Output]):
 
     def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
         """Accuracy, and F1 averaged over labels."""
-        return right_answers(list(batch["label"]), [output.label for output in outputs])
+        return classification_scores(list(batch["label"]), [output.label for output in outputs])
 
     def reference(self, train: Batch, test: Batch) -> Reference | None:
         """A linear SVM on raw pixels."""
