@@ -215,7 +215,7 @@ def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
         task.save(folder)
         evaluation = measured(recipe.plan, recipe.task.load(folder))
         if warning := below_reference(task, evaluation):
-            run.say(warning)
+            run.say(f"Warning: {warning}")
         manifest = Manifest(
             task=task.name(),
             version=0,

@@ -76,8 +76,8 @@ def test_more_workers_than_training_rows_are_refused_before_any_is_started(tmp_p
         train(recipe)
 
 
-class Listening(Run):
-    """Keeps what is said."""
+class Noting(Run):
+    """Notes what it is told to say."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def test_labels_that_are_not_measured_are_told_before_learning(tmp_path: Path) -
     drawn["split"] = objects(["train", "test"] * 149 + ["train", "train"])
     ingest_rows(labelled_points, drawn, Store(tmp_path))
     recipe = Recipe(task, task.Config(), plan(task, Store(tmp_path), memory_share=0.9), tmp_path)
-    run = Listening()
+    run = Noting()
     answer(recipe, run)
     assert run.said[-1].startswith("Warning: 1 of 2 labels has no row in the test part")
 
@@ -117,17 +117,6 @@ class Compared(Side):
         return Reference("the line itself", {"accuracy": 1.0})
 
 
-class Noting(Run):
-    """Notes what it is told to say."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.said.append(sentence)
-
-
 @pytest.mark.slow
 def test_a_reference_that_scores_better_is_recorded_and_warned_of(tmp_path: Path) -> None:
     rows = plan(Compared, stored(Compared, tmp_path / "features", rows=100), memory_share=0.9)
@@ -135,6 +124,7 @@ def test_a_reference_that_scores_better_is_recorded_and_warned_of(tmp_path: Path
     recipe = Recipe(Compared, Compared.Config.parse(["epochs=1", "lr=0.00001"]), rows, tmp_path)
     made = manifest_of(recipe, json.loads(answer(recipe, run)))
     assert made.reference == {"accuracy": 1.0}
-    assert any("worse than the line itself trained on the same rows" in said for said in run.said)
+    (warning,) = (said for said in run.said if "worse than the line itself trained on" in said)
+    assert warning.startswith("Warning: ")
     card = tmp_path / "registry" / made.task / "1" / "card.md"
     assert "reference: the line itself" in card.read_text()
