@@ -77,7 +77,7 @@ class Answering:
         ]
 
     def _outputs(self, joined: Joined) -> list[BaseModel | Exception]:
-        """What the model says of the rows that can be answered."""
+        """Predict the rows that were joined, and note for the health check whether that worked."""
         with self.health.batch():
             outputs = self.task.answers(joined.batch, batch_rows=len(joined.inputs))
         if any(isinstance(one, BaseModel | LeptonError) for one in outputs):

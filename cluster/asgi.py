@@ -1,13 +1,13 @@
-"""Wrap an HTTP application for Ray Serve, so that nothing is answered or logged twice."""
+"""Wrap an ASGI application for Ray Serve, so that no header is sent and no error logged twice."""
 
 from typing import Any
 
 
 class Quiet:
-    """An application that leaves to Ray Serve what Ray Serve does anyway, and no more.
+    """Drop the X-Request-ID header, and errors that were already answered.
 
-    Ray Serve adds the header with the request's id to every answer, whether it stands there or not.
-    An error that was answered is in the log already; raised on, it would stand there twice.
+    Ray Serve adds that header to every response, even to one that has it. The application logs an
+    error when it answers it with a 500; if it were raised again, Ray Serve would log it, too.
 
     Args:
         app: the application.
@@ -17,7 +17,7 @@ class Quiet:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer as the application does, less that one header and what it raises after it."""
+        """Answer as the application does, without that header and without raising after a reply."""
         is_answered = False
 
         async def send_rest(message: Any) -> None:

@@ -1,4 +1,4 @@
-"""Fit the length of a training to its data: rows a step, steps, when to stop, what to keep."""
+"""Fit a training to its data: batch size, number of steps, early stop, best weights."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from cluster.neural import NeuralConfig
 from cluster.task import Objective
 
-LARGEST = 256  # rows of a step where the config leaves them out
-POINTS = 50  # of a curve at most: few rows make many short epochs
-BELIEVED = 200  # watched rows below which a score is too coarse to end a training by
-COOLING = 0.2  # of the steps done, in which the rate is brought to zero after an early stop
+LARGEST = 256  # rows of a batch if the config does not say
+POINTS = 50  # of a training curve at most: few rows make many short epochs
+FEWEST_WATCHED = 200  # with fewer validation rows, a score is too coarse to stop early by
+COOLING = 0.2  # share of the steps done, over which the rate falls to zero after an early stop
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ def budget(config: NeuralConfig, counts: Sequence[int]) -> Budget:
 
 
 class Watched:
-    """What the watched rows said so far: the best score, its weights, whether it can get better.
+    """Early stopping: the best validation score so far, and the weights that reached it.
 
-    Differences that chance explains are none: a share of `n` rows has a standard error of at most
-    `0.5 / sqrt(n)`, and so much worse must the last network be before an earlier one replaces it.
+    The best weights replace the last ones only if these are worse by more than chance explains: a
+    share of `n` rows has a standard error of at most `0.5 / sqrt(n)`.
 
     Args:
         objective: which way is better.
-        rows: how many are watched.
+        rows: how many validation rows there are.
     """
 
     def __init__(self, objective: Objective, rows: int) -> None:
@@ -83,16 +83,17 @@ class Watched:
             self.weights = {name: t.clone() for name, t in network.state_dict().items()}
 
     def exhausted(self, done: float, config: NeuralConfig) -> bool:
-        """Whether enough rows saw nothing better for a share `patience` of the steps.
+        """Whether the score has not improved for a share `patience` of the steps.
 
-        The steps in which the rate rises do not count: few networks have begun to learn by then.
+        It is never so with fewer than `FEWEST_WATCHED` rows. Steps of the warm-up do not count: few
+        networks have begun to learn by then.
         """
-        if self.rows < BELIEVED or not self.weights:
+        if self.rows < FEWEST_WATCHED or not self.weights:
             return False
         return done - max(self.when, config.warmup) >= config.patience
 
     def settle(self, network: nn.Module) -> None:
-        """Give the network the best weights where its last score is worse beyond chance."""
+        """Load the best weights if the last score is worse by more than chance explains."""
         noise = abs(self.best) * 0.5 / math.sqrt(max(1, self.rows))
         if self.weights and self.best - self.last > noise:
             network.load_state_dict(self.weights)

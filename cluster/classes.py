@@ -1,4 +1,4 @@
-"""Warn where the counts of labels by part make a score say little."""
+"""Warn of label counts that make a score unreliable: imbalance, and parts that lack a label."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Know which files hold Lepton's code, and which of them a training or a replica depends on."""
+"""List the code that a training or a replica depends on, and digest it."""
 
 import ast
 import hashlib

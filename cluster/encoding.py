@@ -1,4 +1,4 @@
-"""Encode the rows of a worker once, where batches of them are then as if encoded by themselves."""
+"""Encode a worker's rows in memory once, if batches of them equal batches encoded alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,11 +18,11 @@ PROBED_ROWS = 32
 
 
 def resident(task: Task, rows: Rows) -> Callable[[Numbers], Encoded]:
-    """Gives some rows, by number, just as `encode` and `encode_truth` would give them alone.
+    """Return a function from row numbers to their encoded batch, equal to encoding them alone.
 
-    Where rows are of one shape, or the task tells their lengths, all are encoded now and padding
-    is cut by these lengths. Else only `encode` knows how long a batch is, so each batch is encoded
-    when it is asked for, as it is in a stream.
+    If all rows have one shape, or the task gives their lengths, every row is encoded now and a
+    batch is cut to its longest row. Otherwise only `encode` knows the padding, so each batch is
+    encoded when it is needed, as in a stream.
     """
     if _ragged(task, rows):
         whole = rows.whole()

@@ -1,4 +1,4 @@
-"""Know whether a version answers: by its last answers or, where there were none, by a question."""
+"""Check whether a version is healthy: by its recent answers, or by a probe when it is idle."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -7,8 +7,8 @@ from time import monotonic
 
 from cluster.errors import Unavailable
 
-EVERY_S = 10.0  # for so long an answer says that the next one will come, too
-SHARE = 20  # a probe takes at most one part in so many of a replica's time
+EVERY_S = 10.0  # without an answer, after which an idle version is probed
+SHARE = 20  # probes take at most one part in so many of a replica's time
 WAIT_S = 5.0  # for a probe; Ray Serve gives up a check after 10 s
 STUCK_S = 60.0  # how long a batch or a probe may take
 
@@ -17,7 +17,7 @@ class Health:
     """Whether a version answers.
 
     Args:
-        probe: asks it a made-up question; raises where no answer comes.
+        probe: asks the version a made-up question; raises if it does not answer.
         wait_s: how long a check waits for it.
     """
 
@@ -25,7 +25,7 @@ class Health:
         self._probe = probe
         self._wait_s = wait_s
         self._every_s = EVERY_S
-        self._answered = monotonic()  # who makes this has just tried the version
+        self._answered = monotonic()  # the replica probes a version before it takes over
         self._has_failed = False
         self._batch_began: float | None = None
         self._probing: asyncio.Task[float] | None = None
@@ -33,7 +33,7 @@ class Health:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """While a batch is answered; one at a time."""
+        """Note when a batch begins and ends; one at a time."""
         self._batch_began = monotonic()
         try:
             yield
@@ -41,17 +41,17 @@ class Health:
             self._batch_began = None
 
     def answered(self) -> None:
-        """The version has answered something, be it that it refuses it."""
+        """Note that the version answered or refused a row."""
         self._answered, self._has_failed = monotonic(), False
 
     def failed(self) -> None:
-        """The version has answered nothing of a batch: the next check asks it."""
+        """Note that the version answered no row of a batch: the next check probes it."""
         self._has_failed = True
 
     async def check(self) -> None:
-        """Return where the version answers; ask it only if it did not lately.
+        """Return if the version is healthy; probe it only if it has not answered recently.
 
-        A probe that takes long is waited for in several checks, and never asked twice at a time.
+        Several checks wait for a slow probe; there is one at a time.
 
         Raises:
             Unavailable: a batch or a probe takes more than `STUCK_S`.
@@ -76,7 +76,7 @@ class Health:
             raise Unavailable(f"A question has had no answer for {STUCK_S:.0f} s.")
 
     def _timed(self) -> float:
-        """Ask, and say how long the answer took, in seconds."""
+        """Run the probe and return its duration in seconds."""
         began = monotonic()
         self._probe()
         return monotonic() - began

@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from cluster.batch import Batch
-from cluster.budget import BELIEVED, Watched, budget
+from cluster.budget import FEWEST_WATCHED, Watched, budget
 from cluster.embedding import EmbeddingConfig
 from cluster.loop import Loop
 from cluster.neural import NeuralConfig
@@ -85,10 +85,10 @@ def test_the_best_weights_replace_the_last_where_these_are_worse_beyond_chance()
 def test_only_enough_watched_rows_end_a_training() -> None:
     flat = [0.5] * 30
     config = NeuralConfig(patience=0.4, warmup=0.2)
-    assert watched(flat, rows=BELIEVED).exhausted(0.61, config)
-    assert not watched(flat, rows=BELIEVED).exhausted(0.59, config)
-    assert not watched(flat, rows=BELIEVED - 1).exhausted(0.99, config)
-    assert not watched(list(np.arange(30) / 30), rows=BELIEVED).exhausted(0.95, config)
+    assert watched(flat, rows=FEWEST_WATCHED).exhausted(0.61, config)
+    assert not watched(flat, rows=FEWEST_WATCHED).exhausted(0.59, config)
+    assert not watched(flat, rows=FEWEST_WATCHED - 1).exhausted(0.99, config)
+    assert not watched(list(np.arange(30) / 30), rows=FEWEST_WATCHED).exhausted(0.95, config)
 
 
 class Patient(toy.Config):
