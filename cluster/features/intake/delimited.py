@@ -159,11 +159,11 @@ def _spaced(sample: Sequence[str], delimiter: str) -> bool:
 
     One between a delimiter and a quote is a sure sign: no writer leaves quotes within a value bare.
     """
-    any_row, spaced_row = _row(delimiter, after=" *"), _row(delimiter, after=" +")
+    any_row, bare_row, spaced_row = (_row(delimiter, after=some) for some in (" *", "", " +"))
     text, at = "".join(sample), 0
     rows: list[str] = []
     while at < len(text) and (row := any_row.match(text, at)):
-        if row["gap"]:
+        if not bare_row.fullmatch(row[0]):  # without spaces before its quotes it is no row
             return True
         rows.append(row[0])
         at = row.end()
@@ -173,11 +173,13 @@ def _spaced(sample: Sequence[str], delimiter: str) -> bool:
 
 
 def _row(delimiter: str, *, after: str) -> re.Pattern[str]:
-    """A whole row, with some spaces after each delimiter, or none before an empty value."""
+    """A whole row, with some spaces after each delimiter, or none before an empty value.
+
+    It has no groups: Python 3.11 fails where one stands in a possessive repeat.
+    """
     between = re.escape(delimiter)
     quoted, plain = r'"(?:[^"]++|"")*+"', rf'(?! *")[^{between}\r\n]*+'
-    gap = rf"(?P<gap> +){quoted}"
-    rest = rf"(?:{gap}|{after}(?:{quoted}|{plain})|(?={between}|[\r\n]|\Z))"
+    rest = rf"(?:{after}(?:{quoted}|{plain})|(?={between}|[\r\n]|\Z))"
     return re.compile(rf" *(?:{quoted}|{plain})(?:{between}{rest})*+(?:\r*\n|\r|\Z)")
 
 

@@ -81,6 +81,14 @@ def test_a_space_before_a_quote_is_no_part_of_a_value_anywhere(tmp_path: Path) -
     assert pairs(tmp_path / "a.csv") == [("a", "pos"), ("b, c", "neg"), (" d", "neg")]
 
 
+def test_a_row_that_breaks_off_after_spaced_quotes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(
+        b'text, label\n"\t#\nb", "x\r,"\na, "","\n"""\r\r#\n|;", ","\n'
+    )
+    with pytest.raises(InvalidInput, match=r"a\.csv cannot be read from line \d on"):
+        pairs(tmp_path / "a.csv")
+
+
 def test_hashtags_are_rows_and_not_remarks(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("#good day\tpos\n#bad day\tneg\nso so\tpos\n")
     assert len(pairs(tmp_path / "a.tsv", text="0", label="1")) == 3
