@@ -27,6 +27,8 @@ SAMPLE, PICTURES = 20_000, 5_000
 LEAK = 0.9
 """A fact that tells labels so well alone, where guessing has 0 and a perfect one 1, is a leak."""
 NAMES_ITSELF = 0.8
+WEAK = 0.85
+"""A model that is right less often doubts more sound labels than wrong ones."""
 EXCERPT = 60
 MOST = 200
 """How many rows a finding names."""
@@ -232,11 +234,13 @@ def _labelled(view: View, rows: Batch, sizes: dict[str, NDArray[Any]]) -> Iterat
     odd = doubted(chances, labels)
     if len(odd):
         known = [name for name, enough in zip(names, often, strict=True) if enough]
+        right = float((chances.argmax(axis=1) == labels).mean())
+        weak = "It is weak here, so most doubts are its own mistakes." if right < WEAK else ""
         yield Finding(
             "labels",
             f"{len(odd):,} of {len(kept):,} labels are doubted by a linear model that learnt from "
-            f"the other rows and is right about {(chances.argmax(axis=1) == labels).mean():.0%} of "
-            "them. The most doubted stand first; the further down, the more of them are right.",
+            f"the other rows and is right about {right:.0%} of them. The most doubted stand first; "
+            f"the further down, the more of them are right. {weak}".rstrip(),
             len(odd),
             [
                 _suspect(
@@ -252,16 +256,26 @@ def _labelled(view: View, rows: Batch, sizes: dict[str, NDArray[Any]]) -> Iterat
 def _leaks(
     found: Batch, rows: Batch, columns: dict[str, Any], labels: NDArray[np.int64]
 ) -> Iterator[Finding]:
-    """Facts that tell the label alone."""
+    """Facts that tell the label alone, or one of the labels."""
     for name, fact in found.items():
-        if (score := telling(fact, labels, seed=SEED)) >= LEAK:
-            yield Finding(
-                "leakage",
-                f"{name[0].upper()}{name[1:]} alone tells the label ({score:.0%} of the way from "
-                "guessing to always right). If it is not known when the model is asked, a score "
-                "is too good to be true.",
-                length(rows),
+        score, each = telling(fact, labels, seed=SEED)
+        best, share = int(each.argmax()), float(each.max())
+        common = np.bincount(labels).max() / len(labels)
+        if score >= LEAK:
+            what = f"the label ({score:.0%} of the way from guessing to always right)"
+        elif share >= LEAK > common:
+            label = rows[LABEL][int(np.argmax(labels == best))]
+            what = (
+                f"the label {label!r} from the others (at least {share:.0%} precision and recall)"
             )
+        else:
+            continue
+        yield Finding(
+            "leakage",
+            f"{name[0].upper()}{name[1:]} alone tells {what}. If it is not known when the model is "
+            "asked, a score is too good to be true.",
+            length(rows),
+        )
     for name in (name for name, kind in columns.items() if isinstance(kind, Text)):
         own, other = named(rows[name], rows[LABEL], seed=SEED)
         if own >= NAMES_ITSELF and other < own / 2:

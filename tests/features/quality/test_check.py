@@ -117,11 +117,22 @@ def test_columns_that_alone_tell_the_label_are_leaks(tmp_path: Path) -> None:
     ]
 
 
+def test_a_column_that_tells_one_label_of_several_is_a_leak(tmp_path: Path) -> None:
+    rows, number = texts(), np.arange(240) % 3
+    rows |= {
+        "price": np.where(number == 1, 7.0, 5.0),
+        "shelf": objects(["one"] * 240),
+        "n": np.zeros(240),
+    }
+    leak = only(checked(tmp_path, rows, wide()), "leakage").sentence
+    assert leak.startswith("The column price alone tells the label 'sky' from the others (at least")
+
+
 def test_a_text_that_holds_its_own_label_is_a_leak(tmp_path: Path) -> None:
     rows = texts()
     rows["text"] = objects(f"{t} [{w}]" for t, w in zip(rows["text"], rows["label"], strict=True))
     finding = only(checked(tmp_path, rows), "leakage")
-    assert finding.sentence.startswith("100% of texts hold their own label as words (and 3")
+    assert finding.sentence.startswith("100% of texts hold their own label as words (and 0")
 
 
 def pictures(folder: Path, count: int = 60) -> Arrays:
