@@ -140,7 +140,7 @@ def _delimiter(sample: Sequence[str], kind: str) -> str:
     fits: dict[str, tuple[float, int]] = {}
     for delimiter in DELIMITERS:
         widths = [len(row) for row in _split(sample, delimiter) if row not in _BLANK]
-        if widths[0] > 1:
+        if widths and widths[0] > 1:
             fits[delimiter] = (widths.count(widths[0]) / len(widths), widths[0])
     return max(fits, key=lambda one: fits[one], default=",")
 
@@ -159,7 +159,7 @@ def _spaced(sample: Sequence[str], delimiter: str) -> bool:
 
     One between a delimiter and a quote is a sure sign: no writer leaves quotes within a value bare.
     """
-    any_row, bare_row, spaced_row = (_row(delimiter, after=some) for some in (" *", "", " +"))
+    any_row, bare_row, spaced_row = (_row(delimiter, after=some) for some in (" *+", "", " ++"))
     text, at = "".join(sample), 0
     rows: list[str] = []
     while at < len(text) and (row := any_row.match(text, at)):
@@ -178,9 +178,9 @@ def _row(delimiter: str, *, after: str) -> re.Pattern[str]:
     It has no groups: Python 3.11 fails where one stands in a possessive repeat.
     """
     between = re.escape(delimiter)
-    quoted, plain = r'"(?:[^"]++|"")*+"', rf'(?! *")[^{between}\r\n]*+'
+    quoted, plain = r'"(?:[^"]++|"")*+"', rf'(?! *+")[^{between}\r\n]*+'
     rest = rf"(?:{after}(?:{quoted}|{plain})|(?={between}|[\r\n]|\Z))"
-    return re.compile(rf" *(?:{quoted}|{plain})(?:{between}{rest})*+(?:\r*\n|\r|\Z)")
+    return re.compile(rf" *+(?:{quoted}|{plain})(?:{between}{rest})*+(?:\r*\n|\r|\Z)")
 
 
 def _plain(start: _Start) -> Iterator[_Line]:

@@ -71,6 +71,26 @@ def test_a_wrong_encoding_is_named(tmp_path: Path) -> None:
         pairs(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize("encoding", ["undefined", "idna", "rot13", "a\0b", "utf-16"])
+def test_an_encoding_that_cannot_be_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text,label\na,pos\n")
+    with pytest.raises(InvalidInput, match=r"no encoding|not valid"):
+        read(labelled_texts, tmp_path / "a.csv", encoding=encoding)
+
+
+def test_a_lone_column_without_a_name_is_refused_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('""\n')
+    with pytest.raises(InvalidInput, match="no column that is known as text; it has ''"):
+        read(labelled_texts, tmp_path / "a.csv")
+
+
+@pytest.mark.timeout(10)
+def test_many_spaces_before_a_quote_that_never_closes_take_no_time(tmp_path: Path) -> None:
+    label = f'{" " * 500_000}"pos'
+    (tmp_path / "a.csv").write_text(f"text,label\na,{label}\n")
+    assert pairs(tmp_path / "a.csv") == [("a", label)]
+
+
 def test_spaces_that_follow_only_some_commas_are_kept(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n a, pos\n b,neg\n")
     assert pairs(tmp_path / "a.csv") == [(" a", " pos"), (" b", "neg")]
