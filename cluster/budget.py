@@ -71,10 +71,13 @@ class Watched:
         self.weights: dict[str, Tensor] = {}
 
     def see(self, score: float | None, done: float, network: nn.Module) -> None:
-        """Take in what the network scored after a share of the steps."""
-        if score is None or not math.isfinite(score):
+        """Take in what the network scored after a share of the steps.
+
+        None says that nothing was watched; a score that is not finite is worse than any other.
+        """
+        if score is None:
             return
-        self.last = self.sign * score
+        self.last = self.sign * score if math.isfinite(score) else -math.inf
         if self.last > self.best:
             self.best, self.when = self.last, done
             self.weights = {name: t.clone() for name, t in network.state_dict().items()}

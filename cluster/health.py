@@ -57,11 +57,11 @@ class Health:
             Unavailable: a batch or a probe takes more than `STUCK_S`.
             Exception: whatever the probe raises.
         """
-        now = monotonic()
-        if self._batch_began is not None and now - self._batch_began > STUCK_S:
-            raise Unavailable(f"A batch has had no answer for {now - self._batch_began:.0f} s.")
+        now, batch_began = monotonic(), self._batch_began  # a batch may end meanwhile, in a thread
+        if batch_began is not None and now - batch_began > STUCK_S:
+            raise Unavailable(f"A batch has had no answer for {now - batch_began:.0f} s.")
         if self._probing is None:
-            is_busy = self._batch_began is not None
+            is_busy = batch_began is not None
             if not self._has_failed and (is_busy or now - self._answered < self._every_s):
                 return
             self._probe_began = now

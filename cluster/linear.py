@@ -122,20 +122,22 @@ def temperature(scores: NDArray[np.float64], numbers: NDArray[np.int64]) -> floa
     (1999), or scores that are never wrong would have no bound.
 
     Args:
-        scores: of rows that the model did not learn from `[n, classes]`.
+        scores: of rows that the model did not learn from `[n, classes]`; minus infinity for a class
+            that it learned nothing of, and rows that are truly of that class do not count.
         numbers: the class of each row `[n]`.
     """
-    known = np.isfinite(scores).all(axis=1)
+    known = np.isfinite(scores[np.arange(len(numbers)), numbers])
     scores, numbers = scores[known], numbers[known]
     if not len(numbers):
         return 1.0
-    smooth = 1 / (len(numbers) + 2)
+    smooth, possible = 1 / (len(numbers) + 2), np.isfinite(scores)
 
     def loss(factor: float) -> float:
         logits = scores * factor
         logits = logits - logits.max(axis=1, keepdims=True)
         chances = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         true = chances[np.arange(len(numbers)), numbers]
-        return float(-((1 - smooth) * true + smooth * chances.mean(axis=1)).mean())
+        mean = chances.mean(axis=1, where=possible)
+        return float(-((1 - smooth) * true + smooth * mean).mean())
 
     return float(min(np.geomspace(0.1, 100, 61), key=loss))

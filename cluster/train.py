@@ -98,6 +98,11 @@ def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest
             f"{recipe.task.name()} learns on one worker, not on {recipe.workers}.",
             hint="Leave --workers out.",
         )
+    if recipe.workers > (rows := recipe.plan.counts[TRAIN]):
+        raise InvalidInput(
+            f"{recipe.workers} workers cannot share {rows} training row{'s' * (rows > 1)}.",
+            hint=f"Ask for --workers {rows}, or ingest more rows.",
+        )
     if existing := Registry(recipe.home).of_run(recipe.task.name(), recipe.run):
         return existing
     with mailbox(on_progress) as box:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cluster.batch import Arrays
+from cluster.errors import InvalidInput
 from cluster.labels import as_numbers
 from cluster.linear import Linear, fit_svm, folds_of, mean_of, temperature, two_sided
 from cluster.neural import State
@@ -146,13 +147,22 @@ def chosen_details(state: State) -> str:
 
 
 def weigh(config: ReadingConfig, train: Rows, run: Run, *, most: int) -> tuple[list[TfIdf], int]:
-    """TF-IDF of the `most` commonest n-grams of each kind, and how many entries features have."""
+    """TF-IDF of the `most` commonest n-grams of each kind, and how many entries features have.
+
+    Raises:
+        InvalidInput: no n-gram is in as many texts as `least` says.
+    """
     (rows,) = run.all_reduce(np.array([train.count])).tolist()
     tfidf, entries = [], 0
     for grams in grams_of(config):
         buckets, held = frequent(grams, train, run, least=config.least, most=most)
         tfidf.append(TfIdf.of(grams, buckets, held, rows))
         entries += int(held.sum())
+    if not entries:
+        raise InvalidInput(
+            f"None of the n-grams is in {config.least} of the {rows} training texts.",
+            hint="Give a smaller least, or longer texts.",
+        )
     return tfidf, entries
 
 

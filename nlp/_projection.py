@@ -104,7 +104,9 @@ def _fitted(shown: Shown, classes: int, dim: int, seed: int) -> tuple[Linear, ND
             across = np.linalg.qr(drawn)[0] if classes >= dim else np.linalg.qr(drawn.T)[0].T
             turn = turn @ across
         svm = fit_svm(shown.features, shown.numbers, classes, seed=seed)
-        speaks = Linear(svm.weights @ turn.astype(np.float32), svm.bias @ turn.astype(np.float32))
+        # a label may have no row where some are left out: its bias is then minus infinity
+        bias = np.where(np.isfinite(svm.bias), svm.bias, np.float32(-1))
+        speaks = Linear(svm.weights @ turn.astype(np.float32), bias @ turn.astype(np.float32))
         spread = np.sqrt((speaks.scores(shown.features) ** 2).sum(axis=1).mean())
         speaks = speaks.scaled(WEIGHT / max(float(spread), 1e-9))
     return speaks, _topics(shown.features, rest, seed)

@@ -29,6 +29,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FAULTS_TOLD = 10
 JSON_MEDIA = {"application/json", "application/x-www-form-urlencoded", ""}  # what curl -d says
 GZIP = zlib.MAX_WBITS | 16  # the window and the header of gzip
+PIECE_BYTES = 4_096  # of gzip that are unpacked at a time
 BIG_BODY = 65_536  # bytes; reading more than that is left to a thread
 Shape = TypeVar("Shape", bound=BaseModel)
 PATH_SHOWN = 200  # characters
@@ -113,12 +114,15 @@ async def read_body(request: Request) -> bytes:
 
 
 def _unpacked(body: bytes, limit: int) -> bytes:
-    """What gzip holds, as far as the limit."""
-    unpacked = b""
+    """Unpack gzip, which may have several members, as far as the limit."""
+    unpacked, at, member = bytearray(), 0, zlib.decompressobj(GZIP)
     try:
-        while body or not unpacked:
-            member = zlib.decompressobj(GZIP)
-            unpacked += member.decompress(body, limit + 1 - len(unpacked))
+        while at < len(body):
+            if member.eof:
+                member = zlib.decompressobj(GZIP)
+            # in pieces: a member copies what follows it, and a body may have a million of them
+            piece = body[at : at + PIECE_BYTES]
+            unpacked += member.decompress(piece, limit + 1 - len(unpacked))
             if len(unpacked) > limit:
                 raise TooLarge(
                     f"The body has more than {limit:,} bytes when it is unpacked, which is the "
@@ -126,14 +130,12 @@ def _unpacked(body: bytes, limit: int) -> bytes:
                     hint="Send fewer inputs at a time, or smaller ones.",
                     limit=limit,
                 )
-            if not member.eof:
-                raise Malformed("The gzip of the body breaks off.", hint="Send all of it.")
-            body = member.unused_data
-            if not body:
-                break
+            at += len(piece) - len(member.unused_data)
     except zlib.error as error:
         raise Malformed(f"The body is no gzip: {error}.", hint="Send it as it is.") from None
-    return unpacked
+    if not member.eof:
+        raise Malformed("The gzip of the body breaks off.", hint="Send all of it.")
+    return bytes(unpacked)
 
 
 async def json_content(request: Request) -> Any:

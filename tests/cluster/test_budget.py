@@ -77,6 +77,9 @@ def test_the_best_weights_replace_the_last_where_these_are_worse_beyond_chance()
     assert kept(watched([2.0, 1.0, 1.5], rows=400, objective="min")) == 1
     assert kept(watched([], rows=0)) == -1
     assert kept(watched([math.nan], rows=400)) == -1
+    assert kept(watched([0.5, 0.9, math.nan], rows=400)) == 1
+    assert kept(watched([2.0, 1.0, math.inf], rows=400, objective="min")) == 1
+    assert kept(watched([0.5, math.nan, 0.9], rows=400)) == -1
 
 
 def test_only_enough_watched_rows_end_a_training() -> None:

@@ -54,6 +54,15 @@ def test_the_temperature_makes_probabilities_as_sure_as_they_are_right() -> None
     assert chance.mean() == pytest.approx(0.8, abs=0.03)
 
 
+def test_a_class_that_was_not_learned_does_not_change_the_temperature_of_the_others() -> None:
+    rng = np.random.default_rng(0)
+    scores, truth = rng.normal(size=(200, 2)), rng.integers(0, 2, 200)
+    wanted = temperature(scores, truth)
+    assert wanted != 1.0
+    unlearned = np.append(np.column_stack([scores, np.full(200, -np.inf)]), [[0, 0, -np.inf]], 0)
+    assert temperature(unlearned, np.append(truth, 2)) == wanted
+
+
 def test_scores_that_are_never_wrong_have_a_bounded_temperature() -> None:
     scores = np.array([[0.5, -0.5], [-0.5, 0.5]] * 50)
     assert temperature(scores, np.array([0, 1] * 50)) < 20

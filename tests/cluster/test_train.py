@@ -16,7 +16,7 @@ from cluster.registry import Manifest
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.task import Reference
-from cluster.train import Recipe, answer, manifest_of
+from cluster.train import Recipe, answer, manifest_of, train
 from tests.support import stored
 from tests.toy import Side, labelled_points
 
@@ -66,6 +66,14 @@ def test_one_of_several_workers_raises_or_the_others_would_wait(tmp_path: Path) 
     task: Any = type("Failing", (Fails,), {"error": ZeroDivisionError("one by nothing")})
     with pytest.raises(ZeroDivisionError):
         told(task, tmp_path, workers=2)
+
+
+def test_more_workers_than_training_rows_are_refused_before_any_is_started(tmp_path: Path) -> None:
+    rows = plan(Side, stored(Side, tmp_path / "features", rows=10), memory_share=0.9)
+    recipe = Recipe(Side, Side.Config(), rows, tmp_path, workers=11)
+    count = rows.counts["train"]
+    with pytest.raises(InvalidInput, match=rf"11 workers cannot share {count} training rows\."):
+        train(recipe)
 
 
 class Listening(Run):

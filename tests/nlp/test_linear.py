@@ -9,6 +9,7 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from cluster.batch import Batch, objects
+from cluster.errors import InvalidInput
 from cluster.linear import fit_svm
 from cluster.rows import Resident
 from cluster.run import Run
@@ -130,6 +131,11 @@ def test_a_class_of_one_row_is_no_trouble() -> None:
 def test_two_rows_of_two_classes_are_enough() -> None:
     shown = {"text": objects(["good film", "bad film"]), "label": objects(["good", "bad"])}
     assert fitted(shown).evaluate(shown).metrics["accuracy"] == 1.0
+
+
+def test_texts_without_an_n_gram_in_common_are_told_where_some_must_be() -> None:
+    with pytest.raises(InvalidInput, match=r"None of the n-grams is in 100 of the 60 training"):
+        fitted(rows(60), "least=100")
 
 
 def test_two_workers_learn_what_one_learns() -> None:

@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from cluster.batch import Batch, objects
 from cluster.rows import Resident
 from cluster.run import Run
+from nlp._linear import Shown
+from nlp._projection import _fitted
 from nlp.embed import Config, Embed
 from tests.nlp.test_linear import rows
 
@@ -54,6 +57,15 @@ def test_labels_bring_texts_without_a_common_word_together() -> None:
     pizza, salad, bank, fee = (np.array(o.vector) for o in fitted(shown).predict(asked))
     assert pizza @ salad > pizza @ bank + 0.5
     assert bank @ fee > salad @ fee + 0.5
+
+
+@pytest.mark.parametrize("dim", [2, 8])
+def test_a_label_of_which_no_row_is_learned_from_spoils_no_vector(dim: int) -> None:
+    features = sparse.csr_matrix(np.random.default_rng(0).random((40, 30), np.float32))
+    shown = Shown(features, np.arange(40) % 2, np.arange(40))
+    speaks, topics = _fitted(shown, 3, dim, seed=0)
+    assert np.isfinite(speaks.scores(features)).all()
+    assert np.isfinite(topics).all()
 
 
 def test_without_labels_topics_alone_are_learned() -> None:

@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import time
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from cluster.features.pictures import encode
 from lepton.wire import Prediction
 from services import catalog
 from services.app import build, raw_input
+from services.http import _unpacked
 from tests.services.asking import LIMIT, Heard, Narrow, Reads, Words, send
 from tests.support import ask, problem
 from tests.toy import Side
@@ -232,6 +234,12 @@ def test_what_gzip_holds_is_under_the_same_limit_as_any_body(toy: Starlette) -> 
         found = problem(send(toy, gzip.compress(bomb), content_encoding="gzip"), 413)
         assert found.detail.startswith("The body has more than 20,000 bytes when it is unpacked")
         assert found.errors[0].limit == LIMIT
+
+
+def test_a_gzip_of_very_many_parts_is_unpacked_in_time_that_grows_with_its_length() -> None:
+    began = time.perf_counter()
+    assert _unpacked(gzip.compress(b"") * 200_000 + gzip.compress(ROW), LIMIT) == ROW
+    assert time.perf_counter() - began < 10  # where each part copies the rest it takes a minute
 
 
 def test_a_body_that_is_no_whole_gzip_or_packed_otherwise_is_refused(toy: Starlette) -> None:
