@@ -31,7 +31,7 @@ err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 PLAIN_EVERY_S = 5.0
 WIDE = 10_000
-MOST_LABELS, MOST_TABLES = 20, 3
+MOST_LABELS, MOST_TABLES, MOST_REASONS = 20, 3, 10
 
 
 def say(sentence: str) -> None:
@@ -134,10 +134,12 @@ def summary(found: Summary) -> None:
 def _left_out(found: Summary) -> None:
     """Rejected rows and skipped files by reason, and columns that were not read."""
     for left_out, reasons in (("Rejected", found.reasons), ("Files skipped", found.skipped)):
-        for reason in reasons:
+        for reason in reasons[:MOST_REASONS]:
             more = ", ..." if reason.count > len(reason.places) else ""
             said = f"{reason.count:,}, {reason.example} ({', '.join(reason.places)}{more})."
             say(f"{left_out}: {said}")
+        if rest := sum(reason.count for reason in reasons[MOST_REASONS:]):
+            say(f"{left_out}: {rest:,} for {len(reasons) - MOST_REASONS:,} other reasons.")
     for table, columns in list(found.unused.items())[:MOST_TABLES]:
         say(f"Columns not used: {classes.listed(columns, most=MOST_LABELS)} of {table}.")
     if len(found.unused) > MOST_TABLES:

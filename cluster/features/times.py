@@ -89,7 +89,8 @@ def _written(text: str, zone: ZoneInfo | None) -> int | str:
     if not text:
         return "is missing"
     try:
-        number = float(text) if "-" not in text[1:] else None
+        # Python reads 2024_05 as a number
+        number = float(text) if "-" not in text[1:] and "_" not in text else None
     except ValueError:
         number = None
     if number is not None:

@@ -67,6 +67,7 @@ def test_a_time_without_a_zone_is_read_in_the_one_that_was_named() -> None:
         (None, "is missing"),
         (float("nan"), "is missing"),
         ("yesterday", "is no time"),
+        ("2024_05", "is no time"),
         ("20240501", "could be a date or unix seconds"),
         ("inf", "is no moment"),
         (1e40, "too large"),

@@ -79,8 +79,9 @@ def _codec(head: bytes, where: str, encoding: str) -> tuple[str, str]:
     """The name of the encoding, and what becomes of bytes that are not in it."""
     if encoding:
         try:
-            "a".encode(encoding)
-        except LookupError:
+            "a".encode(encoding)  # some codecs of Python are none of text
+            codecs.getincrementaldecoder(encoding)("surrogateescape")
+        except (LookupError, ValueError):
             raise InvalidInput(
                 f"There is no encoding {encoding!r}.", hint="Write it as in --map encoding=cp1252."
             ) from None
@@ -106,9 +107,10 @@ def _decode(
 ) -> str:
     try:
         return decoder.decode(data, final)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:  # of UTF-16 without its mark it is no UnicodeDecodeError
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error
         raise InvalidInput(
-            f"{where} is not valid {codec.upper()}: {error.reason}.",
+            f"{where} is not valid {codec.upper()}: {reason}.",
             hint="Fetch it again, or name its encoding as in --map encoding=cp1252.",
         ) from None
 

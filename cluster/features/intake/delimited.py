@@ -140,7 +140,7 @@ def _delimiter(sample: Sequence[str], kind: str) -> str:
     fits: dict[str, tuple[float, int]] = {}
     for delimiter in DELIMITERS:
         widths = [len(row) for row in _split(sample, delimiter) if row not in _BLANK]
-        if widths[0] > 1:
+        if widths and widths[0] > 1:
             fits[delimiter] = (widths.count(widths[0]) / len(widths), widths[0])
     return max(fits, key=lambda one: fits[one], default=",")
 
@@ -159,11 +159,11 @@ def _spaced(sample: Sequence[str], delimiter: str) -> bool:
 
     One between a delimiter and a quote is a sure sign: no writer leaves quotes within a value bare.
     """
-    any_row, spaced_row = _row(delimiter, after=" *"), _row(delimiter, after=" +")
+    any_row, bare_row, spaced_row = (_row(delimiter, after=some) for some in (" *+", "", " ++"))
     text, at = "".join(sample), 0
     rows: list[str] = []
     while at < len(text) and (row := any_row.match(text, at)):
-        if row["gap"]:
+        if not bare_row.fullmatch(row[0]):  # without spaces before its quotes it is no row
             return True
         rows.append(row[0])
         at = row.end()
@@ -173,12 +173,14 @@ def _spaced(sample: Sequence[str], delimiter: str) -> bool:
 
 
 def _row(delimiter: str, *, after: str) -> re.Pattern[str]:
-    """A whole row, with some spaces after each delimiter, or none before an empty value."""
+    """A whole row, with some spaces after each delimiter, or none before an empty value.
+
+    It has no groups: Python 3.11 fails where one stands in a possessive repeat.
+    """
     between = re.escape(delimiter)
-    quoted, plain = r'"(?:[^"]++|"")*+"', rf'(?! *")[^{between}\r\n]*+'
-    gap = rf"(?P<gap> +){quoted}"
-    rest = rf"(?:{gap}|{after}(?:{quoted}|{plain})|(?={between}|[\r\n]|\Z))"
-    return re.compile(rf" *(?:{quoted}|{plain})(?:{between}{rest})*+(?:\r*\n|\r|\Z)")
+    quoted, plain = r'"(?:[^"]++|"")*+"', rf'(?! *+")[^{between}\r\n]*+'
+    rest = rf"(?:{after}(?:{quoted}|{plain})|(?={between}|[\r\n]|\Z))"
+    return re.compile(rf" *+(?:{quoted}|{plain})(?:{between}{rest})*+(?:\r*\n|\r|\Z)")
 
 
 def _plain(start: _Start) -> Iterator[_Line]:

@@ -55,7 +55,7 @@ class Files:
         ):
             named = list(filter(better, named)) or named
         if len(named) > 1:
-            raise InvalidInput(f"{text!r} may be {named[0]} or {named[1]}: give the path")
+            raise InvalidInput(f"{text!r} may be {named[0]!r} or {named[1]!r}: give the path")
         return named[0]
 
     @cached_property  # most tables give paths

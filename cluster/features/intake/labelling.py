@@ -308,11 +308,11 @@ def _judge(
         label, given = str(rows["label"][row]), labels[str(ids[row]), file]
         if len(given) > 1:
             both = " and ".join(repr(word) for word in [*given][:2])
-            refused.append(Reject(where, f"label of {file} is {both} in different rows"))
+            refused.append(Reject(where, f"label of {file!r} is {both} in different rows"))
         elif given[label] != where:
-            refused.append(Skipped(where, f"{file} is named before, with the same label"))
+            refused.append(Skipped(where, f"{file!r} is named before, with the same label"))
         elif folders.get(file, label) != label:
-            reason = f"label is {label!r}, but {file} lies in the folder {folders[file]!r}"
+            reason = f"label is {label!r}, but {file!r} lies in the folder {folders[file]!r}"
             refused.append(Reject(where, reason))
         else:
             kept.append(row)

@@ -237,7 +237,7 @@ def reasons(found: Sequence[Reject | Skipped]) -> list[Reason]:
     kinds: dict[str, list[Reject | Skipped]] = {}
     counts: Counter[str] = Counter()
     for one in found:
-        kind = re.sub(r"'[^']*'|\d[\d,.:TZ-]*", "#", one.reason)
+        kind = re.sub(r"""'[^']*'|"[^"]*"|\d[\d,.:TZ-]*""", "#", one.reason)
         counts[kind] += 1
         first = kinds.setdefault(kind, [])
         if len(first) < PLACES:

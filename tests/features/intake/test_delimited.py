@@ -71,6 +71,26 @@ def test_a_wrong_encoding_is_named(tmp_path: Path) -> None:
         pairs(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize("encoding", ["undefined", "idna", "rot13", "a\0b", "utf-16"])
+def test_an_encoding_that_cannot_be_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text,label\na,pos\n")
+    with pytest.raises(InvalidInput, match=r"no encoding|not valid"):
+        read(labelled_texts, tmp_path / "a.csv", encoding=encoding)
+
+
+def test_a_lone_column_without_a_name_is_refused_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('""\n')
+    with pytest.raises(InvalidInput, match="no column that is known as text; it has ''"):
+        read(labelled_texts, tmp_path / "a.csv")
+
+
+@pytest.mark.timeout(10)
+def test_many_spaces_before_a_quote_that_never_closes_take_no_time(tmp_path: Path) -> None:
+    label = f'{" " * 500_000}"pos'
+    (tmp_path / "a.csv").write_text(f"text,label\na,{label}\n")
+    assert pairs(tmp_path / "a.csv") == [("a", label)]
+
+
 def test_spaces_that_follow_only_some_commas_are_kept(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n a, pos\n b,neg\n")
     assert pairs(tmp_path / "a.csv") == [(" a", " pos"), (" b", "neg")]
@@ -79,6 +99,14 @@ def test_spaces_that_follow_only_some_commas_are_kept(tmp_path: Path) -> None:
 def test_a_space_before_a_quote_is_no_part_of_a_value_anywhere(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('text,label\na,pos\n"b, c", "neg"\n" d","neg"\n')
     assert pairs(tmp_path / "a.csv") == [("a", "pos"), ("b, c", "neg"), (" d", "neg")]
+
+
+def test_a_row_that_breaks_off_after_spaced_quotes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(
+        b'text, label\n"\t#\nb", "x\r,"\na, "","\n"""\r\r#\n|;", ","\n'
+    )
+    with pytest.raises(InvalidInput, match=r"a\.csv cannot be read from line \d on"):
+        pairs(tmp_path / "a.csv")
 
 
 def test_hashtags_are_rows_and_not_remarks(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_a_table_against_folders_of_its_own_labels_is_a_bad_row(tmp_path: Path) 
     rows, bad, _ = read(source)
     assert labels(rows) == {2: ("blue", "")}
     assert bad == [
-        Reject("t.csv line 2", "label is 'blue', but red/a.png lies in the folder 'red'")
+        Reject("t.csv line 2", "label is 'blue', but 'red/a.png' lies in the folder 'red'")
     ]
     rows, bad, _ = read(source, label="label")
     assert not bad
@@ -191,9 +191,9 @@ def test_a_picture_that_is_named_twice_is_one_row_or_none(tmp_path: Path) -> Non
     table = "image,label\na.png,red\na.png,red\nb.png,red\nb.png,blue\n"
     rows, bad, skipped = read(lay(tmp_path, {"a.png": "1", "b.png": "2", "t.csv": table}))
     assert labels(rows) == {1: ("red", "")}
-    assert skipped == [Skipped("t.csv line 3", "a.png is named before, with the same label")]
+    assert skipped == [Skipped("t.csv line 3", "'a.png' is named before, with the same label")]
     assert {reject.where for reject in bad} == {"t.csv line 4", "t.csv line 5"}
-    assert bad[0].reason == "label of b.png is 'red' and 'blue' in different rows"
+    assert bad[0].reason == "label of 'b.png' is 'red' and 'blue' in different rows"
 
 
 def test_a_name_that_may_be_one_of_several_files_is_a_bad_row(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_name_that_may_be_one_of_several_files_is_a_bad_row(tmp_path: Path) ->
     rows, bad, _ = read(lay(tmp_path, files))
     assert labels(rows) == {3: ("red", "")}
     assert [reject.reason for reject in bad] == [
-        "image 'a' may be x/a.png or y/a.png: give the path",
+        "image 'a' may be 'x/a.png' or 'y/a.png': give the path",
         "image 'c' is no file of the source",
     ]
 

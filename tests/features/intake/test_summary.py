@@ -7,12 +7,12 @@ import pytest
 
 from cluster.features.images import labelled_images
 from cluster.features.intake.ingest import ingest
-from cluster.features.intake.summary import Summary
+from cluster.features.intake.summary import Reason, Summary, reasons
 from cluster.features.interactions import interactions
 from cluster.features.offline.store import Store
 from cluster.features.pictures import encode
 from cluster.features.texts import labelled_texts
-from cluster.features.view import View
+from cluster.features.view import Reject, View
 from services import show
 
 
@@ -73,6 +73,20 @@ def test_rejects_are_counted_by_kind_of_reason(tmp_path: Path) -> None:
     assert first.example.startswith("event_time '2001-13-01'")
     assert first.places == ("a.csv line 3", "a.csv line 4", "a.csv line 5")
     assert second.example == "item_id is empty"
+
+
+def test_reasons_that_differ_by_what_they_quote_are_of_one_kind() -> None:
+    names = "cat.png", "cat's.png", "dog 2.png"
+    (kind,) = reasons([Reject("a.csv", f"image {name!r} is no file") for name in names])
+    assert (kind.count, kind.example) == (3, "image 'cat.png' is no file")
+
+
+def test_many_kinds_of_reasons_are_not_all_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds = [Reason(f"is {letter}", 2, ("a.csv line 2",)) for letter in "abcdefghijkl"]
+    show.summary(Summary(reasons=kinds))
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 11
+    assert said[-1] == "Rejected: 4 for 2 other reasons."
 
 
 def test_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
