@@ -157,7 +157,7 @@ def _orientation(picture: Picture) -> bytes:
     """EXIF that says only how the picture is turned, so that it arrives as its file would."""
     try:
         turn = int(picture.getexif().get(ORIENTATION, 1))
-    except Exception:
+    except Exception:  # Pillow raises whatever its parser met in damaged EXIF; viewers ignore it
         turn = 1
     if not 2 <= turn <= 8:
         return b""
