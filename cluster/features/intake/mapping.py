@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -251,8 +252,13 @@ def _is_empty(tree: Tree, name: str) -> bool:
 
 def _part(tree: Tree, name: str) -> str:
     """The part of the data that a file's name says, where those of other tables say others."""
-    parts = {split_in(n) for n in tree.names if is_table(n) or suffix(n) == suffix(name)}
-    return split_in(name) if len(parts) > 1 else ""
+    return split_in(name) if len(_parts(tree.names, suffix(name))) > 1 else ""
+
+
+@lru_cache(maxsize=16)  # each of thousands of files of one table asks
+def _parts(names: tuple[str, ...], end: str) -> frozenset[str]:
+    """The parts that the names of tables speak of, and of files that end alike."""
+    return frozenset(split_in(name) for name in names if is_table(name) or suffix(name) == end)
 
 
 def _listed(names: Sequence[str]) -> str:
