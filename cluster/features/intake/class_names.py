@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 
 from cluster.batch import Batch, objects, take
-from cluster.features.intake.tables import SCHEMATIC, open_table
+from cluster.features.intake.formats import SCHEMATIC, open_table
 from cluster.features.intake.tree import Tree, suffix
 from cluster.features.view import Piece, Reject, Skipped
 

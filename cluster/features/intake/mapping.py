@@ -18,9 +18,9 @@ from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Number
 from cluster.features.intake import movielens
 from cluster.features.intake.folders import split_in
+from cluster.features.intake.formats import open_table
 from cluster.features.intake.parts import filled, is_table, may_be_table, meant, with_folders
 from cluster.features.intake.table import Chunk, Table
-from cluster.features.intake.tables import open_table
 from cluster.features.intake.tree import Tree, open_tree, suffix
 from cluster.features.times import read_times
 from cluster.features.view import Piece, Reject, Unused
