@@ -1,8 +1,7 @@
 """Hold texts and what is said of each: reviews and sentiments, questions and intents."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,7 +17,7 @@ from cluster.features.intake.labelling import Content, Source, read_labelled
 from cluster.features.intake.loading import load_folders
 from cluster.features.intake.mapping import Wanted, by_position
 from cluster.features.intake.parts import is_table
-from cluster.features.intake.table import ROWS
+from cluster.features.intake.table import FIELD_BYTES, in_chunks
 from cluster.features.intake.tree import Tree, open_tree, stem, suffix
 from cluster.features.view import Piece, View
 
@@ -119,7 +118,7 @@ def _lines(tree: Tree, name: str, label: str, split: str, encoding: str) -> Iter
     place = tree.where(name)
     with tree.stream(name) as file:
         numbered = enumerate(text_lines(file, place, encoding), 1)
-        while some := list(islice(numbered, ROWS)):
+        for some in in_chunks(numbered, _size_bytes):
             kept = [(number, line.strip()) for number, line in some if line.strip()]
             yield {
                 "text": objects(line for _, line in kept),
@@ -127,6 +126,10 @@ def _lines(tree: Tree, name: str, label: str, split: str, encoding: str) -> Iter
                 "split": np.full(len(kept), split, dtype=object),
                 "where": objects(f"{place} line {number}" for number, _ in kept),
             }
+
+
+def _size_bytes(lines: Sequence[tuple[int, str]]) -> int:
+    return sum(FIELD_BYTES + len(line) for _, line in lines)
 
 
 def _text(data: bytes, encoding: str) -> str:

@@ -136,7 +136,8 @@ def _array(what: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArra
         with archive.open(info) as file:
             # pickles may run anything: arrays of objects are refused
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+        # RuntimeError: it is encrypted, or packed in a way that Python does not know
         raise InvalidInput(f"{what} cannot be read: {error}.", hint="Save them again.") from None
     return array
 

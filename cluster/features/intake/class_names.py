@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cluster.batch import Batch, objects, take
-from cluster.errors import InvalidInput
+from cluster.features.intake.formats import SCHEMATIC, open_table
 from cluster.features.intake.tree import Tree, suffix
 from cluster.features.view import Piece, Reject, Skipped
 
@@ -17,20 +15,15 @@ _UNKNOWN = -1  # what they write where a row has no label
 
 
 def class_names(tree: Tree, name: str, column: str) -> tuple[str, ...]:
-    """The names of the classes that a Parquet file's schema says a column numbers, if it does.
+    """The names of the classes that the schema of Parquet or Arrow says a column numbers, if so.
 
     Raises:
-        InvalidInput: it is no Parquet.
+        InvalidInput: the file cannot be read.
     """
-    if suffix(name) != ".parquet":
+    if suffix(name) not in SCHEMATIC:
         return ()
-    try:
-        with tree.whole(name) as file:
-            metadata = pq.read_schema(file).metadata or {}
-    except pa.ArrowException as error:
-        raise InvalidInput(
-            f"{tree.where(name)} cannot be read as Parquet: {error}.", hint="Fetch it again."
-        ) from None
+    with open_table(tree, name) as table:
+        metadata = table.metadata
     try:
         said: Any = orjson.loads(metadata[b"huggingface"])
         return tuple(map(str, said["info"]["features"][column]["names"]))

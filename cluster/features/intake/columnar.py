@@ -15,7 +15,7 @@ from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum, Shee
 from cluster.batch import objects
 from cluster.errors import InvalidInput
 from cluster.features.intake.decoding import too_large
-from cluster.features.intake.table import ROWS, Chunk, Table
+from cluster.features.intake.table import ROWS, Chunk, Table, rows_at_once
 from cluster.features.raw import word
 
 _BROKEN = (pa.ArrowException, OSError)
@@ -32,8 +32,11 @@ def open_parquet(where: str, file: BinaryIO) -> Table:
         source = pq.ParquetFile(file)
     except _BROKEN as error:
         raise InvalidInput(f"{where} cannot be read as Parquet: {error}.") from None
-    batches = source.iter_batches(ROWS)
-    return Table(tuple(source.schema_arrow.names), _arrow_chunks(where, batches), unit="row")
+    about, schema = source.metadata, source.schema_arrow
+    size = sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups))
+    batches = source.iter_batches(rows_at_once(about.num_rows, size))
+    chunks = _arrow_chunks(where, batches)
+    return Table(tuple(schema.names), chunks, unit="row", metadata=schema.metadata or {})
 
 
 def open_arrow(where: str, file: BinaryIO) -> Table:
@@ -58,10 +61,8 @@ def open_arrow(where: str, file: BinaryIO) -> Table:
             batches = iter(source)
     except _BROKEN as error:
         raise InvalidInput(f"{where} cannot be read as Arrow: {error}.") from None
-    pieces = (
-        batch.slice(start, ROWS) for batch in batches for start in range(0, batch.num_rows, ROWS)
-    )
-    return Table(tuple(source.schema.names), _arrow_chunks(where, pieces), unit="row")
+    chunks, schema = _arrow_chunks(where, _pieces(batches)), source.schema
+    return Table(tuple(schema.names), chunks, unit="row", metadata=schema.metadata or {})
 
 
 def open_sheet(where: str, data: bytes, *, numbered: bool = False) -> Table:
@@ -110,6 +111,12 @@ def _sheet_chunks(width: int, rows: Iterable[list[Any]], begin: int) -> Iterator
     while some := list(islice(filled, ROWS)):
         columns = tuple(objects(row[at] for _, row in some) for at in range(width))
         yield Chunk(columns, np.asarray([number for number, _ in some], np.int64), {})
+
+
+def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        rows = rows_at_once(batch.num_rows, batch.nbytes)
+        yield from (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
 
 
 def _arrow_chunks(where: str, batches: Iterable[pa.RecordBatch]) -> Iterator[Chunk]:

@@ -15,7 +15,7 @@ from cluster.batch import objects
 from cluster.errors import InvalidInput
 from cluster.features.intake.decoding import MAX_LINE
 from cluster.features.intake.quoting import has_quotes
-from cluster.features.intake.table import ROWS, Chunk, Table
+from cluster.features.intake.table import FIELD_BYTES, Chunk, Table, in_chunks
 from cluster.features.raw import EXACT_BELOW
 
 Lines = Callable[[], Iterator[str]]
@@ -214,7 +214,7 @@ def _quoted(start: _Start, where: str) -> Iterator[_Line]:
 
 
 def _chunks(width: int, rows: Iterator[_Line]) -> Iterator[Chunk]:
-    while some := list(islice(rows, ROWS)):
+    for some in in_chunks(rows, _size_bytes):
         good = [row for _, row in some if len(row) == width]
         broken = {
             number: f"the line has {len(row)} values, the table {width} columns"
@@ -225,6 +225,11 @@ def _chunks(width: int, rows: Iterator[_Line]) -> Iterator[Chunk]:
         numbers = [number for number, row in some if len(row) == width]
         columns = tuple(objects(column) for column in values)
         yield Chunk(columns, np.asarray(numbers, dtype=np.int64), broken)
+
+
+def _size_bytes(rows: Sequence[_Line]) -> int:
+    fields = list(chain.from_iterable(row for _, row in rows))
+    return sum(map(len, fields)) + FIELD_BYTES * len(fields)
 
 
 def _numeric(chunks: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import takewhile
+from itertools import product, takewhile
 from os.path import commonpath
 from pathlib import PurePosixPath
 
@@ -41,9 +41,8 @@ class Files:
         for exact in () if outside else (folder / path, path):
             if exact.as_posix() in self._names or not self._names:
                 return exact.as_posix()
-        named = [
-            name for name in self._called.get(path.name.lower(), ()) if self._meets(name, path)
-        ]
+        called = self._called.get((path.parent.name, path.name.lower()), ())
+        named = [name for name in called if self._meets(name, path)]
         if not named and outside:
             raise InvalidInput(f"{text!r} lies outside the table's folder: put the table above")
         if not named:
@@ -59,13 +58,17 @@ class Files:
         return named[0]
 
     @cached_property  # most tables give paths
-    def _called(self) -> dict[str, list[str]]:
-        """Files by the last part of their paths in small letters, with their ends and without."""
-        called: dict[str, list[str]] = defaultdict(list)
+    def _called(self) -> dict[tuple[str, str], list[str]]:
+        """Files by their folder's name, or none, and their own in small letters, less its end, too.
+
+        Without the folder, a table of a folder per picture would be compared pair by pair.
+        """
+        called: dict[tuple[str, str], list[str]] = defaultdict(list)
         for name in self.names:
             path = PurePosixPath(name)
-            for word in {path.name.lower(), path.stem.lower()}:
-                called[word].append(name)
+            words = {path.name.lower(), path.stem.lower()}
+            for key in product({"", path.parent.name}, words):
+                called[key].append(name)
         return called
 
     @cached_property

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import orjson
@@ -11,9 +11,12 @@ import orjson
 from cluster.batch import objects
 from cluster.errors import InvalidInput
 from cluster.features.intake.delimited import Lines
-from cluster.features.intake.table import ROWS, Chunk, Table
+from cluster.features.intake.table import FIELD_BYTES, Chunk, Table, in_chunks
 
 _LONG = re.compile(r"\d{16}")  # orjson makes floats of numbers over 64 bits
+MOST_FIELDS = 10_000
+"""With more different fields than that, their names are likely ids."""
+_WIDE = 50
 _NO_OBJECT = "the line is no JSON object"
 
 
@@ -25,7 +28,7 @@ def open_json(lines: Lines, where: str) -> Table:
         where: how errors name the file.
 
     Raises:
-        InvalidInput: it is empty.
+        InvalidInput: it is empty, or has more than `MOST_FIELDS` different fields.
     """
     names: dict[str, None] = {}
     blank = True
@@ -37,13 +40,23 @@ def open_json(lines: Lines, where: str) -> Table:
             row = _object(line)
         if isinstance(row, dict) and not row.keys() <= names.keys():
             names.update(dict.fromkeys(row))
+            if len(names) > MOST_FIELDS:
+                raise InvalidInput(
+                    f"{where} has more than {MOST_FIELDS:,} different fields.",
+                    hint="If their names are ids, write a line for each, with the id as a value.",
+                )
     if blank:
         raise InvalidInput(f"{where} is empty.", hint="Name a file with rows.")
-    return Table(tuple(names), _chunks(tuple(names), _rows(lines())))
+    return Table(tuple(names), _chunks(tuple(names), lines()))
 
 
-def _chunks(names: tuple[str, ...], rows: Iterator[tuple[int, "Row | str"]]) -> Iterator[Chunk]:
-    while some := list(islice(rows, ROWS)):
+def _chunks(names: tuple[str, ...], lines: Iterable[str]) -> Iterator[Chunk]:
+    def size_bytes(some: Sequence[tuple[int, str]]) -> int:
+        return sum(len(line) for _, line in some) + FIELD_BYTES * len(names) * len(some)
+
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    for chunk in in_chunks(numbered, size_bytes):
+        some = [(number, _object(line)) for number, line in chunk]
         good = [row for _, row in some if isinstance(row, dict)]
         numbers = [number for number, row in some if isinstance(row, dict)]
         broken = {number: row for number, row in some if isinstance(row, str)}
@@ -54,14 +67,8 @@ def _chunks(names: tuple[str, ...], rows: Iterator[tuple[int, "Row | str"]]) -> 
 Row = dict[str, object]
 
 
-def _rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | str]]:
-    """The number of each line that is not blank, and its object or why it is none."""
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield number, _object(line)
-
-
 def _object(line: str) -> Row | str:
+    """The object of a line, or why it is none."""
     try:
         value = None if _LONG.search(line) else orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -77,15 +84,15 @@ def _object(line: str) -> Row | str:
 
 
 def _may_repeat(row: Row, line: str) -> bool:
-    """Whether a name stands in the line more than once, as a field or otherwise."""
+    """Whether a name may stand in the line more than once, as a field or otherwise."""
     many = line.count(":") > len(row)  # quick to see, and so of few lines
-    return many and any(line.count(f'"{name}"') > 1 for name in row)
+    # to look for each of many names takes longer than to read the line again
+    return many and (len(row) > _WIDE or any(line.count(f'"{name}"') > 1 for name in row))
 
 
 def _once(pairs: list[tuple[str, object]]) -> Row:
     row = dict(pairs)
     if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise InvalidInput(f"the line gives {twice[:40]!r} more than once")
     return row

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from cluster.errors import InvalidInput, nearest
 from cluster.features.column import Number
 from cluster.features.intake import movielens
 from cluster.features.intake.folders import split_in
+from cluster.features.intake.formats import open_table
 from cluster.features.intake.parts import filled, is_table, may_be_table, meant, with_folders
 from cluster.features.intake.table import Chunk, Table
-from cluster.features.intake.tables import open_table
 from cluster.features.intake.tree import Tree, open_tree, suffix
 from cluster.features.times import read_times
 from cluster.features.view import Piece, Reject, Unused
@@ -251,8 +252,13 @@ def _is_empty(tree: Tree, name: str) -> bool:
 
 def _part(tree: Tree, name: str) -> str:
     """The part of the data that a file's name says, where those of other tables say others."""
-    parts = {split_in(n) for n in tree.names if is_table(n) or suffix(n) == suffix(name)}
-    return split_in(name) if len(parts) > 1 else ""
+    return split_in(name) if len(_parts(tree.names, suffix(name))) > 1 else ""
+
+
+@lru_cache(maxsize=16)  # each of thousands of files of one table asks
+def _parts(names: tuple[str, ...], end: str) -> frozenset[str]:
+    """The parts that the names of tables speak of, and of files that end alike."""
+    return frozenset(split_in(name) for name in names if is_table(name) or suffix(name) == end)
 
 
 def _listed(names: Sequence[str]) -> str:

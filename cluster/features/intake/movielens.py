@@ -9,6 +9,7 @@ from cluster.batch import objects
 from cluster.features.intake.decoding import text_lines
 from cluster.features.intake.table import Chunk, Table
 from cluster.features.intake.tree import Tree, bare
+from cluster.features.raw import unwritable
 
 GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
@@ -54,7 +55,7 @@ def fits(layout: Layout, tree: Tree, name: str) -> bool:
 def encoding_of(tree: Tree, name: str) -> str:
     """Latin-1 where a file is no UTF-8, as of the older two."""
     with tree.stream(name) as file:
-        broken = any(not line.isascii() and _half(line) for line in text_lines(file, name))
+        broken = any(not line.isascii() and unwritable([line]) for line in text_lines(file, name))
     return "latin-1" if broken else ""
 
 
@@ -73,7 +74,3 @@ def _with_genres(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
             for row in zip(*flags, strict=True)
         )
         yield Chunk((*films, genres), chunk.lines, chunk.broken)
-
-
-def _half(line: str) -> bool:
-    return any("\udc80" <= character <= "\udcff" for character in line)

@@ -8,9 +8,9 @@ from urllib.parse import unquote
 import numpy as np
 
 from cluster.errors import InvalidInput
+from cluster.features.intake.formats import TABLES
 from cluster.features.intake.movielens import layout_of
 from cluster.features.intake.table import Chunk, Table
-from cluster.features.intake.tables import TABLES
 from cluster.features.intake.tree import Tree, stem, suffix
 
 LOG = "_delta_log/"

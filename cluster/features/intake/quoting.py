@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from cluster.errors import InvalidInput
+from cluster.features.intake.decoding import MAX_LINE
 
 _HINT = "Say which: --map quotes=yes, or --map quotes=no where they are part of the texts."
 
@@ -29,7 +30,7 @@ def has_quotes(lines: Iterable[str], delimiter: str, where: str, first: int) -> 
     whole = _record(delimiter)
     for run in _runs(numbered):
         text = "".join(line for _, line in run)
-        is_open = text.count('"') % 2 == 1  # at the end of the file
+        is_open = text.count('"') % 2 == 1  # where the run ends
         if is_open and whole.fullmatch(text.rstrip("\r\n") + '"'):
             raise _unclear(where, run[0][0])
         if is_open or not whole.fullmatch(text):
@@ -44,17 +45,21 @@ def has_quotes(lines: Iterable[str], delimiter: str, where: str, first: int) -> 
 
 
 def _runs(numbered: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """Lines with quotes, each with those after it up to where as many close as open."""
+    """Lines with quotes, each with those after it up to where as many close as open.
+
+    A run that is longer than any record may be is left open there, as at the end of the file.
+    """
     run: list[tuple[int, str]] = []
-    quotes = 0
+    quotes = size = 0
     for number, line in numbered:
         if not run and '"' not in line:
             continue
         run.append((number, line))
         quotes += line.count('"')
-        if quotes % 2 == 0:
+        size += len(line)
+        if quotes % 2 == 0 or size > MAX_LINE:
             yield run
-            run = []
+            run, quotes, size = [], 0, 0
     if run:
         yield run
 

@@ -14,6 +14,7 @@ BANDS, ROWS = 16, 3
 ALIKE = 0.6
 """The share of shingles, of those of either, that two near-copies have in common."""
 MET = 8
+AT_ONCE = 16_384  # shingles that are hashed at a time: a long text has millions
 
 
 def near_copies(texts: Sequence[str], *, seed: int = 0) -> list[tuple[int, int]]:
@@ -59,11 +60,13 @@ def _signatures(shingles: Sequence[NDArray[np.uint64]], seed: int) -> NDArray[np
     rng = np.random.default_rng(seed)
     factors = rng.integers(1, 2**63, BANDS * ROWS, dtype=np.uint64) | np.uint64(1)
     shifts = rng.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64)
-    made = np.empty((len(shingles), BANDS * ROWS), np.uint64)
+    least = np.full((len(shingles), BANDS * ROWS), np.iinfo(np.uint64).max, np.uint64)
     for row, own in enumerate(shingles):
-        mixed = own[:, None] * factors + shifts
-        made[row] = (mixed ^ (mixed >> np.uint64(29))).min(axis=0)
-    return made
+        for start in range(0, len(own), AT_ONCE):
+            mixed = own[start : start + AT_ONCE, None] * factors + shifts
+            hashed = mixed ^ (mixed >> np.uint64(29))
+            least[row] = np.minimum(least[row], hashed.min(axis=0))
+    return least
 
 
 def _share(shingles: Sequence[NDArray[np.uint64]], one: int, other: int) -> float:

@@ -1,4 +1,5 @@
 import io
+import re
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -102,3 +103,14 @@ def test_pneumonia_mnist_has_the_published_counts(data: Path) -> None:
         ("train", "0"): 1214, ("train", "1"): 3494, ("valid", "0"): 135, ("valid", "1"): 389,
         ("test", "0"): 234, ("test", "1"): 390,
     }  # fmt: skip
+
+
+def test_an_encrypted_npz_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=np.zeros((2, 4, 4), np.uint8), labels=np.arange(2))
+    data = bytearray(path.read_bytes())
+    for at in (found.start() + 8 for found in re.finditer(rb"PK\x01\x02", data)):
+        data[at] |= 1  # as zip marks what is encrypted
+    path.write_bytes(data)
+    with pytest.raises(InvalidInput, match=r"cannot be read: .*encrypted"):
+        read(path)

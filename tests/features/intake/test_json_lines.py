@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import InvalidInput
+from cluster.features.intake.json_lines import MOST_FIELDS
 from cluster.features.intake.table import ROWS
 from cluster.features.interactions import interactions
 from tests.features.intake.reading import read
@@ -64,3 +65,20 @@ def test_lines_that_are_no_objects_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n")
     with pytest.raises(InvalidInput, match=r"a\.jsonl is empty"):
         read(interactions, tmp_path / "a.jsonl")
+
+
+def test_a_field_given_twice_is_rejected_in_wide_lines_too(tmp_path: Path) -> None:
+    wide = ", ".join(f'"f{number}": 1' for number in range(200))
+    row = '"user_id": "u", "item_id": "i"'
+    (tmp_path / "a.jsonl").write_text(
+        f'{{{row}, {wide}, "note": "9:00"}}\n{{{row}, {wide}, "f7": 2}}\n'
+    )
+    found, bad = read(interactions, tmp_path / "a.jsonl")
+    assert found["user_id"].tolist() == ["u"]
+    assert [one.reason for one in bad] == ["the line gives 'f7' more than once"]
+
+
+def test_ids_as_names_of_fields_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [{f"u{row}": 1} for row in range(MOST_FIELDS + 1)])
+    with pytest.raises(InvalidInput, match=r"a\.jsonl has more than 10,000 different fields"):
+        read(interactions, path)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather
 
 from cluster.batch import Arrays, concat
 from cluster.errors import InvalidInput
@@ -222,6 +223,8 @@ def test_hugging_face_tables_say_what_their_classes_are_called(tmp_path: Path) -
     texts = pa.table({"text": ["a", "b"], "label": [1, 0]}).replace_schema_metadata(said)
     pq.write_table(texts, tmp_path / "texts.parquet")
     assert read(tmp_path / "texts.parquet", labelled_texts)[0]["label"].tolist() == ["dog", "cat"]
+    feather.write_feather(texts, tmp_path / "texts.feather")
+    assert read(tmp_path / "texts.feather", labelled_texts)[0]["label"].tolist() == ["dog", "cat"]
 
 
 def test_pictures_are_known_by_their_bytes_whatever_their_name(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from cluster.features.intake.tree import Tree, suffix
 
 JSON = frozenset((".jsonl", ".ndjson"))
 ARROW = frozenset((".feather", ".arrow", ".arrows", ".ipc"))
-TABLES = frozenset((".csv", ".tsv", ".parquet", ".xlsx")) | JSON | ARROW
+SCHEMATIC = ARROW | {".parquet"}
+"""Ends of files with a schema."""
+TABLES = frozenset((".csv", ".tsv", ".xlsx")) | JSON | SCHEMATIC
 
 
 @contextmanager
