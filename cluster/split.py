@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -167,9 +168,10 @@ class PerUser(Split):
     def remedy(self, rows: Batch, part: str) -> str:
         """The rows that users have, where all have too few to keep any of them."""
         most = int(np.bincount(numbered(rows[self.user])[1]).max())
-        if part != TEST or (rows["split"] != "").any() or np.round(self.test * most):
+        asks = part == TEST and self.test > 0 and not (rows["split"] != "").any()
+        if not asks or np.round(self.test * most):
             return super().remedy(rows, part)
-        fewest = next(n for n in range(most + 1, 1_000) if np.round(self.test * n))
+        fewest = math.floor(0.5 / self.test) + 1  # halves are rounded to even numbers
         return (
             f"No {self.user} has more than {most} row{'s' * (most > 1)}, and {self.test:.0%} of "
             f"that, rounded, is none: more such rows do not help. There must be users with "

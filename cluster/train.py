@@ -213,7 +213,7 @@ def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
 
     def fill(folder: Path) -> Manifest:
         task.save(folder)
-        evaluation = measured(recipe.plan, recipe.task.load(folder))
+        evaluation = measured(recipe.plan, recipe.task.load(folder), run)
         if warning := below_reference(task, evaluation):
             run.say(f"Warning: {warning}")
         manifest = Manifest(
@@ -221,7 +221,7 @@ def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
             version=0,
             created=now(),
             run=recipe.run,
-            config=recipe.config.model_dump(mode="json"),
+            config=task.config.model_dump(mode="json"),  # what was used: fit may choose
             metrics=evaluation.metrics,
             reference=evaluation.reference.metrics if evaluation.reference else {},
             objective=task.objective.metric,
@@ -247,12 +247,19 @@ def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
     return Registry(recipe.home).write(task.name(), fill)
 
 
-def measured(plan: Plan, artefact: AnyTask) -> Evaluation:
-    """What an artefact scores on the test rows, with the reference of the same rows beside it."""
+def measured(plan: Plan, artefact: AnyTask, run: Run) -> Evaluation:
+    """Score an artefact on the test rows, and the reference on the same rows.
+
+    A reference that fails is said and left out: it must not cost the trained model.
+    """
     test = plan.rows("test").whole()
     evaluation = artefact.evaluate(test)
-    reference = artefact.reference(plan.sample("train", artefact.reference_rows), test)
-    return replace(evaluation, reference=reference)
+    train = plan.sample("train", artefact.reference_rows)
+    try:
+        return replace(evaluation, reference=artefact.reference(train, test))
+    except Exception as error:
+        run.say(f"There is no reference beside it: {error or type(error).__name__}")
+        return evaluation
 
 
 def statistics_of(recipe: Recipe) -> Statistics:

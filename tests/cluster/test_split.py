@@ -245,3 +245,5 @@ def test_users_with_one_row_each_are_the_reason_why_none_is_kept() -> None:
     assert "There must be users with 3 rows or more." in said
     assert "--map user_id=NAME" in said
     assert PerUser().remedy(rows(40), "train").startswith("Ingest more rows")
+    assert "users with 5001 rows or more" in PerUser(test=1e-4).remedy(each, "test")
+    assert PerUser(test=0.0).remedy(each, "test").startswith("Ingest more rows")

@@ -16,7 +16,7 @@ from cluster.registry import Manifest
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.task import Reference
-from cluster.train import Recipe, answer, manifest_of, train
+from cluster.train import Recipe, answer, manifest_of, measured, train
 from tests.support import stored
 from tests.toy import Side, labelled_points
 
@@ -74,6 +74,21 @@ def test_more_workers_than_training_rows_are_refused_before_any_is_started(tmp_p
     count = rows.counts["train"]
     with pytest.raises(InvalidInput, match=rf"11 workers cannot share {count} training rows\."):
         train(recipe)
+
+
+def test_a_reference_that_fails_costs_no_model(tmp_path: Path) -> None:
+    def fails(_: object, train: object, test: object) -> None:
+        raise ValueError("no words")
+
+    task: Any = type("Fails", (Side,), {"reference": fails})
+    rows = plan(task, stored(Side, tmp_path, rows=80), memory_share=0.9)
+    run, learner = Noting(), task(task.Config())
+    learner.fit(rows.rows("train"), rows.rows("valid"), run)
+    learner.save(tmp_path)
+    evaluation = measured(rows, learner, run)
+    assert evaluation.reference is None
+    assert evaluation.rows == rows.counts["test"]
+    assert run.said == ["There is no reference beside it: no words"]
 
 
 class Noting(Run):
