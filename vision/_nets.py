@@ -1,7 +1,8 @@
 """Networks that look at pictures: a small residual net, LeNet, any backbone."""
 
+import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -154,6 +155,43 @@ class Unit(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """`[n, channels, height, width]` uint8 to vectors `[n, dim]`."""
         return functional.normalize(self.network(image), dim=1)
+
+
+class BesidePixels(nn.Module):
+    """A network's unit vector and, beside it, a linear one of small pixels that forgets nothing.
+
+    The network learns alone: the linear part fits the rows it learns from, and would leave it
+    nothing to learn.
+
+    Args:
+        network: gives vectors of unit length.
+        pixels: the matrices `down` and `across` that shrink a picture, then the `mean` and `matrix`
+            of `_pixels.discriminants`.
+        share: how much of the inner product of two vectors the pixels say.
+    """
+
+    down: Tensor
+    across: Tensor
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(
+        self, network: nn.Module, pixels: Mapping[str, NDArray[np.float32]], share: float
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.weights = math.sqrt(1 - share), math.sqrt(share)
+        for name, array in pixels.items():
+            self.register_buffer(name, torch.from_numpy(array))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[n, channels, height, width]` uint8 to vectors of unit length."""
+        learnt: Tensor = self.network(image)
+        if self.training:
+            return learnt
+        small = self.down @ image.float() @ self.across.T
+        linear = functional.normalize((small.flatten(1) - self.mean) @ self.matrix, dim=1)
+        return torch.cat([self.weights[0] * learnt, self.weights[1] * linear], dim=1)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:

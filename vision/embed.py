@@ -10,7 +10,7 @@ from cluster.batch import Arrays, Batch
 from cluster.config import Between
 from cluster.embedding import EmbeddingConfig, EmbeddingTask
 from cluster.features.images import images, labelled_images
-from cluster.labels import labels_of
+from cluster.labels import as_numbers, labels_of
 from cluster.neural import State
 from cluster.rows import Rows
 from cluster.run import Run
@@ -47,6 +47,7 @@ class Config(EmbeddingConfig):
     erase: Annotated[float, Between(0.0, 1.0)] = 0.0
     zoom: Annotated[float, Between(0.05, 1.0)] = 1.0
     tone: Annotated[float, Between(0.0, 0.9)] = 0.0
+    linear: Annotated[float | None, Between(0.0, 0.9)] = None
     min_epochs: Annotated[int, Between(1, 1_000)] = 4
     min_steps: Annotated[int, Between(1, 1_000_000)] = 900
     optimizer: Literal["adamw", "sgd", "muon"] = "muon"
@@ -91,6 +92,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         encoded = (self.encode(batch)["image"] for batch in train.batches(ROWS))
         state = self.state | measure(encoded, self.state["channels"], run)
         state["warp"] = warp_for(state["rows"]) if self.config.warp is None else self.config.warp
+        state |= self._linear(train, state, run)
         if self.config.network not in {"resnet", "lenet"}:
             say_weights(self.config.network, run)
         return state
@@ -101,13 +103,23 @@ class Embed(EmbeddingTask[Config, Input, Output]):
 
         c, normalise = self.config, nets.Normalise(state["mean"], state["std"])
         shape = (state["channels"], state["height"], state["width"])
+        dim = c.dim - state["matrix"].shape[1] if state["linear"] else c.dim
         match c.network:
             case "resnet":
-                return nets.Unit(nets.SmallResNet(normalise, shape, c.dim, c.widths, c.dropout))
+                net: nn.Module = nets.SmallResNet(normalise, shape, dim, c.widths, c.dropout)
             case "lenet":
-                return nets.Unit(nets.LeNet(normalise, shape, c.dim, c.dropout))
+                net = nets.LeNet(normalise, shape, dim, c.dropout)
             case name:
-                return nets.Unit(nets.Backbone(normalise, name, shape, c.dim))
+                net = nets.Backbone(normalise, name, shape, dim)
+        if not state["linear"]:
+            return nets.Unit(net)
+        pixels = {
+            "down": _pixels.shrinking(state["height"]),
+            "across": _pixels.shrinking(state["width"]),
+            "mean": state["pixel_mean"],
+            "matrix": state["matrix"],
+        }
+        return nets.BesidePixels(nets.Unit(net), pixels, state["linear"])
 
     def encode(self, batch: Batch) -> Arrays:
         """Pictures as uint8 `[n, channels, height, width]`."""
@@ -124,6 +136,20 @@ class Embed(EmbeddingTask[Config, Input, Output]):
     def reference(self, train: Batch, test: Batch) -> Reference | None:
         """The cosine of raw pixels."""
         return _pixels.neighbour_reference(train, test)
+
+    def _linear(self, train: Rows, state: State, run: Run) -> State:
+        share = self.config.linear
+        share = _pixels.share_for(state["rows"]) if share is None else share
+        dim = min(self.config.dim - 1, round(share * self.config.dim))
+        if not dim:
+            return {"linear": 0.0}
+        parts = (
+            (self.encode(batch)["image"], as_numbers(batch["label"], state["labels"]))
+            for batch in train.batches(ROWS)
+        )
+        labels = len(state["labels"]) if self.config.method == "supervised" else 0
+        mean, matrix = _pixels.discriminants(parts, labels, dim, run)
+        return {"linear": share, "pixel_mean": mean, "matrix": matrix}
 
     def _varied(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
         if self.state.get("warp"):

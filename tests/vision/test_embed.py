@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from cluster.batch import Batch, objects
 from cluster.rows import Resident
 from cluster.run import Run
-from vision._images import tone, zoom
+from vision import _pixels
+from vision._images import same_size, tone, zoom
 from vision.embed import Config, Embed
 
 SMALL = ["epochs=6", "batch_size=32", "precision=fp32", "max_side=16", "flip=false", "dim=16"]
@@ -63,6 +64,63 @@ def test_the_cosine_of_raw_pixels_is_there_to_compare_with() -> None:
     assert reference is not None
     assert reference.model == "the cosine of 16 x 16 raw pixels"
     assert 0 < reference.metrics["recall_at_1"] <= 1
+
+
+def clouds(count: int, seed: int) -> Batch:
+    """Twelve blurred patterns under noise: raw pixels tell them apart, few rows teach little."""
+    patterns = np.random.default_rng(0).integers(60, 120, (12, 4, 4, 1)).repeat(4, 1).repeat(4, 2)
+    rng = np.random.default_rng(seed)
+    label = np.arange(count) % len(patterns)
+    pictures = patterns[label] + rng.normal(0, 40, (count, 16, 16, 1))
+    return {
+        "image": objects(pictures.clip(0, 255).astype(np.uint8)),
+        "label": objects([f"pattern {number}" for number in label]),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["supervised", "selfsupervised"])
+def test_few_rows_give_vectors_no_worse_than_raw_pixels(tmp_path: Path, method: str) -> None:
+    shown, unseen = Resident(clouds(200, 1)), clouds(240, 2)
+    task = Embed(Config.parse(["epochs=3", "precision=fp32", f"method={method}"]))
+    task.fit(shown, shown, Run())
+    task.save(tmp_path)
+    served = Embed.load(tmp_path)
+    vectors = np.array([output.vector for output in served.predict(unseen)])
+    assert vectors.shape == (240, 64)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    reference = served.reference(shown.whole(), unseen)
+    assert reference is not None
+    raw = reference.metrics["recall_at_1"]
+    assert 0.4 < raw <= served.evaluate(unseen).metrics["recall_at_1"]
+
+
+def test_the_linear_share_falls_as_rows_grow_unless_it_is_given() -> None:
+    shares = [_pixels.share_for(rows) for rows in (0, 300, 3_000, 30_000)]
+    assert shares == pytest.approx([0.5, 0.5, 0.158, 0.05], abs=0.001)
+    shown = Resident(stripes(12, np.random.default_rng(0)))
+    for given, columns in ((0.25, 4), (0.9, 14)):
+        matrix = Embed(Config(dim=16, linear=given)).study(shown, Run())["matrix"]
+        assert matrix.shape == (768, columns)
+    assert "matrix" not in Embed(Config(dim=16, linear=0)).study(shown, Run())
+
+
+def test_the_linear_part_sees_the_pixels_that_the_reference_sees() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (24, 30, 1)).astype(np.uint8)
+    small = _pixels.shrinking(24) @ picture[..., 0].astype(np.float32) @ _pixels.shrinking(30).T
+    assert np.abs(small - same_size([picture], 16, 16, 1)[0, 0]).max() < 1.5
+
+
+def test_workers_fit_the_discriminants_of_all_rows() -> None:
+    class Pair(Run):
+        def all_reduce(self, array: NDArray[np.float64]) -> NDArray[np.float64]:
+            return array + array
+
+    image, numbers = pixels(12), np.arange(12) % 3
+    alone = _pixels.discriminants([(image, numbers)], 3, 2, Run())
+    parts = [(image[:5], numbers[:5]), (image[5:], numbers[5:])]
+    for one, other in zip(alone, _pixels.discriminants(parts, 3, 2, Pair()), strict=True):
+        assert np.allclose(np.abs(one), np.abs(other), rtol=1e-3, atol=1e-4)
 
 
 def test_a_batch_is_learnt_from_in_two_views_that_belong_together() -> None:
