@@ -237,6 +237,8 @@ def rollback(task: TaskName) -> None:
 def deploy(task: TaskName, reference: Reference = "production") -> None:
     """Serve a version over HTTP, or replace the one that is served, without a failed request."""
     show.say(verbs.deploy(task, reference))
+    for sentence in rows.unseen_by(task):
+        show.say(sentence)
 
 
 @app.command()

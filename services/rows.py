@@ -101,6 +101,20 @@ def not_online(name: str) -> list[str]:
     return [f"{sentence} Bring them: {command}"]
 
 
+def unseen_by(task: str) -> list[str]:
+    """What look-ups of a capability that answers do not see, and the commands that bring it.
+
+    Args:
+        task: the capability; what it was given by key alone is not looked at.
+    """
+    layer, capability = catalog.layer(settings()), catalog.find(task)
+    sources = [view for view in layer.graph.order if view.stored and not view.needs]
+    stored = [view for view in sources if layer.store.head(view).files]
+    return [
+        said for view in stored if _looks_up(capability, view) for said in not_online(view.name)
+    ]
+
+
 def behind(name: str) -> list[str]:
     """What a look-up of a view does not see, to be asked before it."""
     found = catalog.layer(settings()).behind([name])

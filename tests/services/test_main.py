@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from cluster.registry import Registry
 from services import load
 from services.__main__ import app, main
+from services.rows import unseen_by
 from tests.support import filler, manifest
 
 RATINGS = (
@@ -73,7 +74,10 @@ def test_rows_that_are_not_online_yet_are_told_of_with_the_command(
         "interactions is not online, where recsys.recommend looks it up: "
         "python -m services materialize interactions\n" in said
     )
+    assert unseen_by("recsys.recommend")[0].startswith("interactions is not online, where recsys")
+    assert unseen_by("vision.classify") == []
     services("materialize")
+    assert unseen_by("recsys.recommend") == []
     more = tmp_path / "more.csv"
     more.write_text(RATINGS.replace("\n1,", "\n7,"))
     said = services("ingest", "interactions", str(more))[1]
