@@ -1,7 +1,9 @@
 """Tell whether two pictures are one: encoded again, made somewhat smaller, or the next frame."""
 
 import hashlib
+import math
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ ASPECT_TOLERANCE = 0.06
 FINE_SIDE = 64  # below as many pixels a side, fine cells are moved more by an encoder
 LEAST_CONTRAST = 6.0  # what is flatter has no coarse light to tell it by: only equal pixels do
 COARSE, SEARCHED = 64, 16  # of the DCT's coefficients, the lowest first
+LONG = 8_192  # longer sides are averaged stretch by stretch: a matrix would be 64 times the column
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLUE = np.array([-0.1687, -0.3313, 0.5], np.float32)
 _RED = np.array([0.5, -0.4187, -0.0813], np.float32)
@@ -42,12 +45,11 @@ def sketch(picture: NDArray[np.uint8]) -> tuple[int, Any, Any, Any]:
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels).tobytes()
     digest = hashlib.blake2b(f"{pixels.shape}".encode() + data, digest_size=8).digest()
-    down, across, colour = _means(height, SIDE), _means(width, SIDE).T, _NO_COLOUR
+    colour = _NO_COLOUR
     if pixels.shape[2] == 1:
-        light = down @ pixels[..., 0].astype(np.float32) @ across
+        light = _cells(pixels[..., 0])
     else:
-        layers = (down @ pixels[..., layer].astype(np.float32) @ across for layer in range(3))
-        small = np.stack([*layers], axis=2)
+        small = np.stack([_cells(pixels[..., layer]) for layer in range(3)], axis=2)
         light = small @ _LUMA
         blocks = small.reshape(SIDE // 4, 4, SIDE // 4, 4, 3).mean(axis=(1, 3))
         colour = _levels(128 + np.stack([blocks @ _BLUE, blocks @ _RED]))
@@ -138,11 +140,35 @@ def _coloured(picture: NDArray[np.uint8]) -> bool:
     return bool((picture[..., :1] != picture[..., 1:]).any())
 
 
-@lru_cache(maxsize=1_024)
-def _means(length: int, cells: int) -> NDArray[np.float32]:
-    """The matrix `[cells, length]` that takes the mean of each of as many equal stretches."""
-    edges = np.linspace(0, length, cells + 1)
+def _cells(layer: NDArray[np.uint8]) -> NDArray[Any]:
+    """The means of `SIDE` by `SIDE` equal cells of one channel `[height, width]`."""
+    if layer.shape[1] > LONG:  # the longer side first: `[SIDE, width]` would be larger than `layer`
+        return _means(_means(layer.T).T)
+    return _means(_means(layer).T).T
+
+
+def _means(values: NDArray[Any]) -> NDArray[Any]:
+    """The mean of each of `SIDE` equal stretches of rows: `[length, n]` to `[SIDE, n]`."""
+    if len(values) <= LONG:
+        return np.asarray(_weights(len(values)) @ values.astype(np.float32))
+    edges = np.linspace(0, len(values), SIDE + 1)
+    return np.stack([_mean(values, start, end) for start, end in pairwise(edges)])
+
+
+@lru_cache(maxsize=256)
+def _weights(length: int) -> NDArray[np.float32]:
+    """The matrix `[SIDE, length]` that takes the mean of each of `SIDE` equal stretches."""
+    edges = np.linspace(0, length, SIDE + 1)
     places = np.arange(length)
     overlap = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
     weights = overlap.clip(0)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+
+
+def _mean(values: NDArray[Any], start: float, end: float) -> NDArray[Any]:
+    """The mean of the rows from one place to another, of the first and last a share."""
+    first, last = int(start), math.ceil(end)
+    weights = np.ones(last - first)
+    weights[0] -= start - first
+    weights[-1] -= last - end
+    return np.asarray(weights @ values[first:last] / (end - start))

@@ -1,6 +1,7 @@
 """Which stored rows hold the same: equal texts and pictures, and near-copies of them."""
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,18 @@ def test_texts_that_differ_by_case_spaces_or_unicode_form_are_near_copies(tmp_pa
 def test_what_is_no_letter_still_tells_texts_apart() -> None:
     assert len({plain(text) for text in ("a b", "ab", "a-b", "a b!", "1", "2")}) == 6
     assert plain("a\u200bb\ufeff") == "ab"
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_picture_of_a_million_pixels_in_one_line_is_sketched_in_little_memory(side: int) -> None:
+    short = np.random.default_rng(0).integers(0, 256, (1_001, 1, 1)).astype(np.uint8)
+    long = np.repeat(short, 1_000, axis=0)
+    tracemalloc.start()
+    light = sketch(long if side == 0 else long.swapaxes(0, 1))[2]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16e6
+    assert light.tolist() == sketch(short if side == 0 else short.swapaxes(0, 1))[2].tolist()
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
