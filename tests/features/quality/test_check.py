@@ -69,6 +69,17 @@ def test_labels_that_were_changed_are_doubted_first(tmp_path: Path) -> None:
     assert finding.rows[0].excerpt
 
 
+def test_labels_too_many_for_the_model_are_not_doubted_and_that_is_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = texts(8_000)
+    rows["text"] = objects(" ".join(map(str, row)) for row in rng.integers(0, 10**6, (8_000, 9)))
+    rows["label"] = objects(f"l{row % 2_000}" for row in range(8_000))
+    rows["text_id"] = objects(f"t{row:04}" for row in range(8_000))
+    sentence = only(checked(tmp_path, rows), "labels").sentence
+    assert sentence.startswith("Wrong labels were not looked for: 2,000 labels by ")
+    assert "are more than 10,000,000" in sentence
+
+
 def test_copies_in_train_and_test_are_named(tmp_path: Path) -> None:
     rows = texts()
     rows["split"][:] = "train"
