@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lepton._terminal import carries_all
+from lepton.terminal import carries_all
 
 LIST_SHOWN = 8
 

@@ -16,9 +16,9 @@ from lepton._flags import read_words, require
 from lepton._inputs import Row
 from lepton._shell import File, Json, Shell, TimeoutS, Url, from_file, from_json
 from lepton._show import show
-from lepton._terminal import unreadable, watched
 from lepton.client import Client
 from lepton.errors import BadValue, LeptonError
+from lepton.terminal import unreadable, watched
 from lepton.wire import TaskInfo
 
 __all__ = ["Shell", "app", "main"]

@@ -9,7 +9,7 @@ import typer
 from cluster import signals
 from cluster.errors import InvalidInput, LeptonError
 from cluster.settings import direct_loopback, environment, export
-from lepton._terminal import Muted, unreadable, watched
+from lepton.terminal import Muted, unreadable, watched
 from services import catalog, rows, show, show_data, show_features, verbs, watch
 from services import features as layer
 

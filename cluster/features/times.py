@@ -15,6 +15,7 @@ from cluster.errors import InvalidInput
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 SAY_ZONE = "say which one it is in, as in --map timezone=Europe/London"
+FIRST_SECOND = -62_135_596_800  # 0001-01-01
 LAST_SECOND = 253_402_300_799  # 9999-12-31, beyond which `datetime` knows no moment
 EXCEL_DAYS = (25_569, 73_051)  # days since 1899-12-30: from 1970 to the end of 2099
 _EXCEL_BEGINS = datetime(1899, 12, 30)
@@ -52,15 +53,16 @@ def read_times(values: NDArray[Any], zone: str) -> tuple[NDArray[Any], dict[int,
         missing = dict.fromkeys(np.flatnonzero(np.isnat(values)).tolist(), "is missing")
         return np.where(np.isnat(values), np.datetime64(0, "us"), values.astype("M8[us]")), missing
     place = zone_named(zone)
-    read: dict[object, int | str] = {}
+    read: dict[tuple[type, object], int | str] = {}
     moments, faults = np.zeros(len(values), dtype=np.int64), {}
     for row, value in enumerate(values.tolist()):
         if isinstance(value, list | dict):  # JSON has these, and no dictionary takes them as keys
             faults[row] = f"is a {type(value).__name__}, which is no moment"
             continue
-        found = read.get(value)
+        written = (type(value), value)  # True equals 1, and is no moment
+        found = read.get(written)
         if found is None:
-            found = read[value] = _moment(value, place)
+            found = read[written] = _moment(value, place)
         if isinstance(found, str):
             faults[row] = found
         else:
@@ -137,4 +139,7 @@ def _zoned(moment: datetime, zone: ZoneInfo | None) -> int | str:
         if zone is None:
             return f"{moment.isoformat(sep=' ')!r} has no time zone: {SAY_ZONE}"
         moment = moment.replace(tzinfo=zone)
-    return (moment - EPOCH) // MICROSECOND
+    microseconds = (moment - EPOCH) // MICROSECOND
+    if not FIRST_SECOND <= microseconds // 1_000_000 <= LAST_SECOND:
+        return f"{moment.isoformat(sep=' ')!r} is outside the years 1 to 9999 in UTC"
+    return microseconds

@@ -79,11 +79,19 @@ def test_a_time_without_a_zone_is_read_in_the_one_that_was_named() -> None:
         (45292, "is 45292: is it an Excel day? That would be 2024-01-01"),
         ("UTC", "is no time"),
         ([1], "is a list"),
+        ("9999-12-31T23:00:00-05:00", "is outside the years 1 to 9999 in UTC"),
+        ("0001-01-01T00:00:00+05:00", "is outside the years 1 to 9999 in UTC"),
     ],
 )
 def test_what_is_no_moment_is_refused_with_the_reason(written: object, reason: str) -> None:
     _, faults = read_times(objects([written]), "")
     assert reason in faults[0]
+
+
+def test_true_is_no_moment_after_the_number_that_equals_it() -> None:
+    moments, faults = read_times(objects([1, True, 1.0]), "")
+    assert faults == {1: "is a bool, which is no moment"}
+    assert moments[0] == moments[2] == np.datetime64(1, "s")
 
 
 def test_an_unknown_zone_is_one_mistake_and_not_one_bad_row_after_another() -> None:

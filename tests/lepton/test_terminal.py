@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lepton._terminal import unreadable
+from lepton.terminal import unreadable
 
 PROGRAM = """
 import sys
-from lepton._terminal import Muted, Watched, watched
+from lepton.terminal import Muted, Watched, watched
 def command():
     for n in range(int(sys.argv[1])):
         print("line", n, chr(0x4e2d), flush=True)

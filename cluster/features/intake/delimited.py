@@ -47,7 +47,7 @@ def open_delimited(
     """A table of text whose columns are parted by a character, which its first lines show.
 
     Remarks (`# ...`) and blank lines before the header are skipped, and `sep=;` is obeyed. A column
-    in which all values are numbers is read as one of numbers is: `17850.0` is 17850.
+    in which the first chunk with values has numbers alone is one of numbers: `17850.0` is 17850.
 
     Args:
         lines: begins to read them.
@@ -233,14 +233,18 @@ def _size_bytes(rows: Sequence[_Line]) -> int:
 
 
 def _numeric(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """The chunks, with whole numbers less their `.0` in the columns that hold numbers alone."""
-    numbers: list[int] | None = None
+    """The chunks, with whole numbers less their `.0` in the columns that hold numbers alone.
+
+    The first chunk in which a column has values decides for it: a file is read once.
+    """
+    numeric: dict[int, bool] = {}
     for chunk in chunks:
-        if numbers is None:
-            numbers = [at for at, values in enumerate(chunk.columns) if _all_numbers(values)]
         columns = list(chunk.columns)
-        for at in numbers:
-            columns[at] = objects(map(_digits, columns[at]))
+        for at, values in enumerate(columns):
+            if at not in numeric and any(values):
+                numeric[at] = _all_numbers(values)
+            if numeric.get(at):
+                columns[at] = objects(map(_digits, values))
         yield Chunk(tuple(columns), chunk.lines, chunk.broken)
 
 

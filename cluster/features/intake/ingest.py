@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays, Batch, length, take
+from cluster.batch import Arrays, Batch, length, objects, take
 from cluster.errors import InvalidInput
 from cluster.features.column import Column, Time
 from cluster.features.intake.folders import split_in
@@ -198,12 +198,13 @@ def _sources(
 
 
 def _in_part(rows: Iterable[Piece], part: str) -> Iterator[Piece]:
-    """The rows, in a part of the data where their source puts none of them in any."""
+    """The rows, in a part of the data where they name none themselves."""
     for piece in rows:
-        if not part or isinstance(piece, Reject | Skipped) or any(piece.get("split", ())):
+        if not part or isinstance(piece, Reject | Skipped):
             yield piece
         else:
-            yield {**piece, "split": np.full(length(piece), part, dtype=object)}
+            own = piece.get("split", [""] * length(piece))
+            yield {**piece, "split": objects(named or part for named in own)}
 
 
 def _distinct(paths: Sequence[Path | str]) -> list[Path]:

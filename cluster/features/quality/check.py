@@ -16,7 +16,7 @@ from cluster.features.intake.summary import LABEL, Summary, Tally
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.quality.encode import encode
 from cluster.features.quality.leakage import facts, named, telling
-from cluster.features.quality.noise import FEWEST, doubted, out_of_fold
+from cluster.features.quality.noise import FEWEST, MOST_WEIGHTS, doubted, out_of_fold
 from cluster.features.quality.outliers import outliers
 from cluster.features.quality.shingles import near_copies
 from cluster.features.view import View
@@ -228,19 +228,35 @@ def _labelled(view: View, rows: Batch, sizes: dict[str, NDArray[Any]]) -> Iterat
     labels = np.unique(numbers[kept], return_inverse=True)[1].astype(np.int64)
     spare = {name: values[kept] for name, values in sizes.items()}
     yield from _leaks(facts(columns, chosen, spare), chosen, columns, labels)
-    if (features := encode(columns, chosen)) is None:
+    if (features := encode(columns, chosen)) is not None:
+        known = [name for name, enough in zip(names, often, strict=True) if enough]
+        yield from _doubts(view, chosen, features, labels, known)
+
+
+def _doubts(
+    view: View, chosen: Batch, features: Any, labels: NDArray[np.int64], known: Sequence[str]
+) -> Iterator[Finding]:
+    """Labels that a linear model of the other rows doubts."""
+    weights = len(known) * max(features.shape)  # rows count too: each has a chance per label
+    if weights > MOST_WEIGHTS:
+        yield Finding(
+            "labels",
+            f"Wrong labels were not looked for: {len(known):,} labels by {max(features.shape):,} "
+            f"features or rows are more than {MOST_WEIGHTS:,}, too many for the model that doubts "
+            "them. Check a view with fewer labels or shorter texts.",
+            0,
+        )
         return
     chances = out_of_fold(features, labels, seed=SEED)
     odd = doubted(chances, labels)
     if len(odd):
-        known = [name for name, enough in zip(names, often, strict=True) if enough]
         right = float((chances.argmax(axis=1) == labels).mean())
         weak = "It is weak here, so most doubts are its own mistakes." if right < WEAK else ""
         yield Finding(
             "labels",
-            f"{len(odd):,} of {len(kept):,} labels are doubted by a linear model that learnt from "
-            f"the other rows and is right about {right:.0%} of them. The most doubted stand first; "
-            f"the further down, the more of them are right. {weak}".rstrip(),
+            f"{len(odd):,} of {len(labels):,} labels are doubted by a linear model that learnt "
+            f"from the other rows and is right about {right:.0%} of them. The most doubted stand "
+            f"first; the further down, the more of them are right. {weak}".rstrip(),
             len(odd),
             [
                 _suspect(

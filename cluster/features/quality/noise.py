@@ -10,6 +10,8 @@ FOLDS = 4
 FEWEST = FOLDS
 """How many rows a label needs to be doubted: each fold must have seen it."""
 ITERATIONS = 60
+MOST_WEIGHTS = 10_000_000
+"""Weights of the model: labels by features. It needs some 250 bytes for each while it learns."""
 
 
 def out_of_fold(features: Any, labels: NDArray[np.int64], *, seed: int = 0) -> NDArray[np.float64]:

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import InvalidInput
+from cluster.features.intake.delimited import open_delimited
+from cluster.features.intake.table import ROWS
 from cluster.features.interactions import interactions
 from cluster.features.texts import labelled_texts
 from tests.features.intake.reading import read
@@ -177,3 +179,11 @@ def test_whole_numbers_that_were_floats_are_one_id_with_their_digits(tmp_path: P
     ]
     (tmp_path / "b.csv").write_text("text,label\na,1.0\nb,1.0.3\n")  # versions are no numbers
     assert pairs(tmp_path / "b.csv") == [("a", "1.0"), ("b", "1.0.3")]
+
+
+def test_a_column_is_numbers_by_the_first_rows_that_have_any() -> None:
+    head = "a,b,c\n" + ",,1.0\n" * ROWS
+    lines = [*head.splitlines(keepends=True), "2.0,2.0,x\n", "x,3.0,2.0\n"]
+    table = open_delimited(lambda: iter(lines), "f.csv", ".csv")
+    *_, last = table.chunks
+    assert [column.tolist() for column in last.columns] == [["2.0", "x"], ["2", "3"], ["x", "2"]]

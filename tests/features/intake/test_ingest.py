@@ -217,6 +217,17 @@ def test_files_that_are_not_read_are_named_and_count_as_no_bad_rows(tmp_path: Pa
         assert {where for where, _ in csv.reader(file)} == {"where", "README.md", "links.csv"}
 
 
+def test_rows_that_name_no_part_are_in_that_of_their_file(tmp_path: Path) -> None:
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("text,label,split\na,x,\nb,x,valid\n")
+    test.write_text("text,label\nc,x\n")
+    store = Store(tmp_path / "store")
+    ingest(labelled_texts, [train, test], store)
+    rows = store.snapshot(labelled_texts).read(labelled_texts)
+    parts = dict(zip(rows["text"], rows["split"], strict=True))
+    assert parts == {"a": "train", "b": "valid", "c": "test"}
+
+
 def test_a_lone_file_s_name_gives_no_part_and_those_of_several_do(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

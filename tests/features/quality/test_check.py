@@ -14,7 +14,7 @@ from cluster.features.interactions import interactions
 from cluster.features.offline.store import Store
 from cluster.features.quality.check import Checked, Finding, check
 from cluster.features.quality.noise import doubted
-from cluster.features.quality.shingles import near_copies
+from cluster.features.quality.shingles import Shingles, near_copies
 from cluster.features.texts import labelled_texts
 from cluster.features.view import View
 from services import show_data
@@ -69,6 +69,17 @@ def test_labels_that_were_changed_are_doubted_first(tmp_path: Path) -> None:
     assert finding.rows[0].excerpt
 
 
+def test_labels_too_many_for_the_model_are_not_doubted_and_that_is_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = texts(8_000)
+    rows["text"] = objects(" ".join(map(str, row)) for row in rng.integers(0, 10**6, (8_000, 9)))
+    rows["label"] = objects(f"l{row % 2_000}" for row in range(8_000))
+    rows["text_id"] = objects(f"t{row:04}" for row in range(8_000))
+    sentence = only(checked(tmp_path, rows), "labels").sentence
+    assert sentence.startswith("Wrong labels were not looked for: 2,000 labels by ")
+    assert "are more than 10,000,000" in sentence
+
+
 def test_copies_in_train_and_test_are_named(tmp_path: Path) -> None:
     rows = texts()
     rows["split"][:] = "train"
@@ -95,6 +106,18 @@ def test_texts_that_differ_by_a_word_are_near_copies(tmp_path: Path) -> None:
     finding = only(checked(tmp_path, rows), "copies")
     assert [(s.key, s.why) for s in finding.rows] == [(("t015",), "nearly t012")]
     assert near_copies(["", "a", "", "b"]) == [(0, 2)]
+
+
+def test_texts_whose_shingles_are_not_held_are_compared_alike() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [" ".join(rng.choice(TOPICS["sea"], 40)) for _ in range(30)]
+    near = [f"{text} again" for text in drawn]
+    rows = [*drawn, *near]
+    shingles = Shingles(rows, most=0)
+    assert [len(shingles[row]) for row in (0, 1)]
+    assert not shingles.held
+    assert {(row, row + 30) for row in range(30)} <= {*near_copies(rows, most=0)}
+    assert near_copies(rows, most=0) == near_copies(rows)
 
 
 def wide() -> View:
