@@ -140,7 +140,9 @@ def _float_key(number: float, limit: float) -> tuple[str, str]:
     if not number.is_integer():  # infinity is none, too
         return "", f"is {number}, which is no id"
     if abs(number) >= limit:
-        return "", f"is the float {number!r}, too large to hold every digit: send the id as text"
+        return "", (
+            f"is about {number!r}, a number too large to hold every digit: send the id as text"
+        )
     return str(int(number)), ""
 
 

@@ -73,6 +73,8 @@ def test_keys_have_all_their_digits_or_are_refused() -> None:
     keys, faults = Key().admit(objects([big, str(big + 1), Decimal(big + 2), 2**53]))
     assert not faults
     assert keys.tolist() == [str(big), str(big + 1), str(big + 2), str(2**53)]
+    said = "is about 1.2345e+22, a number too large to hold every digit: send the id as text"
+    assert key_text(1.2345e22) == ("", said)
     assert "too large to hold every digit: send the id as text" in key_text(float(2**53))[1]
     assert key_text(float(2**53 - 1)) == (str(2**53 - 1), "")
     assert "too large" in Key().admit(np.array([2**24], np.float32))[1][0]
