@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cluster.batch import Batch, objects
 from cluster.errors import InvalidInput, LeptonError
+from cluster.features.column import Key
 from cluster.features.intake.ingest import Ingested
 from cluster.features.intake.ingest import ingest as ingest_files
 from cluster.features.layer import Layer
@@ -16,10 +17,12 @@ from cluster.features.offline.held import leaves
 from cluster.features.offline.store import Store
 from cluster.features.quality.check import Checked
 from cluster.features.quality.check import check as check_rows
+from cluster.features.raw import typed_key
 from cluster.features.view import View
 from cluster.model import AnyTask
 from cluster.settings import settings
 from services import catalog
+from services.given import key_texts
 from services.local import LocalLayer
 
 _PAIR = re.compile(
@@ -191,17 +194,17 @@ def lookup(name: str, keys: Sequence[str]) -> Batch:
 
     Args:
         name: the view.
-        keys: as they are; `user_id=1,item_id=2` where several columns make one, and a value with a
-            comma in quotes: `user_id="a,b",item_id=2`.
+        keys: as they are, but a whole number less its `.0`; `user_id=1,item_id=2` where several
+            columns make one, and a value with a comma in quotes: `user_id="a,b",item_id=2`.
 
     Raises:
-        InvalidInput: a key lacks a column.
+        InvalidInput: a key lacks a column, or is a number too large to hold every digit.
     """
     layer = catalog.layer(settings())
     view = layer.view(name)
     rows = [_key(view, key) for key in keys]
-    columns = {column: objects(row[column] for row in rows) for column in view.key}
-    return layer.lookup([view], columns)
+    columns = {column: objects(typed_key(row[column]) for row in rows) for column in view.key}
+    return layer.lookup([view], key_texts(view.key, columns, gaps=False))
 
 
 def push(name: str, values: Sequence[str]) -> bool:
@@ -230,7 +233,9 @@ def push(name: str, values: Sequence[str]) -> bool:
                 hint="Give each column once.",
             )
     layer = catalog.layer(settings())
-    layer.push(name, {c: objects([v]) for c, _, v in pairs})
+    schema = layer.graph[name].schema
+    keys = {column for column, kind in schema.items() if isinstance(kind, Key)}
+    layer.push(name, {c: objects([typed_key(v) if c in keys else v]) for c, _, v in pairs})
     return not layer.missed(name)
 
 

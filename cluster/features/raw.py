@@ -15,6 +15,8 @@ KEY_CHARACTERS = 256
 EXACT_BELOW = 2**53
 """Floats of 64 bits are whole numbers without gaps only below this."""
 _ROUNDED = re.compile(r"[+-]?\d\.\d+[eE]\+\d+")  # how spreadsheets and printf write large floats
+_WHOLE = re.compile(r"[+-]?\d+\.0+")
+_POWER = re.compile(r"[+-]?\d(\.\d+)?[eE]\+?\d{1,3}")
 _SHOWN = 40
 
 
@@ -40,6 +42,24 @@ def key_text(value: object, *, exact_below: float = EXACT_BELOW) -> tuple[str, s
     if isinstance(value, Decimal):
         return _decimal_key(value)
     return "", _why_no_key(value)
+
+
+def written_number(text: str) -> str | float:
+    """A number in a text as the number: `17850.0` is "17850"; any other text as it is.
+
+    One too large for a float to hold its digits is that float, which no key takes.
+    """
+    if not _WHOLE.fullmatch(text):
+        return text
+    number = int(text.partition(".")[0])
+    return str(number) if abs(number) < EXACT_BELOW else float(text)
+
+
+def typed_key(text: str) -> str | float:
+    """A part of a key as typed on the command line: as `written_number`, and 1e22 a float, too."""
+    if _POWER.fullmatch(text) and abs(float(text)) >= EXACT_BELOW:
+        return float(text)
+    return written_number(text)
 
 
 def exact_below(dtype: np.dtype[Any]) -> float:
@@ -120,7 +140,9 @@ def _float_key(number: float, limit: float) -> tuple[str, str]:
     if not number.is_integer():  # infinity is none, too
         return "", f"is {number}, which is no id"
     if abs(number) >= limit:
-        return "", f"is the float {number!r}, too large to hold every digit: send the id as text"
+        return "", (
+            f"is about {number!r}, a number too large to hold every digit: send the id as text"
+        )
     return str(int(number)), ""
 
 

@@ -25,6 +25,8 @@ _UTC = re.compile(
 )  # 2024-05-01 12:00:00 UTC, as BigQuery writes
 _OFFSET = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")  # 2024-05-01 12:00:00 +0200
 
+_DAY_OR_MONTH = re.compile(r"\d{1,2}([/.-])\d{1,2}\1(\d\d|\d{4})(?!\d)")  # 12/1/2010 8:26
+
 
 def zone_named(name: str) -> ZoneInfo | None:
     """The zone to read naive times in; none for the empty name.
@@ -101,6 +103,11 @@ def _written(text: str, zone: ZoneInfo | None) -> int | str:
     try:
         return _zoned(datetime.fromisoformat(_OFFSET.sub("", _UTC.sub("+00:00", text))), zone)
     except ValueError:
+        if _DAY_OR_MONTH.match(text):
+            return (
+                f"{text[:40]!r} leaves open which is the day and which the month: write ISO 8601 "
+                "as in 2024-05-01T12:00:00Z"
+            )
         return f"{text[:40]!r} is no time: write ISO 8601 as in 2024-05-01T12:00:00Z, or unix time"
 
 

@@ -27,7 +27,7 @@ from cluster.features.offline.history import InMemory, Stored
 from cluster.features.offline.join import join
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.features.raw import key_text
+from cluster.features.raw import key_text, typed_key
 from cluster.features.view import View
 
 
@@ -73,6 +73,8 @@ def test_keys_have_all_their_digits_or_are_refused() -> None:
     keys, faults = Key().admit(objects([big, str(big + 1), Decimal(big + 2), 2**53]))
     assert not faults
     assert keys.tolist() == [str(big), str(big + 1), str(big + 2), str(2**53)]
+    said = "is about 1.2345e+22, a number too large to hold every digit: send the id as text"
+    assert key_text(1.2345e22) == ("", said)
     assert "too large to hold every digit: send the id as text" in key_text(float(2**53))[1]
     assert key_text(float(2**53 - 1)) == (str(2**53 - 1), "")
     assert "too large" in Key().admit(np.array([2**24], np.float32))[1][0]
@@ -269,3 +271,21 @@ def test_what_python_would_take_for_a_number_or_an_id_is_refused(
     column: Column, value: object, reason: str
 ) -> None:
     assert column.admit(objects(["7", value]))[1] == {1: reason}
+
+
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [
+        ("17850.0", "17850"),
+        ("-7.00", "-7"),
+        ("007", "007"),
+        ("17.5", "17.5"),
+        ("1.0.0", "1.0.0"),
+        ("1e5", "1e5"),
+        ("1234e567", "1234e567"),
+        ("1e22", 1e22),
+        ("9007199254740992.0", 2.0**53),
+    ],
+)
+def test_a_key_is_typed_as_tables_of_numbers_write_it(typed: str, key: str | float) -> None:
+    assert typed_key(typed) == key

@@ -68,6 +68,11 @@ def test_a_time_without_a_zone_is_read_in_the_one_that_was_named() -> None:
         (float("nan"), "is missing"),
         ("yesterday", "is no time"),
         ("2024_05", "is no time"),
+        (
+            "12/1/2010 8:26",
+            "leaves open which is the day and which the month: write ISO 8601 as in",
+        ),
+        ("1.12.10", "leaves open which is the day and which the month"),
         ("20240501", "could be a date or unix seconds"),
         ("inf", "is no moment"),
         (1e40, "too large"),

@@ -185,6 +185,24 @@ def test_a_push_with_a_column_that_is_not_meant_writes_nothing(
     assert services(*push)[0] == 0
 
 
+def test_a_number_that_is_typed_names_the_row_that_a_table_of_numbers_gave(
+    services: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "gaps.csv"
+    path.write_text("user_id,item_id,value,event_time\n17850.0,a,2,964982703\n,b,1,964982704\n")
+    assert services("ingest", "interactions", str(path), "--max-rejects", "1")[0] == 0
+    services("materialize")
+    for typed in ("17850", "17850.0", "17850.00"):
+        shown = services("lookup", "interactions", f"user_id={typed},item_id=a")[1]
+        assert "2.0" in shown, shown
+    assert services("push", "interactions", "user_id=17850.0", "item_id=a", "value=9")[0] == 0
+    assert "9.0" in services("lookup", "interactions", "user_id=17850,item_id=a")[1]
+    said = services("lookup", "interactions", "user_id=1e22,item_id=a")[2]
+    assert "too large to hold every digit" in said
+    said = services("push", "interactions", "user_id=1e22", "item_id=a", "value=9")[2]
+    assert "too large to hold every digit" in said
+
+
 def test_columns_are_mapped_by_name(services: Command, tmp_path: Path) -> None:
     path = tmp_path / "odd.csv"
     path.write_text("wer,was\n1,10\n")

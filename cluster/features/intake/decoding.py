@@ -9,6 +9,7 @@ from cluster.errors import InvalidInput, TooLarge
 
 MAX_LINE = 100_000_000
 """The most characters that a line, or a record whose quotes hold line ends, may have."""
+SAY_ENCODING = "--map encoding=cp1252"
 _BLOCK = 65_536
 _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
@@ -83,7 +84,7 @@ def _codec(head: bytes, where: str, encoding: str) -> tuple[str, str]:
             codecs.getincrementaldecoder(encoding)("surrogateescape")
         except (LookupError, ValueError):
             raise InvalidInput(
-                f"There is no encoding {encoding!r}.", hint="Write it as in --map encoding=cp1252."
+                f"There is no encoding {encoding!r}.", hint=f"Write it as in {SAY_ENCODING}."
             ) from None
         return encoding, "surrogateescape"
     for mark, codec in _MARKS:
@@ -111,7 +112,7 @@ def _decode(
         reason = error.reason if isinstance(error, UnicodeDecodeError) else error
         raise InvalidInput(
             f"{where} is not valid {codec.upper()}: {reason}.",
-            hint="Fetch it again, or name its encoding as in --map encoding=cp1252.",
+            hint=f"Fetch it again, or name its encoding as in {SAY_ENCODING}.",
         ) from None
 
 

@@ -16,7 +16,7 @@ from cluster.errors import InvalidInput
 from cluster.features.intake.decoding import MAX_LINE
 from cluster.features.intake.quoting import has_quotes
 from cluster.features.intake.table import FIELD_BYTES, Chunk, Table, in_chunks
-from cluster.features.raw import EXACT_BELOW
+from cluster.features.raw import written_number
 
 Lines = Callable[[], Iterator[str]]
 """Begins to read the lines of a file, each time anew."""
@@ -26,7 +26,6 @@ _SAMPLE_LINES = 200
 _SAMPLE_CHARACTERS = 1_000_000
 _SAID = re.compile(r'"?sep=(.)"?\s*')  # how spreadsheets are told what parts the columns
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
-_WHOLE = re.compile(r"[+-]?\d+\.0+")
 _BLANK: tuple[list[str], ...] = ([], [""])
 _Line = tuple[int, list[str]]
 
@@ -244,17 +243,9 @@ def _numeric(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
             if at not in numeric and any(values):
                 numeric[at] = _all_numbers(values)
             if numeric.get(at):
-                columns[at] = objects(map(_digits, values))
+                columns[at] = objects(map(written_number, values))
         yield Chunk(tuple(columns), chunk.lines, chunk.broken)
 
 
 def _all_numbers(values: Iterable[str]) -> bool:
     return all(_NUMBER.fullmatch(value) for value in values if value)
-
-
-def _digits(value: str) -> str | float:
-    if not _WHOLE.fullmatch(value):
-        return value
-    number = int(value.partition(".")[0])
-    # as it was a float: one so large has lost digits, and is refused where all are needed
-    return str(number) if abs(number) < EXACT_BELOW else float(value)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cluster.batch import Arrays, Batch, length, objects, take
 from cluster.errors import InvalidInput
 from cluster.features.column import Column, Time
+from cluster.features.intake.decoding import SAY_ENCODING
 from cluster.features.intake.folders import split_in
 from cluster.features.intake.naming import Repeats, fingerprints
 from cluster.features.intake.summary import Summary, Tally
@@ -240,7 +241,14 @@ def _admitted(
             good, bad = admit(view, piece, zone=zone)
             if _nameless(view, piece):
                 good[view.key[0]] = repeats.number(good[view.key[0]])
-            yield length(piece), good, bad
+            yield length(piece), good, [_with_remedy(reject) for reject in bad]
+
+
+def _with_remedy(reject: Reject) -> Reject:
+    """What the user can say of a file whose bytes are no UTF-8."""
+    if not reject.reason.endswith("is not valid UTF-8"):
+        return reject
+    return Reject(reject.where, f"{reject.reason}: name the encoding as in {SAY_ENCODING}")
 
 
 def _take_in(
@@ -295,11 +303,13 @@ def _write_rejects(store: Store, stage: Stage, rejects: Sequence[Reject | Skippe
 def _too_many(
     rejects: Sequence[Reject], rows: int, max_reject_share: float, file: Path | None
 ) -> InvalidInput:
+    enough = -(-100 * len(rejects) // rows) / 100
     first = "; ".join(f"{reject.where}: {reject.reason}" for reject in rejects[:3])
     return InvalidInput(
         f"{len(rejects):,} of {rows:,} rows are bad ({len(rejects) / rows:.1%}), more than the "
         f"{max_reject_share:.1%} that may be left out: nothing was taken in. The first: {first}.",
-        hint=f"All stand in {file}; mend them, or allow a larger share.",
+        hint=f"All stand in {file}; mend them, or allow a larger share, as in --max-rejects "
+        f"{enough:g}.",
         limit=max_reject_share,
         actual=len(rejects) / rows,
     )

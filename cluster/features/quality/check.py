@@ -156,10 +156,12 @@ def _copies(view: View, snapshot: Snapshot, split: Split) -> Iterator[Finding]:
         wanted.append(view.named_by)
     rows, first = snapshot.read(view, wanted), copies_of(snapshot, view).alike
 
-    def finding(kind: str, sentence: str, copies: NDArray[np.int64]) -> Iterator[Finding]:
+    def finding(
+        kind: str, sentence: str, copies: NDArray[np.int64], others: NDArray[np.int64] = first
+    ) -> Iterator[Finding]:
         if len(copies):
             said = f"{len(copies):,} {sentence}"
-            suspects = [_copy(view, rows, row, int(first[row])) for row in copies[:MOST].tolist()]
+            suspects = [_copy(view, rows, row, int(others[row])) for row in copies[:MOST].tolist()]
             yield Finding(kind, said, len(copies), suspects)
 
     copied = np.flatnonzero(first != np.arange(len(first)))
@@ -176,6 +178,7 @@ def _copies(view: View, snapshot: Snapshot, split: Split) -> Iterator[Finding]:
         f"of {int((parts == TEST).sum()):,} rows of the test part hold the same as a row of the "
         "train part, as the source parts them: a score on them flatters.",
         across(first, parts, TEST, TRAIN),
+        _in_part(first, parts == TRAIN),
     )
     yield from finding(
         "copies",
@@ -185,12 +188,20 @@ def _copies(view: View, snapshot: Snapshot, split: Split) -> Iterator[Finding]:
     )
 
 
-def _copy(view: View, rows: Batch, row: int, first: int) -> Suspect:
+def _in_part(groups: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """For each row the first of the chosen ones that holds the same; its own group if none does."""
+    found = np.arange(len(groups))
+    rows = np.flatnonzero(chosen)[::-1]
+    found[groups[rows]] = rows
+    return found[groups]
+
+
+def _copy(view: View, rows: Batch, row: int, other: int) -> Suspect:
     """A row that holds the same as another one, and the labels where they differ."""
-    other, labels = _key(view, rows, first), rows.get(LABEL)
-    if labels is None or labels[row] == labels[first]:
-        return _suspect(view, rows, row, f"as {other}")
-    return _suspect(view, rows, row, f"{labels[row]!r}; {other} has {labels[first]!r}")
+    key, labels = _key(view, rows, other), rows.get(LABEL)
+    if labels is None or labels[row] == labels[other]:
+        return _suspect(view, rows, row, f"as {key}")
+    return _suspect(view, rows, row, f"{labels[row]!r}; {key} has {labels[other]!r}")
 
 
 def _near(view: View, rows: Batch) -> Iterator[Finding]:

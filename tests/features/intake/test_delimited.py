@@ -174,7 +174,7 @@ def test_whole_numbers_that_were_floats_are_one_id_with_their_digits(tmp_path: P
     assert rows["item_id"].tolist() == ["1", "3.5", "5"]
     assert [reject.reason.split(":")[0] for reject in bad] == [
         "user_id is empty",
-        "user_id is the float 1.2345678901234567e+19, too large to hold every digit",
+        "user_id is about 1.2345678901234567e+19, a number too large to hold every digit",
         "user_id is 1.23457E+11, a rounded number",
     ]
     (tmp_path / "b.csv").write_text("text,label\na,1.0\nb,1.0.3\n")  # versions are no numbers

@@ -72,6 +72,7 @@ def test_too_many_bad_rows_refuse_all_and_leave_nothing(tmp_path: Path) -> None:
     assert "a.csv line 100: text is empty; a.csv line 101: text is empty" in sentence
     (rejects,) = (store.root / "rejects").iterdir()
     assert str(rejects) in sentence
+    assert "mend them, or allow a larger share, as in --max-rejects 0.02." in sentence
     assert files(store.root) == []
     assert ingest(labelled_texts, [source], store, max_reject_share=0.02).new == 98
 
@@ -81,7 +82,8 @@ def test_text_that_is_no_utf8_can_be_told_of(tmp_path: Path) -> None:
     done = ingest(labelled_texts, [tmp_path / "a.csv"], Store(tmp_path / "s"), max_reject_share=1)
     assert done.new == 1
     assert done.rejects_file is not None
-    assert "is not valid UTF-8" in done.rejects_file.read_text()
+    said = "text is not valid UTF-8: name the encoding as in --map encoding=cp1252"
+    assert said in done.rejects_file.read_text()
 
 
 def test_a_source_without_rows_is_refused(tmp_path: Path) -> None:

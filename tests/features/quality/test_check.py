@@ -91,6 +91,20 @@ def test_copies_in_train_and_test_are_named(tmp_path: Path) -> None:
     assert second.count == 1
 
 
+def test_a_copy_of_the_test_part_is_named_by_its_row_of_the_train_part(tmp_path: Path) -> None:
+    rows = texts()
+    rows["split"][:] = "train"
+    rows["split"][:40] = "test"
+    rows["text"][[30, 230, 235]] = rows["text"][20]
+    rows["label"][[30, 230, 235]] = rows["label"][20]
+    first, second = [f for f in checked(tmp_path, rows).findings if f.kind == "copies"]
+    assert [(s.key, s.why) for s in first.rows] == [
+        (("t020",), "as t230"),
+        (("t030",), "as t230"),
+    ]
+    assert [s.key for s in second.rows] == [("t030",), ("t230",), ("t235",)]
+
+
 def test_copies_with_another_label_are_named(tmp_path: Path) -> None:
     rows = texts()
     rows["text"][9] = rows["text"][7]
