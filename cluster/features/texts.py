@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -42,6 +43,11 @@ BY_ID = Wanted(
 )
 NUMBERED = 20
 """More files than that whose names end in a number are documents, and not each a class."""
+LOOKED_AT = 1_000
+"""How many lines of a file show whether it is a class or a table without a header."""
+_FEWEST_LINES = 5
+_MOST_LABELS = 20
+_LABEL_LENGTH = 40
 _ABOUT = frozenset(("readme", "license", "licence", "notice", "changelog", "citation"))
 _OTHER = frozenset(
     (".md", ".rst", ".pdf", ".html", ".htm", ".json", ".xml", ".yaml", ".yml", ".py", ".zip",
@@ -66,7 +72,8 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:
 
     Raises:
         NotFound: the path is missing.
-        InvalidInput: nothing can be read as texts, or a table lacks a column.
+        InvalidInput: nothing can be read as texts, a table lacks a column, or the lines of what
+            would be a class hold labels of their own.
     """
     plain, encoding = by_position(columns), columns.get("encoding", "")
 
@@ -108,9 +115,35 @@ def _classed(tree: Tree, encoding: str) -> Iterator[Piece]:
             "paths and one of labels.",
         )
     for name in named:
+        _check_no_table(tree, name, encoding)
+    for name in named:
         label = _named(name) if name in plain else suffix(name).removeprefix(".")
         yield from _lines(tree, name, label, "" if lone else parts[name], encoding)
     yield from tree.unread(named)
+
+
+def _check_no_table(tree: Tree, name: str, encoding: str) -> None:
+    """Refuse a file whose lines are a text, a tab and one of a few labels, or the reverse.
+
+    Read as a file per class, its name would be the label of all, and the labels part of the texts.
+    """
+    place = tree.where(name)
+    with tree.stream(name) as file:
+        lines = [line.strip() for line in islice(text_lines(file, place, encoding), LOOKED_AT)]
+    fields = [line.split("\t") for line in lines if line]
+    rows = [row for row in fields if len(row) == 2]
+    if len(rows) < max(_FEWEST_LINES, 0.95 * len(fields)):
+        return
+    text, label = sorted((0, 1), key=lambda at: -len({row[at] for row in rows}))
+    labels = sorted({row[label].strip() for row in rows})
+    if len(labels) > min(_MOST_LABELS, len(rows) / 2) or len(max(labels, key=len)) > _LABEL_LENGTH:
+        return
+    shown = ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")
+    how = "Say" if suffix(name) == ".txt" else "Let its name end in .txt, and say"
+    raise InvalidInput(
+        f"{place} is a table without a header: its lines hold a tab and a label ({shown}).",
+        hint=f"{how} which column is which with --map text={text},label={label}.",
+    )
 
 
 def _lines(tree: Tree, name: str, label: str, split: str, encoding: str) -> Iterator[Piece]:
@@ -141,7 +174,8 @@ def _holds_texts(name: str) -> bool:
 
 
 def _about(name: str) -> bool:
-    return PurePosixPath(stem(name)).name.lower() in _ABOUT
+    called = PurePosixPath(stem(name)).name.lower()
+    return called in _ABOUT or "readme" in called.replace("_", "-").split("-")
 
 
 def _named(name: str) -> str:

@@ -71,9 +71,9 @@ def decode(data: bytes, where: str = "the text", encoding: str = "") -> str:
     return _decode(decoder, data, where, codec, final=True).removeprefix("\ufeff")
 
 
-def too_large(what: str, most: int) -> TooLarge:
+def too_large(what: str, most: int, hint: str = "Split it.") -> TooLarge:
     """What is said of a file or line over the limit."""
-    return TooLarge(f"{what} is larger than {most:,} bytes.", hint="Split it.", limit=most)
+    return TooLarge(f"{what} is larger than {most:,} bytes.", hint=hint, limit=most)
 
 
 def _codec(head: bytes, where: str, encoding: str) -> tuple[str, str]:

@@ -60,8 +60,8 @@ def classes(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 
     A folder that holds everything, and folders that are named train, valid or test, may lie above
     those of the classes. A class is empty where a file lies in no folder of a class: those of parts
-    are none, nor is one called `images` or the like that holds all of a part. Of one part alone
-    nothing is said: its rows must give the other parts, too.
+    are none (but a `train` beside classes is one), nor is one called `images` or the like that
+    holds all of a part. Of one part alone nothing is said: its rows must give the other parts, too.
     """
     labels, splits = _descend(names)
     held: dict[str, set[str]] = defaultdict(set)
@@ -85,6 +85,14 @@ def _descend(names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
         parts = parts_among(tops)
         parted = bool(parts) and (len(parts) == len(tops) or len({*parts.values()}) > 1)
         deep = sum(len(folders[name]) > 1 for name in inside)
+        # a `test` beside classes is none of them; a `train` may be one, beside `bus` and `car`
+        aside = {top for top, part in parts.items() if part != "train"}
+        if aside and not parted:
+            for name in inside:
+                if folders[name][0] in aside:
+                    splits[name] = parts[folders[name][0]]
+                    folders[name].clear()
+            continue
         if not parted and (len(tops) > 1 or 2 * deep <= len(inside)):
             break  # the next folder is that of a class, however deep its files lie in it
         for name in inside:

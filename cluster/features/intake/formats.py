@@ -7,11 +7,17 @@ from cluster.errors import InvalidInput
 from cluster.features.intake.columnar import open_arrow, open_parquet, open_sheet
 from cluster.features.intake.decoding import text_lines
 from cluster.features.intake.delimited import open_delimited
-from cluster.features.intake.json_lines import open_json
+from cluster.features.intake.json_lines import (
+    ONE_A_LINE,
+    begins_array,
+    check_lines,
+    open_array,
+    open_json,
+)
 from cluster.features.intake.table import Table
 from cluster.features.intake.tree import Tree, suffix
 
-JSON = frozenset((".jsonl", ".ndjson"))
+JSON = frozenset((".json", ".jsonl", ".ndjson"))
 ARROW = frozenset((".feather", ".arrow", ".arrows", ".ipc"))
 SCHEMATIC = ARROW | {".parquet"}
 """Ends of files with a schema."""
@@ -53,6 +59,10 @@ def _open_text(tree: Tree, name: str, *, numbered: bool, encoding: str, quotes: 
         with tree.stream(name) as again:
             yield from text_lines(again, where, encoding)
 
+    if kind == ".json":
+        if begins_array(tree.head(name)):
+            return open_array(tree.read(name, hint=ONE_A_LINE), where, encoding)
+        check_lines(lines(), where)
     if kind in JSON:
         return open_json(lines, where)
     return open_delimited(lines, where, kind, numbered=numbered, quotes=quotes)

@@ -35,7 +35,9 @@ PICTURES = frozenset(
      ".jp2", ".pgm", ".ppm")
 )  # fmt: skip
 """How names of pictures end; any other file is one if its first bytes are a picture's."""
-_TEXT_TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson"))  # hold no bytes of pictures
+_TEXT_TABLES = frozenset(
+    (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
+)  # hold no bytes of pictures
 
 
 def read_images(path: Path, columns: Mapping[str, str]) -> Iterator[Piece]:

@@ -1,21 +1,25 @@
-"""Read JSON lines: every column of every line, and every digit of every whole number."""
+"""Read JSON lines or an array of objects: every field of each, and all digits of whole numbers."""
 
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import orjson
 
 from cluster.batch import objects
 from cluster.errors import InvalidInput
+from cluster.features.intake.decoding import decode
 from cluster.features.intake.delimited import Lines
 from cluster.features.intake.table import FIELD_BYTES, Chunk, Table, in_chunks
 
 _LONG = re.compile(r"\d{16}")  # orjson makes floats of numbers over 64 bits
 MOST_FIELDS = 10_000
 """With more different fields than that, their names are likely ids."""
+_SOLID = re.compile(r"[^ \t\r\n]")
+ONE_A_LINE = "Write one object a line (JSON lines)."
 _WIDE = 50
 _NO_OBJECT = "the line is no JSON object"
 
@@ -48,6 +52,66 @@ def open_json(lines: Lines, where: str) -> Table:
     if blank:
         raise InvalidInput(f"{where} is empty.", hint="Name a file with rows.")
     return Table(tuple(names), _chunks(tuple(names), lines()))
+
+
+def begins_array(head: bytes) -> bool:
+    """Whether the first bytes of a file, in any encoding, begin a JSON array."""
+    first = re.search(rb"[^\s\0\xef\xbb\xbf\xfe\xff]", head)
+    return first is not None and first[0] == b"["
+
+
+def open_array(data: bytes, where: str, encoding: str = "") -> Table:
+    """The table of a JSON array of objects, which are read as `open_json` reads lines.
+
+    Args:
+        data: the whole file.
+        where: how errors name the file.
+        encoding: what the user says that it is.
+
+    Raises:
+        InvalidInput: it is no JSON array to its end, is empty, or is not in its encoding.
+    """
+    text = decode(data, where, encoding)
+    try:
+        elements = list(_elements(text))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{where} is no JSON array: {error}.", hint=ONE_A_LINE) from None
+    return replace(open_json(lambda: iter(elements), where), unit="object")
+
+
+def check_lines(lines: Iterable[str], where: str) -> None:
+    """Refuse a file whose first line that is not blank holds no whole JSON object.
+
+    Raises:
+        InvalidInput: it is likely one value over many lines.
+    """
+    first = next((line for line in lines if line.strip()), None)
+    if first is not None and isinstance(_object(first), str):
+        raise InvalidInput(
+            f"{where} is no table: its first line is no JSON object.", hint=ONE_A_LINE
+        )
+
+
+def _elements(text: str) -> Iterator[str]:
+    """The text of each element of an array, so that none of its digits is lost."""
+    decoder = json.JSONDecoder()
+    at = _next(text, text.index("[") + 1)
+    while text[at : at + 1] != "]":
+        _, end = decoder.raw_decode(text, at)
+        yield text[at:end]
+        at = _next(text, end)
+        if text[at : at + 1] == ",":
+            at = _next(text, at + 1)
+        elif text[at : at + 1] != "]":
+            raise json.JSONDecodeError("Expecting ',' or ']'", text, at)
+    if (rest := _next(text, at + 1)) < len(text):
+        raise json.JSONDecodeError("Extra data", text, rest)
+
+
+def _next(text: str, at: int) -> int:
+    """Where the next character stands that is not blank."""
+    found = _SOLID.search(text, at)
+    return found.start() if found else len(text)
 
 
 def _chunks(names: tuple[str, ...], lines: Iterable[str]) -> Iterator[Chunk]:

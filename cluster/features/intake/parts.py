@@ -11,9 +11,8 @@ from cluster.errors import InvalidInput
 from cluster.features.intake.formats import TABLES
 from cluster.features.intake.movielens import layout_of
 from cluster.features.intake.table import Chunk, Table
-from cluster.features.intake.tree import Tree, stem, suffix
+from cluster.features.intake.tree import LOG, Tree, stem, suffix
 
-LOG = "_delta_log/"
 _LOOSE = frozenset((".dat", ".data", ".txt"))
 _PART = re.compile(r"((part|data|chunk|shard|file)?[-_.]?\d[\w.-]*|.*-\d{3,}-of-\d{3,})")
 _FOLDER = re.compile(r"(?P<column>[A-Za-z_]\w*)=(?P<value>.*)")
@@ -22,7 +21,7 @@ _NOTHING = "__HIVE_DEFAULT_PARTITION__"
 
 def is_table(name: str) -> bool:
     """Whether a file's name says that it is one."""
-    return suffix(name) in TABLES
+    return suffix(name) in TABLES and LOG not in name
 
 
 def may_be_table(name: str) -> bool:

@@ -25,6 +25,8 @@ MAX_FILE_BYTES = 100_000_000
 """The largest file that is read whole."""
 WhyNot = Callable[[bytes], str]
 _OTHER_KIND = "it is of no kind that is read here"
+LOG = "_delta_log/"
+"""The folder of files that say which others belong to a Delta table."""
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 """How the names of packed files end."""
 _UNREADABLE = (
@@ -119,17 +121,17 @@ class Tree:
         except InvalidInput:
             return b""
 
-    def read(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
+    def read(self, name: str, most: int = MAX_FILE_BYTES, hint: str = "Split it.") -> bytes:
         """The whole of one file.
 
         Raises:
-            TooLarge: it has more than `most` bytes.
+            TooLarge: it has more than `most` bytes; `hint` is what to do about that.
             InvalidInput: it cannot be read.
         """
         with self.stream(name) as file:
             data = file.read(most + 1)
         if len(data) > most:
-            raise too_large(self.where(name), most)
+            raise too_large(self.where(name), most, hint)
         return data
 
 
@@ -153,8 +155,8 @@ def open_tree(
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder is barred
         raise NotFound(f"There is no file or folder {path}.", hint=_neighbours(path))
     tree = _folder(path) if path.is_dir() else _file(path)
-    found = tree.only(usable, why_not)
     zips = [name for name in tree.names if name.lower().endswith(".zip")]
+    found = _usable(tree, usable, why_not, lone=not zips)
     if found.names or not zips:
         yield _some(found)
     elif len(zips) > 1:
@@ -164,9 +166,24 @@ def open_tree(
     else:
         place = path / zips[0] if path.is_dir() else path
         with _opened(place) as archive:
-            inside = _some(_zip(place, archive).only(usable, why_not))
+            inside = _some(_usable(_zip(place, archive), usable, why_not, lone=True))
             beside = [skip for skip in found.others if skip.where != zips[0]]
             yield replace(inside, others=(*inside.others, *beside))
+
+
+def _usable(
+    tree: Tree, usable: Callable[[str], bool], why_not: WhyNot | None, *, lone: bool
+) -> Tree:
+    """The usable files; those in `.json` only where `lone` and nothing else is usable.
+
+    Beside other files they are most often notes about these.
+    """
+
+    def meant(name: str) -> bool:
+        return usable(name) and (suffix(name) != ".json" or LOG in name)
+
+    found = tree.only(meant, why_not)
+    return found if found.names or not lone else tree.only(usable, why_not)
 
 
 def suffix(name: str) -> str:

@@ -170,6 +170,17 @@ def test_folders_of_parts_are_never_classes(tmp_path: Path) -> None:
         read(source)
 
 
+@pytest.mark.parametrize("part", ["test", "valid", "test_images"])
+def test_a_folder_of_a_part_beside_classes_is_skipped_and_named(tmp_path: Path, part: str) -> None:
+    lay(tmp_path, {"cats/a.png": "1", "dogs/b.png": "2", f"{part}/c.png": "3"})
+    rows, bad, skipped = read(tmp_path)
+    assert labels(rows) == {1: ("cats", ""), 2: ("dogs", "")}
+    assert not bad
+    assert skipped == [
+        Skipped(f"{part}/c.png", "it has no label: it lies in no folder of a class"),
+    ]
+
+
 def test_folders_below_those_of_parts_must_say_more_than_images(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="show: test, train are no folders of classes"):
         read(lay(tmp_path, {"train/images/a.png": "1", "test/images/b.png": "2"}))
