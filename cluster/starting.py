@@ -155,6 +155,8 @@ def _variables(settings: Settings, folder: Path, files: int) -> dict[str, str]:
         # threads that wait for work spin by default: a training beside others took five times as
         # long so, and one alone gained nothing
         "OMP_WAIT_POLICY": inherited.get("OMP_WAIT_POLICY") or "passive",
+        # each thread that answers would keep a heap of its own
+        "MALLOC_ARENA_MAX": inherited.get("MALLOC_ARENA_MAX") or "2",
         "TMPDIR": str(temp_folder(inherited.get("TMPDIR", ""), folder)),
         **direct_loopback(inherited),
     }

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from cluster.batch import Arrays
 from cluster.errors import InvalidInput
@@ -71,6 +70,8 @@ class Shown:
     @classmethod
     def of(cls, shards: Sequence["Shown"]) -> "Shown":
         """All rows of all shards."""
+        from scipy import sparse  # noqa: PLC0415 - 14 MB that networks do without
+
         return cls(
             sparse.vstack([shard.features for shard in shards], format="csr"),
             np.concatenate([shard.numbers for shard in shards]),
@@ -252,6 +253,8 @@ def _fit_bayes(
     After Wang and Manning 2012, "Baselines and Bigrams" (aclanthology.org/P12-2018), on TF-IDF in
     place of binary features.
     """
+    from scipy import sparse  # noqa: PLC0415 - 14 MB that networks do without
+
     member = numbers == np.arange(classes)[:, None]
     counts: Any = (sparse.csr_matrix(member, dtype=np.float64) @ (features > 0)).toarray().T
     padding = np.zeros((1, classes))

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from cluster.batch import Arrays
 from cluster.linear import svm_answers
@@ -65,6 +64,8 @@ class TfIdf:
 
     def features(self, texts: Sequence[str]) -> Any:
         """One row a text `[n, size]`, sparse float32."""
+        from scipy import sparse  # noqa: PLC0415 - 14 MB that networks do without
+
         blocks = [
             self._features(texts[start : start + AT_ONCE])
             for start in range(0, max(1, len(texts)), AT_ONCE)
@@ -72,6 +73,8 @@ class TfIdf:
         return sparse.vstack(blocks, format="csr")
 
     def _features(self, texts: Sequence[str]) -> Any:
+        from scipy import sparse  # noqa: PLC0415 - 14 MB that networks do without
+
         row, bucket = self.grams.hash(texts)
         place = self._table[bucket]
         known = place >= 0
@@ -102,6 +105,8 @@ def arrays_of(tfidf: Sequence[TfIdf]) -> Arrays:
 
 def features_of(tfidf: Sequence[TfIdf], texts: Sequence[str]) -> Any:
     """Features side by side `[n, size]`, sparse; each kind of n-gram weighs the same."""
+    from scipy import sparse  # noqa: PLC0415 - 14 MB that networks do without
+
     blocks = [part.features(texts) for part in tfidf]
     return sparse.hstack(blocks, format="csr") * np.float32(len(blocks) ** -0.5)
 
