@@ -5,24 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.batch import Arrays, concat
 from cluster.errors import InvalidInput
-from cluster.features.intake.ingest import admit
 from cluster.features.interactions import interactions, items, users
-from cluster.features.view import Reject, Skipped, View
-
-
-def read(view: View, path: Path, zone: str = "", **columns: str) -> tuple[Arrays, list[Reject]]:
-    good, bad = [], []
-    assert view.read is not None
-    for piece in view.read(path, columns):
-        if isinstance(piece, Reject):
-            bad.append(piece)
-        elif not isinstance(piece, Skipped):
-            rows, rejects = admit(view, piece, zone=zone)
-            good.append(rows)
-            bad += rejects
-    return concat(good), bad
+from tests.features.intake.reading import read
 
 
 def test_usual_names_are_recognised(tmp_path: Path) -> None:
