@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 from cluster.errors import Unavailable
+from cluster.host import trim_heap
 
 EVERY_S = 10.0  # without an answer, after which an idle version is probed
 SHARE = 20  # probes take at most one part in so many of a replica's time
@@ -76,7 +77,9 @@ class Health:
             raise Unavailable(f"A question has had no answer for {STUCK_S:.0f} s.")
 
     def _timed(self) -> float:
-        """Run the probe and return its duration in seconds."""
+        """Run the probe and return its duration in seconds; an idle replica then shrinks."""
         began = monotonic()
         self._probe()
-        return monotonic() - began
+        duration = monotonic() - began
+        trim_heap()
+        return duration

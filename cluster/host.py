@@ -1,5 +1,6 @@
 """Ask this machine: which processes, which ports, how much room."""
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -114,6 +115,12 @@ def resident_bytes(process: psutil.Process) -> int:
         memory = process.memory_info()
         return int(memory.rss - getattr(memory, "shared", 0))
     return 0
+
+
+def trim_heap() -> None:
+    """Return freed memory to the system, where the C library keeps it for itself (glibc)."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def check_port(host: str, port: int, variable: str) -> None:
