@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from cluster import backbone
-from cluster.config import Between
-from cluster.neural import NeuralConfig, State
-from cluster.rows import Rows
-from cluster.run import Run
+from cluster.contract.config import Between
+from cluster.contract.rows import Rows
+from cluster.contract.run import Run
+from cluster.neural import backbone
+from cluster.neural.task import NeuralConfig, State
 from nlp._grams import Grams
 from nlp._tokens import Tokens, learn
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.batch import Arrays, Batch
-from cluster.card import confusion
-from cluster.config import Between
-from cluster.features.texts import labelled_texts, texts
-from cluster.labels import as_numbers, classification_scores, guesses, labels_of
-from cluster.neural import NeuralTask, State
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.split import ByKey
-from cluster.task import Objective, Reference, Serving
+from cluster.base.batch import Arrays, Batch
+from cluster.contract.config import Between
+from cluster.contract.labels import as_numbers, classification_scores, guesses, labels_of
+from cluster.contract.rows import Rows
+from cluster.contract.run import Run
+from cluster.contract.split import ByKey
+from cluster.contract.task import Objective, Reference, Serving
+from cluster.features.views.texts import labelled_texts, texts
+from cluster.neural.task import NeuralTask, State
+from cluster.registry.card import confusion
 from nlp._grams import bayes_ratios, count_by_class
 from nlp._linear import LinearTexts, chosen_details, learn
 from nlp._reading import (

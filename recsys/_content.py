@@ -10,7 +10,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cluster.batch import Batch
+from cluster.base.batch import Batch
 from recsys._said import said
 
 MOST_LEARNT = 10_000  # the solve of a 10,000 square matrix in float32 takes 0.8 GB

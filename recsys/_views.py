@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from cluster.errors import InvalidInput
-from cluster.features.interactions import items, users
-from cluster.features.view import View
+from cluster.base.errors import InvalidInput
+from cluster.features.schema.view import View
+from cluster.features.views.interactions import items, users
 
 
 def named(

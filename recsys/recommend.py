@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 from scipy import sparse
 
-from cluster.batch import Batch, length, load_arrays, objects, save_arrays
-from cluster.config import Between
-from cluster.config import Config as BaseConfig
-from cluster.features.activity import user_history
-from cluster.features.interactions import interactions, items, users
-from cluster.features.item_vectors import item_image_vector, item_text_vector
-from cluster.features.raw import KEY_CHARACTERS
-from cluster.features.view import View
-from cluster.keys import Key
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.split import PerUser
-from cluster.task import Objective, Serving, Task
+from cluster.base.batch import Batch, length, load_arrays, objects, save_arrays
+from cluster.contract.config import Between
+from cluster.contract.config import Config as BaseConfig
+from cluster.contract.keys import Key
+from cluster.contract.rows import Rows
+from cluster.contract.run import Run
+from cluster.contract.split import PerUser
+from cluster.contract.task import Objective, Serving, Task
+from cluster.features.schema.raw import KEY_CHARACTERS
+from cluster.features.schema.view import View
+from cluster.features.views.activity import user_history
+from cluster.features.views.interactions import interactions, items, users
+from cluster.features.views.item_vectors import item_image_vector, item_text_vector
 from recsys._content import Content, csr_arrays, csr_of, nothing
 from recsys._ease import Ease
 from recsys._ials import Ials, Knobs, OnEpoch

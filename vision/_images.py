@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BeforeValidator, WithJsonSchema
 
-from cluster.errors import InvalidInput
-from cluster.features.headers import READ
-from cluster.features.pictures import MAX_PIXELS, decode, from_pillow
+from cluster.base.errors import InvalidInput
+from cluster.contract.media.headers import READ
+from cluster.contract.media.pictures import MAX_PIXELS, decode, from_pillow
 
 Pixels = NDArray[np.uint8]
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster import backbone
-from cluster.neural import State
-from cluster.rows import Rows
-from cluster.run import Run
+from cluster.contract.rows import Rows
+from cluster.contract.run import Run
+from cluster.neural import backbone
+from cluster.neural.task import State
 
 ROWS = 4_096  # pictures that are looked at together
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.batch import Batch, objects
+from cluster.base.batch import Batch, objects
 from cluster.features.backfill import PIECE_ROWS, Backfill, here
-from cluster.features.column import times
 from cluster.features.layer import Layer
-from cluster.models import Models
-from cluster.registry import Registry
+from cluster.features.schema.column import times
+from cluster.registry.pool import Models
+from cluster.registry.versions import Registry
 from tests.features.killed_backfill import layer, side
 from tests.support import filler, manifest
 from tests.toy import Side, labelled_points

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from cluster import host
-from cluster.durable import make_folder
-from cluster.errors import Conflict, Corrupt, NotEnough, Unavailable
+from cluster.base.durable import make_folder
+from cluster.base.errors import Conflict, Corrupt, NotEnough, Unavailable
+from cluster.engine import host
 from cluster.features.online.keeper import (
     LAYOUT,
     Got,

@@ -1,0 +1,1 @@
+"""What a capability declares and is lent: the contract."""

@@ -1,0 +1,1 @@
+"""What trains and serves any torch network: the loop, optimizers, export, backbones."""
