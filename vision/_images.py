@@ -12,8 +12,8 @@ from PIL import Image
 from pydantic import BeforeValidator, WithJsonSchema
 
 from cluster.base.errors import InvalidInput
-from cluster.contract.media.headers import READ
-from cluster.contract.media.pictures import MAX_PIXELS, decode, from_pillow
+from cluster.media.headers import READ
+from cluster.media.pixels import MAX_PIXELS, decode, from_pillow
 
 Pixels = NDArray[np.uint8]
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from cluster.base import signals
 from cluster.base.errors import Conflict, NotFound
 from cluster.base.settings import Settings, export, settings
-from cluster.contract.media.pictures import encode
 from cluster.engine import engine
 from cluster.features.intake.ingest import ingest_rows
 from cluster.features.offline.store import Store
+from cluster.media.pixels import encode
 from cluster.registry.versions import Manifest
 from services.cli import demo_features, show, verbs
 from services.http.schemas import path_of

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from cluster.base.batch import Arrays, Batch, objects
 from cluster.base.errors import InvalidInput, nearest
 from cluster.base.faults import together
-from cluster.contract.media.pictures import encode
 from cluster.features.intake.ingest import OPTIONAL
 from cluster.features.schema.column import Column, Key, Time
 from cluster.features.schema.view import View
+from cluster.media.pixels import encode
 
 NAME_SHOWN = 64  # characters of a name that a caller made up
 KNOWN = {"present", "stale"}  # statuses of what has an event time

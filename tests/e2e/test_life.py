@@ -17,8 +17,8 @@ import lepton
 import services
 from cluster.base.settings import settings
 from cluster.contract.keys import input_schema
-from cluster.contract.media.pictures import encode
 from cluster.engine.engine import Engine
+from cluster.media.pixels import encode
 from cluster.registry.tracking import Tracker
 from cluster.registry.versions import Manifest, Registry
 from cluster.serving.live import Live

@@ -12,9 +12,9 @@ from PIL import Image
 
 from cluster.base.batch import Batch, objects
 from cluster.base.errors import InvalidInput
-from cluster.contract.media.pictures import encode
 from cluster.contract.rows import Resident
 from cluster.contract.run import Run
+from cluster.media.pixels import encode
 from vision._images import erase, fit, mirror, read, same_size, shift, warp
 from vision._study import warp_for
 from vision.classify import Classify, Config

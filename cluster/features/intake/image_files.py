@@ -5,7 +5,6 @@ from pathlib import Path, PurePosixPath
 
 from cluster.base.batch import Batch, objects
 from cluster.base.errors import InvalidInput
-from cluster.contract.media.headers import known_otherwise, sniff
 from cluster.features.intake.arrays import holds_arrays, read_arrays
 from cluster.features.intake.files.tree import Tree, open_tree, stem, suffix
 from cluster.features.intake.finding import Files
@@ -15,6 +14,7 @@ from cluster.features.intake.mapping import HOW, Wanted, header, match, read_tab
 from cluster.features.intake.parts import is_table
 from cluster.features.schema.view import Piece, Reject, Skipped
 from cluster.features.views.interactions import ITEM
+from cluster.media.headers import known_otherwise, sniff
 
 _ID = ("imageid", "id")
 _IMAGE = (

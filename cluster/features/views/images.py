@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from cluster.base.batch import objects
 from cluster.base.errors import InvalidInput
-from cluster.contract.media.headers import measure
-from cluster.contract.media.pictures import MAX_PIXELS, decode, encode
 from cluster.features.intake.image_files import read_images, read_item_images
 from cluster.features.schema.column import Column, Faults, Text
 from cluster.features.schema.view import View
 from cluster.features.shop import shop
+from cluster.media.headers import measure
+from cluster.media.pixels import MAX_PIXELS, decode, encode
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.types import Message
 
-from cluster.contract.media.pictures import encode
+from cluster.media.pixels import encode
 from services.http.app import InputReader
 from services.local import catalog
 from tests.bench.report import Result, at_most, say, spread, told

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cluster.base.errors import InvalidInput
-from cluster.contract.media.pictures import encode
 from cluster.features.intake.image_files import read_images
 from cluster.features.schema.view import Reject, Skipped
+from cluster.media.pixels import encode
 
 GREY = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 

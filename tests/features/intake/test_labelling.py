@@ -12,11 +12,11 @@ from pyarrow import feather
 
 from cluster.base.batch import Arrays, concat
 from cluster.base.errors import InvalidInput
-from cluster.contract.media.pictures import decode, encode
 from cluster.features.intake.ingest import admit
 from cluster.features.schema.view import Reject, Skipped, View
 from cluster.features.views.images import labelled_images
 from cluster.features.views.texts import labelled_texts
+from cluster.media.pixels import decode, encode
 
 Read = tuple[Arrays, list[Reject], list[Skipped]]
 

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.base.batch import Arrays, objects
-from cluster.contract.media.pictures import encode
 from cluster.contract.split import ByKey
 from cluster.features.intake.ingest import Ingested, ingest
 from cluster.features.intake.naming import Repeats, fingerprints
@@ -18,6 +17,7 @@ from cluster.features.schema.view import View
 from cluster.features.views.images import labelled_images
 from cluster.features.views.interactions import interactions
 from cluster.features.views.texts import labelled_texts
+from cluster.media.pixels import encode
 
 TEXTS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8)
 LOGS = st.lists(

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.contract.media.pictures import encode
 from cluster.features.intake.ingest import ingest
 from cluster.features.intake.summary import Reason, Summary, reasons
 from cluster.features.offline.store import Store
@@ -13,6 +12,7 @@ from cluster.features.schema.view import Reject, View
 from cluster.features.views.images import labelled_images
 from cluster.features.views.interactions import interactions
 from cluster.features.views.texts import labelled_texts
+from cluster.media.pixels import encode
 from services.cli import show
 
 

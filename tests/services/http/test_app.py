@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import BaseModel
 from starlette.applications import Starlette
 
-from cluster.contract.media.pictures import encode
+from cluster.media.pixels import encode
 from lepton.wire import Prediction
 from services.http.app import build, raw_input
 from services.http.problems import _unpacked

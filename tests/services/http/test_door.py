@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cluster.contract.media.pictures import decode
+from cluster.media.pixels import decode
 from cluster.registry.versions import Registry
 from lepton.wire import Health, Readiness, State, TaskInfo, TaskList
 from services.http.app import raw_input

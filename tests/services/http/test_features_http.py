@@ -18,12 +18,12 @@ from starlette.applications import Starlette
 
 from cluster.base.batch import objects
 from cluster.base.errors import Unavailable
-from cluster.contract.media.pictures import decode, encode
 from cluster.features.layer import Layer
 from cluster.features.online.keeper import Got, Want
 from cluster.features.online.lag import GRACE_S
 from cluster.features.online.lookup import Online
 from cluster.features.online.sqlite_keeper import SqliteKeeper
+from cluster.media.pixels import decode, encode
 from lepton.wire import Lookup, Neighbours, ViewList
 from services.http.door import build
 from services.http.features_http import Features

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from cluster.base.batch import objects
-from cluster.contract.media.pictures import encode
 from cluster.features.derived.graph import Graph
 from cluster.features.derived.modelview import model_view
 from cluster.features.layer import Layer
@@ -16,6 +15,7 @@ from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
 from cluster.features.schema.column import Vector
 from cluster.features.views.images import item_images
+from cluster.media.pixels import encode
 from cluster.registry.pool import Models
 from cluster.registry.versions import Manifest, Registry
 from lepton.wire import Lookup

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from cluster.base.errors import InvalidInput, TooLarge
-from cluster.contract.media.pictures import encode
 from cluster.features.intake.files.tree import MAX_FILE_BYTES
 from cluster.features.views.images import labelled_images
 from cluster.features.views.interactions import interactions
 from cluster.features.views.texts import labelled_texts
+from cluster.media.pixels import encode
 from tests.features.intake.reading import read
 
 ROWS = [{"text": "good", "label": "pos"}, {"text": "[bad], {bad}", "label": "neg"}]

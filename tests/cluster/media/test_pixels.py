@@ -11,9 +11,9 @@ from PIL import Image, PngImagePlugin
 
 from cluster.base.batch import objects
 from cluster.base.errors import InvalidInput, TooLarge, UnsupportedMedia
-from cluster.contract.media.headers import measure
-from cluster.contract.media.pictures import decode, encode, from_pillow
 from cluster.features.views import images
+from cluster.media.headers import measure
+from cluster.media.pixels import decode, encode, from_pillow
 
 KINDS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"]
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from((1, 3)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from cluster.base.errors import InvalidInput, TooLarge
-from cluster.contract.media.headers import PNG, measure
+from cluster.media.headers import PNG, measure
 
 MAX_PIXELS = 25_000_000
 _COLOURS = {1: 0, 3: 2}  # channels to PNG's colour types, for grey and for RGB
