@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.base.batch import Arrays
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
+from cluster.contract import Arrays, Rows, Run
 from cluster.learning.linear import Linear, fit_svm
-from cluster.neural.task import State
+from cluster.neural import State
 from nlp._linear import LARGEST, Shown, gather, grams_of, step_for, weigh
 from nlp._reading import ReadingConfig, say_unused
 from nlp._tfidf import TfIdf, arrays_of, features_of

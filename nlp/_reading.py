@@ -8,11 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from cluster.contract.config import Between
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.neural import backbone
-from cluster.neural.task import NeuralConfig, State
+from cluster.contract import Between, Rows, Run
+from cluster.neural import NeuralConfig, State, backbone
 from nlp._grams import Grams
 from nlp._tokens import Tokens, learn
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.base.batch import Arrays
+from cluster.contract import Arrays
 from cluster.learning.linear import svm_answers
 from nlp._grams import AT_ONCE, Grams
 

@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.base.batch import Arrays, Batch
-from cluster.contract.config import Between
-from cluster.contract.labels import labels_of
+from cluster.contract import Arrays, Batch, Between, ByKey, Reference, Rows, Run, Serving, labels_of
 from cluster.contract.retrieval import retrieval
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.contract.split import ByKey
-from cluster.contract.task import Reference, Serving
 from cluster.features.views.texts import labelled_texts, texts
+from cluster.neural import State
 from cluster.neural.embedding import EmbeddingConfig, EmbeddingTask
-from cluster.neural.task import State
 from nlp._projection import Projection, learn
 from nlp._reading import (
     MOST_CHARACTERS,

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from cluster.base.errors import InvalidInput
-from cluster.features.schema.view import View
+from cluster.contract import InvalidInput, View
 from cluster.features.views.interactions import items, users
 
 

@@ -9,10 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.base.batch import Batch, objects
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.contract.task import Objective, Serving, Task
+from cluster.contract import Batch, Number, Objective, Rows, Run, Serving, Task, Text, View, objects
 from cluster.features.derived.aggregates import Count, Last
 from cluster.features.derived.graph import Graph
 from cluster.features.derived.windows import windows
@@ -20,8 +17,6 @@ from cluster.features.layer import Layer
 from cluster.features.monitoring.requests import RequestLog
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.features.schema.column import Number, Text
-from cluster.features.schema.view import View
 from cluster.registry.model import Model
 from cluster.registry.pool import Models
 from cluster.registry.versions import Manifest, Registry

@@ -6,12 +6,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.base.batch import Batch
-from cluster.base.errors import InvalidInput, LeptonError
-from cluster.contract.config import Config
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.contract.task import Objective, Task
+from cluster.contract import Batch, Config, InvalidInput, LeptonError, Objective, Rows, Run, Task
 from tests.toy import Output, labelled_points
 
 BREAKS_AT = 7.0

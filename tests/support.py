@@ -15,12 +15,12 @@ from cluster.base.settings import Settings
 from cluster.contract.rows import Rows
 from cluster.contract.run import Run
 from cluster.contract.split import TEST, TRAIN, VALID
+from cluster.contract.task import AnyTask
 from cluster.engine import host
 from cluster.features.derived.modelview import ModelView
 from cluster.features.intake.ingest import ingest_rows
 from cluster.features.offline.store import Store
 from cluster.features.schema.view import View
-from cluster.registry.model import AnyTask
 from cluster.registry.versions import Manifest
 from cluster.training.data import Plan, plan
 from lepton.wire import PROBLEM_MEDIA_TYPE, REQUEST_ID_HEADER, Problem

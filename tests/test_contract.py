@@ -16,9 +16,8 @@ from cluster.base.batch import chunks, length, without
 from cluster.base.code import ROOT
 from cluster.base.errors import LeptonError
 from cluster.contract.split import TEST, Split
-from cluster.contract.task import Objective, Task
+from cluster.contract.task import AnyTask, Objective, Task
 from cluster.features.schema.view import View
-from cluster.registry.model import AnyTask
 from cluster.training.data import Plan
 from services.local import catalog
 from tests.support import plan_in, questions, stored, trained

@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.base.batch import Arrays, Batch, objects
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.contract.task import Objective
-from cluster.features.schema.column import Number, Text
-from cluster.features.schema.view import View
-from cluster.neural.task import NeuralConfig, NeuralTask, State
+from cluster.contract import Arrays, Batch, Number, Objective, Rows, Run, Text, View, objects
+from cluster.neural import NeuralConfig, NeuralTask, State
 
 if TYPE_CHECKING:
     from torch import nn

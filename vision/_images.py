@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BeforeValidator, WithJsonSchema
 
-from cluster.base.errors import InvalidInput
+from cluster.contract import InvalidInput
 from cluster.media.headers import READ
 from cluster.media.pixels import MAX_PIXELS, decode, from_pillow
 

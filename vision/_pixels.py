@@ -8,11 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cluster.base.batch import Batch
-from cluster.contract.labels import classification_scores
+from cluster.contract import Batch, Reference, Run, classification_scores
 from cluster.contract.retrieval import retrieval
-from cluster.contract.run import Run
-from cluster.contract.task import Reference
 from cluster.learning.linear import svm_answers
 from vision._images import same_size
 

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.neural import backbone
-from cluster.neural.task import State
+from cluster.contract import Rows, Run
+from cluster.neural import State, backbone
 
 ROWS = 4_096  # pictures that are looked at together
 

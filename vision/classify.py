@@ -6,16 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.base.batch import Arrays, Batch
-from cluster.contract.config import Between
-from cluster.contract.labels import as_numbers, classification_scores, guesses, labels_of
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.contract.split import ByKey
-from cluster.contract.task import Objective, Reference, Serving
+from cluster.contract import (
+    Arrays,
+    Batch,
+    Between,
+    ByKey,
+    Objective,
+    Reference,
+    Rows,
+    Run,
+    Serving,
+    as_numbers,
+    classification_scores,
+    confusion,
+    guesses,
+    labels_of,
+)
 from cluster.features.views.images import images, labelled_images
-from cluster.neural.task import NeuralConfig, NeuralTask, State
-from cluster.registry.card import confusion
+from cluster.neural import NeuralConfig, NeuralTask, State
 from vision import _pixels
 from vision._images import Picture, erase, mirror, same_size, shift, warp
 from vision._study import ROWS, look, measure, say_weights, warp_for

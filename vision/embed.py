@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from cluster.base.batch import Arrays, Batch
-from cluster.contract.config import Between
-from cluster.contract.labels import as_numbers, labels_of
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.contract.split import ByKey
-from cluster.contract.task import Reference, Serving
+from cluster.contract import (
+    Arrays,
+    Batch,
+    Between,
+    ByKey,
+    Reference,
+    Rows,
+    Run,
+    Serving,
+    as_numbers,
+    labels_of,
+)
 from cluster.features.views.images import images, labelled_images
+from cluster.neural import State
 from cluster.neural.embedding import EmbeddingConfig, EmbeddingTask
-from cluster.neural.task import State
 from vision import _pixels
 from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, warp, zoom
 from vision._study import ROWS, look, measure, say_weights, warp_for

@@ -1,16 +1,20 @@
 """Write files that are there whole after a crash, or not at all."""
 
 import errno
+import fcntl
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 from uuid import uuid4
 
 from cluster.base.errors import Conflict, NotEnough
+
+EFFECTIVE: Final = os.access in os.supports_effective_ids
 
 
 def make_folder(folder: Path) -> None:
@@ -138,3 +142,54 @@ def told(path: Path) -> Iterator[None]:
             f"{path} cannot be used: {error.strerror}.",
             hint="Point LEPTON_HOME at a folder that you may write to.",
         ) from None
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether this process can make files in a folder."""
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK, effective_ids=EFFECTIVE)
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder that only its owner can enter; one that is there must be ours, and stays so.
+
+    Raises:
+        Conflict: there is something else, or somebody else's, by that name, or no way to make it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Conflict(
+            f"The folder {folder} cannot be made: {error.strerror}.",
+            hint="Set LEPTON_HOME to a folder that you may write to.",
+        ) from None
+    seen = folder.lstat()
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
+        raise Conflict(f"{folder} belongs to somebody else.", hint="Remove it, or set LEPTON_HOME.")
+    return folder
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one step: readers see the old text or the new."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    with told(path):
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold a file's lock; whoever holds it may remove the file."""
+    while True:
+        with told(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # the last holder may have removed the file that was opened: its lock locks nothing
+            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                yield
+                return
+        finally:
+            os.close(descriptor)

@@ -10,7 +10,7 @@ import ray.data
 
 from cluster.base.batch import Batch
 from cluster.features.backfill import Backfill, Piece
-from cluster.registry.pool import Models
+from cluster.features.derived.modelview import Models
 
 FEW = 2  # pieces that are not worth an actor, which takes seconds to start
 
@@ -28,7 +28,7 @@ def spread(work: Backfill, models: Models) -> Iterator[Batch]:
     numbers = ray.data.from_items([{"piece": number} for number in range(len(pieces))])
     made = numbers.repartition(min(len(pieces), 4 * cpus)).map_batches(
         Asker,
-        fn_constructor_args=(work, ray.put(pieces), models.registry, models.find),
+        fn_constructor_args=(work, ray.put(pieces), models),
         batch_size=1,
         batch_format="numpy",
         concurrency=(1, max(1, min(cpus, len(pieces) // FEW))),
@@ -41,10 +41,10 @@ def spread(work: Backfill, models: Models) -> Iterator[Batch]:
 class Asker:
     """An actor that has opened the model."""
 
-    def __init__(self, work: Backfill, pieces: Any, registry: Any, find: Any) -> None:
+    def __init__(self, work: Backfill, pieces: Any, models: Models) -> None:
         self.work = work
         self.pieces: list[Piece] = ray.get(pieces)
-        self.models = Models(registry, find)
+        self.models = models
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
         """What the model says of one piece."""

@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from cluster.base.errors import InvalidInput
 from cluster.base.faults import NAME_SHOWN
+from cluster.contract.task import AnyTask
 from cluster.features.schema.raw import KEY_CHARACTERS, key_text, rounded_fault
-from cluster.registry.model import AnyTask
 
 
 def _written(value: object) -> object:

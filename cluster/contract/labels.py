@@ -1,11 +1,13 @@
 """Turn labels into numbers and logits into labels: what every classifier shares."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.base import markdown
 from cluster.base.errors import InvalidInput
 
 
@@ -78,3 +80,36 @@ def macro_f1(truth: Sequence[str], answers: Sequence[str]) -> float:
         both = sum(a == b == label for a, b in zip(truth, answers, strict=True))
         scores.append(2 * both / (truth.count(label) + answers.count(label)))
     return float(np.mean(scores)) if scores else 0.0
+
+
+def confusion(truth: Sequence[str], predicted: Sequence[str], *, most: int = 25) -> str:
+    """The confusion matrix as Markdown: a row per true label, a column per answer.
+
+    Args:
+        truth: the true labels.
+        predicted: the labels answered, in the same order.
+        most: labels that the matrix shows; with more, only the commonest confusions are listed.
+    """
+    labels = sorted({*truth, *predicted})
+    rows = _counted(truth)
+    counts: dict[tuple[str, str], int] = {}
+    for pair in zip(truth, predicted, strict=True):
+        counts[pair] = counts.get(pair, 0) + 1
+    if len(labels) > most:
+        wrong = sorted(((n, *p) for p, n in counts.items() if p[0] != p[1]), reverse=True)[:most]
+        shown = [(a, b, str(n)) for n, a, b in wrong]
+        listed = markdown.table(("true", "answered", "times"), shown)
+        return f"## Commonest confusions\n\n{rows}\n\n{listed}"
+    table = [[a, *(str(counts.get((a, b), 0)) for b in labels)] for a in labels]
+    matrix = markdown.table(("true \\ answered", *labels), table)
+    return f"## Confusion matrix\n\n{rows}\n\n{matrix}"
+
+
+def _counted(truth: Sequence[str]) -> str:
+    """How many rows the labels have, in one line however many labels there are."""
+    counts = Counter(sorted(truth)).most_common()
+    (most, highest), (least, lowest) = counts[0], counts[-1]
+    return (
+        f"{len(truth):,} rows of {len(set(truth)):,} labels: {highest:,} of "
+        f"{markdown.cell(most)} at most, {lowest:,} of {markdown.cell(least)} at least."
+    )

@@ -19,7 +19,7 @@ from cluster.contract.run import Run
 from cluster.contract.split import ByKey, Split
 from cluster.features.schema.view import View, columns_of
 
-__all__ = ["Arrays", "Batch", "Evaluation", "Objective", "Reference", "Serving", "Task"]
+__all__ = ["AnyTask", "Arrays", "Batch", "Evaluation", "Objective", "Reference", "Serving", "Task"]
 
 C = TypeVar("C", bound=Config)
 I = TypeVar("I", bound=BaseModel)  # noqa: E741 - the letters of Config, Input, Output
@@ -288,6 +288,9 @@ class Task(ABC, Generic[C, I, O]):
         taken = [*cls.examples.schema, *cls.Input.model_fields]
         taken += [name for columns in joined.values() for name in columns.values()]
         return {**joined, **columns_of(cls.live, dict.fromkeys(taken))}
+
+
+AnyTask = Task[Any, Any, Any]
 
 
 def answered(answers: Sequence[O | Exception]) -> tuple[list[O], list[int]]:

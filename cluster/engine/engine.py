@@ -16,7 +16,7 @@ import httpx
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster.base import signals
+from cluster.base import durable, signals
 from cluster.base.errors import Conflict, Unavailable
 from cluster.base.settings import Settings, direct_loopback, environment, export
 from cluster.engine import host
@@ -73,7 +73,7 @@ def down(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> 
     if not os.path.isdir(settings.home):  # noqa: PTH112 - Path.is_dir raises where it is barred
         return end_strays(settings, say)
     path = settings.home / "engine.lock"
-    with host.lock(path):
+    with durable.lock(path):
         engine = read(settings)
         if engine:
             if alive(engine):
@@ -102,7 +102,7 @@ def session_folder(home: Path, places: Sequence[str] = PLACES) -> Path:
     """
     name = f"lepton-{hashlib.sha256(os.fsencode(realpath(home))).hexdigest()[:8]}"
     for place in places:
-        if host.is_writable(Path(place)):
+        if durable.is_writable(Path(place)):
             return Path(place) / name
     raise Conflict(
         f"Ray's sockets need a short folder, and none of {', '.join(places)} can be written.",
@@ -199,10 +199,8 @@ def status(settings: Settings) -> Status:
         disk_free_bytes=shutil.disk_usage(home).free,
     )
     if settings.ray_address and engine is None:
-        from cluster.serving import serve  # noqa: PLC0415 - imports ray
-
         connect(settings)
-        found = _resources(serve.usage())
+        found = _resources(_usage())
         return room.model_copy(update={"address": settings.ray_address, **found})
     if engine is None:
         return room
@@ -280,6 +278,15 @@ def ready(engine: Engine) -> bool:
         answer = httpx.get(f"{engine.url}/-/healthz", trust_env=False)
         return bool(answer.status_code) and engine.dashboard.serves()
     return False
+
+
+def _usage() -> dict[str, tuple[float, float]]:
+    """How much of each resource of the cluster is taken, and how much there is."""
+    import ray  # noqa: PLC0415 - as above
+
+    most: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return {name: (amount - free.get(name, 0.0), amount) for name, amount in most.items()}
 
 
 def _resources(usage: dict[str, tuple[float, float]]) -> dict[str, Any]:

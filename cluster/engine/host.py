@@ -1,22 +1,19 @@
 """Ask this machine: which processes, which ports, how much room."""
 
 import errno
-import fcntl
 import os
 import resource
 import signal
 import socket
-import stat
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from cluster.base.durable import told
 from cluster.base.errors import Conflict, InvalidInput, NotEnough
 
 MIB: Final = 2**20
@@ -28,7 +25,6 @@ HTTP2_SETTINGS: Final = b"\x04"  # the kind of frame that a server begins with
 TLS_ALERT: Final = b"\x15"
 FILES_NEED: Final = 512
 FILES_WISH: Final = 65_536
-EFFECTIVE: Final = os.access in os.supports_effective_ids
 STORE_FLOOR_BYTES: Final = 80 * MIB  # Ray asks for 75
 
 
@@ -202,11 +198,6 @@ def check_files(limit: int) -> None:
         )
 
 
-def is_writable(folder: Path) -> bool:
-    """Whether this process can make files in a folder."""
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK, effective_ids=EFFECTIVE)
-
-
 def listens(address: str, *, timeout_s: float = 2.0) -> bool:
     """Whether something answers at host:port."""
     host, _, port = address.rpartition(":")
@@ -236,52 +227,6 @@ def free_port() -> int:
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return int(trial.getsockname()[1])
-
-
-def private_folder(folder: Path) -> Path:
-    """Make a folder that only its owner can enter; one that is there must be ours, and stays so.
-
-    Raises:
-        Conflict: there is something else, or somebody else's, by that name, or no way to make it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise Conflict(
-            f"The folder {folder} cannot be made: {error.strerror}.",
-            hint="Set LEPTON_HOME to a folder that you may write to.",
-        ) from None
-    seen = folder.lstat()
-    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
-        raise Conflict(f"{folder} belongs to somebody else.", hint="Remove it, or set LEPTON_HOME.")
-    return folder
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file in one step: readers see the old text or the new."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with told(path):
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-
-
-@contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold a file's lock; whoever holds it may remove the file."""
-    while True:
-        with told(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # the last holder may have removed the file that was opened: its lock locks nothing
-            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
-                yield
-                return
-        finally:
-            os.close(descriptor)
 
 
 def _session(pid: int) -> int:

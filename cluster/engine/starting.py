@@ -14,7 +14,7 @@ from os.path import realpath
 from pathlib import Path
 from typing import Final
 
-from cluster.base import signals
+from cluster.base import durable, signals
 from cluster.base.errors import Unavailable
 from cluster.base.settings import Settings, direct_loopback, environment
 from cluster.engine import engine, host, profile, reasons
@@ -48,8 +48,8 @@ def up(
     """
     if settings.ray_address:
         raise engine.elsewhere(settings.ray_address)
-    host.private_folder(Path(realpath(settings.home)))  # a link to a folder of ours will do
-    with host.lock(settings.home / "engine.lock"):
+    durable.private_folder(Path(realpath(settings.home)))  # a link to a folder of ours will do
+    with durable.lock(settings.home / "engine.lock"):
         if found := engine.read(settings):
             if _answers_in_time(found):
                 say(f"Lepton is already up at {found.url}.")
@@ -96,7 +96,7 @@ def _start(
             f"{profile.CONNECTIONS:,}."
         )
     say("Starting Ray.")
-    started = _launch(settings, host.private_folder(folder), store_bytes, files)
+    started = _launch(settings, durable.private_folder(folder), store_bytes, files)
     try:
         _start_serve(started, settings, say, time.monotonic() + wait_s)
     except BaseException:
@@ -137,7 +137,7 @@ def _launch(settings: Settings, folder: Path, store_bytes: int, files: int) -> E
             proxy="haproxy" if profile.has_haproxy() else "ray",
             started_at=datetime.now(UTC),
         )
-        host.write(settings.home / "engine.json", started.model_dump_json(indent=2))
+        durable.write(settings.home / "engine.json", started.model_dump_json(indent=2))
     return started
 
 
@@ -222,14 +222,14 @@ def temp_folder(wanted: str, folder: Path) -> Path:
         folder: Ray's session, where there is a short one for it.
     """
     # Python puts /pymp-xxxxxxxx/listener-xxxxxxxx below it
-    if wanted and len(os.fsencode(wanted)) <= TMPDIR_BYTES and host.is_writable(Path(wanted)):
+    if wanted and len(os.fsencode(wanted)) <= TMPDIR_BYTES and durable.is_writable(Path(wanted)):
         return Path(wanted).absolute()
-    return host.private_folder(folder / "tmp")
+    return durable.private_folder(folder / "tmp")
 
 
 def _token(settings: Settings) -> Path:
     path = settings.home / "token"
     if not path.exists():
-        host.write(path, secrets.token_hex(32))
+        durable.write(path, secrets.token_hex(32))
     path.chmod(0o600)
     return path

@@ -10,12 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cluster.base.batch import Batch, length, take
-from cluster.features.derived.modelview import ModelView
+from cluster.features.derived.modelview import Models, ModelView
 from cluster.features.offline.shape import ARRIVED
 from cluster.features.offline.snapshot import DataFile, Snapshot
 from cluster.features.offline.store import Store
 from cluster.features.schema.view import View
-from cluster.registry.pool import Models
 
 PIECE_ROWS = 1_024  # rows that a model is asked about together, and that lie in memory
 PART_S = 30.0

@@ -14,7 +14,7 @@ from cluster.base.errors import Conflict, InvalidInput, TooLarge, nearest
 from cluster.base.faults import together
 from cluster.features.backfill import PART_S, Ask, Backfill, here, keep
 from cluster.features.derived.graph import Graph
-from cluster.features.derived.modelview import ModelView
+from cluster.features.derived.modelview import Models, ModelView
 from cluster.features.intake.ingest import admit
 from cluster.features.joins.held import history_of, leaves
 from cluster.features.joins.history import Stored
@@ -25,7 +25,6 @@ from cluster.features.online.lookup import Online
 from cluster.features.schema.times import SAY_ZONE
 from cluster.features.schema.view import Reject, View
 from cluster.features.vectors.neighbours import Found, Neighbours
-from cluster.registry.pool import Models
 
 MOST_PUSHED = 10_000
 AS_ZONED = "write it as in 2024-05-01T12:00:00Z"

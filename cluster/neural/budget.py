@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from cluster.contract.task import Objective
-from cluster.neural.task import NeuralConfig
+from cluster.neural.config import NeuralConfig
 
 LARGEST = 256  # rows of a batch if the config does not say
 POINTS = 50  # of a training curve at most: few rows make many short epochs

@@ -11,7 +11,8 @@ from cluster.contract.config import Between
 from cluster.contract.labels import as_numbers
 from cluster.contract.retrieval import retrieval
 from cluster.contract.task import Objective
-from cluster.neural.task import NeuralConfig, NeuralTask
+from cluster.neural.config import NeuralConfig
+from cluster.neural.task import NeuralTask
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -1,17 +1,19 @@
 """Encode a worker's rows in memory once, if batches of them equal batches encoded alone."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cluster.base.batch import Arrays, Batch, concat, length, take
 from cluster.contract.rows import Rows
-from cluster.neural.task import NeuralTask
+
+if TYPE_CHECKING:
+    from cluster.neural.task import NeuralTask  # whose `fit` runs the loop, which encodes
 
 Encoded = tuple[Arrays, Arrays]
-Task = NeuralTask[Any, Any, Any]
+Task: TypeAlias = "NeuralTask[Any, Any, Any]"
 Numbers = NDArray[np.int64]
 
 PROBED_ROWS = 32
@@ -79,7 +81,7 @@ def pad(array: NDArray[Any], shape: NDArray[np.int64]) -> NDArray[Any]:
 
 def _ragged(task: Task, rows: Rows) -> bool:
     """Whether the shape of a row depends on its neighbours in a way that only `encode` knows."""
-    if not rows.count or type(task).lengths is not NeuralTask.lengths:
+    if not rows.count or task.gives_lengths():
         return False
     if task.varying:
         return True

@@ -25,9 +25,9 @@ from cluster.contract.rows import Rows
 from cluster.contract.run import Run
 from cluster.contract.task import answered
 from cluster.neural.budget import COOLING, Watched, budget
+from cluster.neural.config import NeuralConfig
 from cluster.neural.encoding import Encoded, Task, encode, resident
 from cluster.neural.optimizers import make_optimizer, rate
-from cluster.neural.task import NeuralConfig
 
 REPORT_S = 1.0
 WATCH_ROWS = 2_048  # enough to draw a curve; the test set is what measures

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from cluster.neural.task import NeuralConfig
+from cluster.neural.config import NeuralConfig
 
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # brings singular values near one in few steps
 NEWTON_STEPS = 5

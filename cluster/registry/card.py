@@ -1,12 +1,11 @@
 """Write a version's model card: what it learnt from, what it scored, its curves as a picture."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.contract.task import Evaluation
-from cluster.registry.model import AnyTask
+from cluster.base.markdown import table
+from cluster.contract.task import AnyTask, Evaluation
 from cluster.registry.versions import Manifest
 
 Curves = Sequence[Mapping[str, float]]
@@ -33,8 +32,8 @@ def write_card(
     """
     if curves:
         draw_curves(curves, folder / "curves.png", title=manifest.task)
-    knobs = _table(("knob", "value"), [(k, str(v)) for k, v in manifest.config.items()])
-    data = _table(("part", "rows"), [(k, f"{v:,}") for k, v in manifest.rows.items()])
+    knobs = table(("knob", "value"), [(k, str(v)) for k, v in manifest.config.items()])
+    data = table(("part", "rows"), [(k, f"{v:,}") for k, v in manifest.rows.items()])
     views = ", ".join(_view(name, held) for name, held in manifest.views.items())
     parted = f", parted by `{manifest.split}`" if manifest.split else ""
     refused = f" {evaluation.refused:,} of them were refused and not scored." * bool(
@@ -71,9 +70,9 @@ def _scores(evaluation: Evaluation) -> str:
     """The metrics as a table, those of the reference beside them."""
     reference = evaluation.reference
     if reference is None:
-        return _table(("metric", "test"), [(k, f"{v:.4f}") for k, v in evaluation.metrics.items()])
+        return table(("metric", "test"), [(k, f"{v:.4f}") for k, v in evaluation.metrics.items()])
     beside = {name: f"{value:.4f}" for name, value in reference.metrics.items()}
-    return _table(
+    return table(
         ("metric", "test", f"reference: {reference.model}"),
         [(k, f"{v:.4f}", beside.get(k, "")) for k, v in evaluation.metrics.items()],
     )
@@ -84,39 +83,6 @@ def _view(name: str, held: Mapping[str, Any]) -> str:
     release = f" of release {held['release']}" if "release" in held else ""
     commit = f" at commit {held['commit']}" if "commit" in held else ""
     return f"{name}{release}{commit}"
-
-
-def confusion(truth: Sequence[str], predicted: Sequence[str], *, most: int = 25) -> str:
-    """The confusion matrix as Markdown: a row per true label, a column per answer.
-
-    Args:
-        truth: the true labels.
-        predicted: the labels answered, in the same order.
-        most: labels that the matrix shows; with more, only the commonest confusions are listed.
-    """
-    labels = sorted({*truth, *predicted})
-    rows = _counted(truth)
-    counts: dict[tuple[str, str], int] = {}
-    for pair in zip(truth, predicted, strict=True):
-        counts[pair] = counts.get(pair, 0) + 1
-    if len(labels) > most:
-        wrong = sorted(((n, *p) for p, n in counts.items() if p[0] != p[1]), reverse=True)[:most]
-        shown = [(a, b, str(n)) for n, a, b in wrong]
-        listed = _table(("true", "answered", "times"), shown)
-        return f"## Commonest confusions\n\n{rows}\n\n{listed}"
-    table = [[a, *(str(counts.get((a, b), 0)) for b in labels)] for a in labels]
-    matrix = _table(("true \\ answered", *labels), table)
-    return f"## Confusion matrix\n\n{rows}\n\n{matrix}"
-
-
-def _counted(truth: Sequence[str]) -> str:
-    """How many rows the labels have, in one line however many labels there are."""
-    counts = Counter(sorted(truth)).most_common()
-    (most, highest), (least, lowest) = counts[0], counts[-1]
-    return (
-        f"{len(truth):,} rows of {len(set(truth)):,} labels: {highest:,} of {_cell(most)} at most, "
-        f"{lowest:,} of {_cell(least)} at least."
-    )
 
 
 def draw_curves(curves: Curves, path: Path, *, title: str) -> None:
@@ -138,13 +104,3 @@ def draw_curves(curves: Curves, path: Path, *, title: str) -> None:
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(path, dpi=110)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(map(_cell, cells)) + " |\n" for cells in lines)
-
-
-def _cell(text: str) -> str:
-    """Text that cannot end its cell or its row, whatever a label holds."""
-    return " ".join(text.split()).replace("|", "\\|")

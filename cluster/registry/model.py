@@ -10,10 +10,8 @@ from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
 from cluster.base.batch import Batch, length
 from cluster.base.errors import InvalidInput, LeptonError, Unavailable
 from cluster.base.faults import faults, refuse_infinite
-from cluster.contract.task import Task, answered
+from cluster.contract.task import AnyTask, answered
 from cluster.registry.versions import Manifest, read_manifest, verify
-
-AnyTask = Task[Any, Any, Any]
 
 
 class Model:

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 
 from cluster.base.batch import Arrays, Batch, objects
 from cluster.base.errors import Conflict, nearest
+from cluster.contract.task import AnyTask
 from cluster.features.derived.modelview import ModelView
 from cluster.features.schema.declared import gives, shown
-from cluster.registry.model import AnyTask, Model
+from cluster.registry.model import Model
 from cluster.registry.versions import Registry
 
 log = logging.getLogger("ray.serve")  # what a replica's log file holds

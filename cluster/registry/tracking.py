@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.base import durable
 from cluster.base.settings import environment, export
-from cluster.engine import host
 from cluster.registry.versions import Manifest, Registry
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Tracker:
         """
         note = self.untold / f"{name}.json"
         self.untold.mkdir(parents=True, exist_ok=True)
-        host.write(note, json.dumps({"task": task, "run": name, "began_ms": _now_ms()}))
+        durable.write(note, json.dumps({"task": task, "run": name, "began_ms": _now_ms()}))
         with self._unless_away(lambda why: say(self._untold(f"that {name} began", why))):
             client, number = self._reached(task)
             run = _running(client, number, name)
@@ -79,7 +79,7 @@ class Tracker:
         if not self.untold.is_dir():
             return
         left: dict[str, str] = {}
-        with host.lock(self.artifacts / "untold.lock"):
+        with durable.lock(self.artifacts / "untold.lock"):
             for path in sorted(self.untold.glob("*.json")):
                 note = json.loads(path.read_bytes())
                 if made := self.registry.of_run(note["task"], note["run"]):

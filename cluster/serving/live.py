@@ -15,10 +15,10 @@ from cluster.base.batch import Batch, objects
 from cluster.base.errors import Conflict, InvalidInput, LeptonError, NotFound, Unavailable
 from cluster.base.faults import faults
 from cluster.contract.keys import keys_of, sent_columns
+from cluster.contract.task import AnyTask
 from cluster.features.derived.modelview import ModelView
 from cluster.features.schema.column import ALWAYS
 from cluster.features.schema.view import View, columns_of
-from cluster.registry.model import AnyTask
 from cluster.registry.versions import Manifest
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import ray
 from pydantic import BaseModel
 from ray import serve
 from ray.serve.config import AutoscalingConfig
@@ -14,10 +13,10 @@ from ray.serve.config import AutoscalingConfig
 from cluster.base.code import replica_digest
 from cluster.base.errors import Unavailable
 from cluster.base.settings import Settings
-from cluster.contract.task import Serving
+from cluster.contract.task import AnyTask, Serving
 from cluster.engine import profile
 from cluster.features.monitoring.requests import RequestLog
-from cluster.registry.model import AnyTask, Model
+from cluster.registry.model import Model
 from cluster.registry.versions import Registry
 from cluster.serving.answering import Answer, Answered, Answering, Row, answered
 from cluster.serving.asgi import Quiet
@@ -282,10 +281,3 @@ def applications() -> list[Application]:
         state = STATES.get(app.status.value, "starting")
         found.append(Application(name, state, 0, replicas, message))
     return found
-
-
-def usage() -> dict[str, tuple[float, float]]:
-    """How much of each resource of the cluster is taken, and how much there is."""
-    most: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
-    return {name: (amount - free.get(name, 0.0), amount) for name, amount in most.items()}

@@ -17,6 +17,7 @@ from cluster.base.errors import InvalidInput
 from cluster.contract import classes
 from cluster.contract.rows import Resident, Rows
 from cluster.contract.split import TEST, TRAIN, VALID, Split, draw, shards
+from cluster.contract.task import AnyTask
 from cluster.features.derived.modelview import ModelView
 from cluster.features.joins.held import among, history_of, leaves
 from cluster.features.joins.history import Cached, History, Stored
@@ -26,7 +27,6 @@ from cluster.features.offline.store import Store
 from cluster.features.quality.copies import Copies, across, content_of, copies_of
 from cluster.features.schema.column import Text
 from cluster.features.schema.view import Inputs, View
-from cluster.registry.model import AnyTask
 from cluster.training.stream import Streamed, streamed
 from cluster.training.tables import made, newest
 

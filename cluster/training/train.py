@@ -31,10 +31,9 @@ from cluster.contract.config import Config
 from cluster.contract.keys import sent_columns
 from cluster.contract.run import Progress, Report, Run, Write
 from cluster.contract.split import TRAIN
-from cluster.contract.task import Evaluation
+from cluster.contract.task import AnyTask, Evaluation
 from cluster.features.monitoring.drift import Statistics, statistics
 from cluster.registry.card import below_reference, write_card
-from cluster.registry.model import AnyTask
 from cluster.registry.versions import Manifest, Registry, now
 from cluster.training.data import Plan
 

@@ -17,11 +17,10 @@ from cluster.base.batch import Batch
 from cluster.contract import classes
 from cluster.contract.config import Between
 from cluster.contract.run import Report
-from cluster.contract.task import Evaluation
+from cluster.contract.task import AnyTask, Evaluation
 from cluster.features.intake.ingest import Ingested
 from cluster.features.intake.summary import Summary
 from cluster.features.schema.column import ALWAYS
-from cluster.registry.model import AnyTask
 from cluster.registry.versions import Manifest
 from services.cli.verbs import Overview
 from services.local.catalog import find_view

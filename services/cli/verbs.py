@@ -14,13 +14,13 @@ from cluster.base.errors import Conflict, Corrupt, LeptonError, NotFound, Unavai
 from cluster.base.settings import Settings, settings
 from cluster.contract.config import Config
 from cluster.contract.run import Progress
-from cluster.contract.task import Evaluation
+from cluster.contract.task import AnyTask, Evaluation
 from cluster.engine import engine, starting
 from cluster.features.derived.graph import Graph
 from cluster.features.derived.modelview import ModelView
 from cluster.features.joins.held import leaves
 from cluster.features.schema.view import View
-from cluster.registry.model import AnyTask, Model
+from cluster.registry.model import Model
 from cluster.registry.tracking import Tracker
 from cluster.registry.versions import Manifest, Registry
 from cluster.training.data import Plan, plan

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from cluster.base.errors import InvalidInput, Malformed, TooLarge, UnsupportedMedia
 from cluster.base.faults import faults, refuse_infinite, together
 from cluster.contract.keys import naming_of, shapes_of
-from cluster.registry.model import AnyTask
+from cluster.contract.task import AnyTask
 from cluster.serving.answering import Answer, Answered
 from services.http.problems import (
     BIG_BODY,

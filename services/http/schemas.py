@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from cluster.contract.keys import input_schema, keys_of, shapes_of
+from cluster.contract.task import AnyTask
 from cluster.media.pixels import encode
-from cluster.registry.model import AnyTask
 from cluster.registry.versions import Manifest
 from lepton import __version__
 from lepton.wire import (

@@ -12,10 +12,9 @@ from cluster.base.blame import blame
 from cluster.base.code import ROOT, domains
 from cluster.base.errors import Conflict, LeptonError, NotFound, nearest
 from cluster.base.settings import Settings
-from cluster.contract.task import Task
+from cluster.contract.task import AnyTask, Task
 from cluster.features.derived.modelview import ModelView
 from cluster.features.schema.view import View
-from cluster.registry.model import AnyTask
 from cluster.registry.pool import Models
 from cluster.registry.versions import Registry
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from cluster.base.batch import Batch
 from cluster.base.errors import InvalidInput, NotFound
 from cluster.contract.split import TEST, TRAIN, draw
+from cluster.contract.task import AnyTask
 from cluster.features.offline.store import Store
 from cluster.features.quality.copies import content_of
-from cluster.registry.model import AnyTask, Model
+from cluster.registry.model import Model
 from cluster.registry.versions import Manifest, Registry
 from cluster.training.data import Plan
 

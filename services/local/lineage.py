@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from cluster.contract.task import AnyTask
 from cluster.features.derived.computed import Computed
 from cluster.features.derived.graph import Graph
 from cluster.features.derived.modelview import ModelView
 from cluster.features.derived.windows import Windows
 from cluster.features.schema.view import View
-from cluster.registry.model import AnyTask
 
 WIDTH, HEIGHT = 216, 50  # pixels of a box
 ACROSS, DOWN = 88, 22  # pixels between boxes

@@ -8,6 +8,7 @@ from pathlib import Path
 from cluster.base.batch import Batch, objects
 from cluster.base.errors import InvalidInput, LeptonError
 from cluster.base.settings import settings
+from cluster.contract.task import AnyTask
 from cluster.features.derived.modelview import ModelView
 from cluster.features.intake.ingest import Ingested
 from cluster.features.intake.ingest import ingest as ingest_files
@@ -20,7 +21,7 @@ from cluster.features.quality.check import check as check_rows
 from cluster.features.schema.column import Key
 from cluster.features.schema.raw import typed_key
 from cluster.features.schema.view import View
-from cluster.registry.model import AnyTask
+from cluster.registry.versions import Registry
 from services.local import catalog
 from services.local.given import key_texts
 from services.local.layer import LocalLayer
@@ -91,7 +92,7 @@ def not_online(name: str) -> list[str]:
     except LeptonError as error:  # the rows are taken in, whatever is wrong over there
         return [f"Whether these rows are online is not known. {error}"]
     if lag is None:
-        aliases = layer.models.registry.aliases
+        aliases = Registry(settings().home).aliases
         found = [
             task for task in catalog.names() if aliases(task).keys() & {"production", "serving"}
         ]

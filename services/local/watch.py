@@ -7,11 +7,11 @@ from typing import Any
 
 from cluster.base.errors import NotFound
 from cluster.base.settings import settings
+from cluster.contract.task import AnyTask
 from cluster.features.monitoring import requests
 from cluster.features.monitoring.check import Report
 from cluster.features.monitoring.check import check as check_lines
 from cluster.features.monitoring.drift import Drift, compare, plot
-from cluster.registry.model import AnyTask
 from cluster.registry.versions import Registry
 from services.local import catalog
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from cluster.base.settings import environment
+from cluster.contract.task import AnyTask
 from cluster.features.intake.ingest import ingest
 from cluster.features.offline.store import Store
 from cluster.features.schema.view import View
-from cluster.registry.model import AnyTask
 from cluster.training.data import Plan, plan
 from tests.bench.report import say
 

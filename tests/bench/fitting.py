@@ -8,7 +8,7 @@ from pathlib import Path
 from cluster.base.batch import Batch
 from cluster.contract.config import Config
 from cluster.contract.run import Run
-from cluster.registry.model import AnyTask
+from cluster.contract.task import AnyTask
 from cluster.training.data import Plan
 from services.cli.show import PlainProgress
 from tests.bench.machine import CORES

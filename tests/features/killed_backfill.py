@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cluster.base.batch import Batch
 from cluster.features.backfill import Backfill
+from cluster.features.derived import modelview
 from cluster.features.derived.graph import Graph
 from cluster.features.derived.modelview import model_view
 from cluster.features.layer import Layer
@@ -42,7 +43,7 @@ def find(name: str) -> type[Side]:
     return Side
 
 
-def said(work: Backfill, models: Models) -> Iterator[Batch]:
+def said(work: Backfill, models: modelview.Models) -> Iterator[Batch]:
     """What the model says of each piece, once somebody lets it."""
     for piece in work.pieces():
         sys.stdout.write("piece\n")

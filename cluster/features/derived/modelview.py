@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, Unpack
+from typing import Any, Protocol, Self, Unpack
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.base.batch import Batch
+from cluster.base.batch import Arrays, Batch
 from cluster.base.errors import InvalidInput, nearest
 from cluster.features.schema.column import Column, Number, Vector
 from cluster.features.schema.declared import check_some
@@ -78,6 +78,22 @@ class ModelView(View):
             f"{self.name}_v{self.release}", self.key, self.columns, self.sample, ttl=self.ttl,
             defaults=self.defaults, description=self.description,
         )  # fmt: skip
+
+
+class Models(Protocol):
+    """Versions of models as views need them; `cluster.registry` has what opens them."""
+
+    def release(self, view: ModelView) -> int:
+        """The version that makes a view: its own, or what its reference names now."""
+
+    def trained(self, view: ModelView) -> bool:
+        """Whether there is a version that the view's reference names."""
+
+    def releases(self, view: ModelView) -> list[int]:
+        """Every version whose rows somebody reads."""
+
+    def answer(self, view: ModelView, rows: Batch) -> tuple[list[int], Arrays]:
+        """The numbers of the rows that the view's version answers, and the view's columns."""
 
 
 def model_view(

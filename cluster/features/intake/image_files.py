@@ -10,10 +10,9 @@ from cluster.features.intake.files.tree import Tree, open_tree, stem, suffix
 from cluster.features.intake.finding import Files
 from cluster.features.intake.labelling import Content, Source, content_of, is_bytes, read_labelled
 from cluster.features.intake.loading import load_column
-from cluster.features.intake.mapping import HOW, Wanted, header, match, read_table
+from cluster.features.intake.mapping import HOW, ITEM, Wanted, header, match, read_table
 from cluster.features.intake.parts import is_table
 from cluster.features.schema.view import Piece, Reject, Skipped
-from cluster.features.views.interactions import ITEM
 from cluster.media.headers import known_otherwise, sniff
 
 _ID = ("imageid", "id")

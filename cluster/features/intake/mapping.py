@@ -39,6 +39,9 @@ ALSO = {
 """The columns that any table may have, by the names that are recognised. When rows were created is
 read only where it is mapped: what is called so may as well be when they became true."""
 
+ITEM = ("itemid", "item", "iid", "movieid", "productid", "product", "stockcode", "sku")
+"""The usual names of an item's id."""
+
 
 @dataclass(frozen=True)
 class Wanted:

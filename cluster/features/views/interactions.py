@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from cluster.base.batch import length, objects
-from cluster.features.intake.mapping import Wanted, read_tables
+from cluster.features.intake.mapping import ITEM, Wanted, read_tables
 from cluster.features.schema.column import Number, Text, Texts
 from cluster.features.schema.view import Piece, Reject, Skipped, View
 from cluster.features.shop import shop
 
 USER = ("userid", "user", "uid", "customerid", "customer")
-ITEM = ("itemid", "item", "iid", "movieid", "productid", "product", "stockcode", "sku")
 
 INTERACTIONS = Wanted(
     names={

@@ -19,7 +19,7 @@ from cluster.base.batch import Batch, objects
 from cluster.contract.retrieval import retrieval
 from cluster.contract.rows import Resident
 from cluster.contract.run import Run
-from cluster.registry.model import AnyTask
+from cluster.contract.task import AnyTask
 from nlp.classify import Classify
 from nlp.embed import Embed
 from tests.bench.data import folder

@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from cluster.base import durable
 from cluster.base.errors import Conflict, Unavailable
 from cluster.base.settings import Settings
 from cluster.engine import engine, host, profile, starting
@@ -53,7 +54,7 @@ def test_connecting_to_nothing_says_how_to_start_it(tmp_path: Path) -> None:
 
 def test_a_dead_engine_is_not_running_and_down_forgets_it(tmp_path: Path) -> None:
     chosen = here(tmp_path)
-    host.write(tmp_path / "engine.json", record_of_a_dead_engine(tmp_path).model_dump_json())
+    durable.write(tmp_path / "engine.json", record_of_a_dead_engine(tmp_path).model_dump_json())
     assert engine.status(chosen).engine is None
     assert engine.down(chosen)
     assert not engine.down(chosen)
@@ -64,7 +65,7 @@ def test_the_number_of_a_dead_engine_may_belong_to_somebody_else(tmp_path: Path)
     chosen, bystander = here(tmp_path), subprocess.Popen(SLEEP, start_new_session=True)
     try:
         stale = record_of_a_dead_engine(tmp_path).model_copy(update={"pid": bystander.pid})
-        host.write(tmp_path / "engine.json", stale.model_dump_json())
+        durable.write(tmp_path / "engine.json", stale.model_dump_json())
         engine.down(chosen)
         assert bystander.poll() is None
     finally:
@@ -128,23 +129,23 @@ def test_a_child_that_ended_is_told_with_its_signal() -> None:
 
 def test_a_lock_that_its_holder_removed_still_excludes(tmp_path: Path) -> None:
     path = tmp_path / "engine.lock"
-    with host.lock(path):
+    with durable.lock(path):
         path.unlink()
-    with host.lock(path):
+    with durable.lock(path):
         assert path.exists()
 
 
 def test_a_file_that_cannot_be_made_is_told_with_its_path(tmp_path: Path) -> None:
     path = tmp_path / "gone" / "engine.lock"
     with pytest.raises(Conflict, match=rf"{path} cannot be used: .* Point LEPTON_HOME"):
-        host.write(path, "")
-    with pytest.raises(Conflict, match=rf"{path} cannot be used: "), host.lock(path):
+        durable.write(path, "")
+    with pytest.raises(Conflict, match=rf"{path} cannot be used: "), durable.lock(path):
         pass
 
 
 def test_replacing_a_file_leaves_no_draft(tmp_path: Path) -> None:
-    host.write(tmp_path / "a", "old")
-    host.write(tmp_path / "a", "new")
+    durable.write(tmp_path / "a", "old")
+    durable.write(tmp_path / "a", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "new"
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.base import durable
 from cluster.base.errors import Conflict, InvalidInput, NotEnough, Unavailable
 from cluster.engine import host, profile, reasons
 from cluster.engine.engine import session_folder
@@ -95,7 +96,7 @@ def test_a_home_may_be_a_link_and_is_the_same_home_by_both_names(tmp_path: Path)
 def test_a_link_at_the_place_of_ray_s_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(Conflict, match=r"link belongs to somebody else"):
-        host.private_folder(tmp_path / "link")
+        durable.private_folder(tmp_path / "link")
 
 
 @pytest.mark.parametrize(

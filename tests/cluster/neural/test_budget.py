@@ -13,9 +13,9 @@ from cluster.contract.rows import Resident
 from cluster.contract.run import Run, Write
 from cluster.contract.task import Objective
 from cluster.neural.budget import FEWEST_WATCHED, Watched, budget
+from cluster.neural.config import NeuralConfig
 from cluster.neural.embedding import EmbeddingConfig
 from cluster.neural.loop import Loop
-from cluster.neural.task import NeuralConfig
 from tests import toy
 
 AUTO = NeuralConfig(min_steps=1_000, min_epochs=8)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cluster.neural.config import NeuralConfig
 from cluster.neural.optimizers import inner_weights, make_optimizer, orthogonal, rate
-from cluster.neural.task import NeuralConfig
 
 OPTIMIZERS = ("adamw", "sgd", "muon")
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cluster.contract.labels import confusion
 from cluster.contract.task import Evaluation, Reference
-from cluster.registry.card import below_reference, confusion, write_card
+from cluster.registry.card import below_reference, write_card
 from tests.support import manifest
 from tests.toy import Side
 

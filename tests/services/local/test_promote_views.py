@@ -77,10 +77,10 @@ def test_a_view_by_alias_is_never_empty_while_versions_change(here: Layer) -> No
 def test_a_version_that_cannot_be_asked_does_not_take_over(here: Layer) -> None:
     verbs.promote(TASK, "1", force=True)
     push(here, "p1")
-    folder = here.models.registry.folder(TASK, 2)
+    folder = Registry(settings().home).folder(TASK, 2)
     next(folder.glob("*.onnx")).write_bytes(b"nothing")
     done = CliRunner().invoke(app, ["promote", TASK, "2", "--force"])
     assert done.exit_code != 0
-    assert here.models.registry.aliases(TASK)["production"] == 1
+    assert Registry(settings().home).aliases(TASK)["production"] == 1
     asked = {"item_id": objects(["p1"])}
     assert here.lookup([VIEW], asked)[f"{VIEW}_status"].tolist() == ["present"]
