@@ -4,9 +4,9 @@ import logging
 
 import psutil
 
-from cluster import host
-from cluster.engine import Engine
-from cluster.registry import Manifest
+from cluster.engine import host
+from cluster.engine.engine import Engine
+from cluster.registry.versions import Manifest
 from tests.e2e.steps import MARKS, processes, until
 
 pytestmark = MARKS

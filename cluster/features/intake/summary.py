@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cluster import classes
-from cluster.batch import Arrays, length
-from cluster.features.column import ALWAYS, Number
-from cluster.features.view import Reject, Skipped, Unused, View
+from cluster.base.batch import Arrays, length
+from cluster.contract import classes
+from cluster.features.schema.column import ALWAYS, Number
+from cluster.features.schema.view import Reject, Skipped, Unused, View
 
 LABEL, VALUE = "label", "value"
 MOST_LABELS = 10_000
