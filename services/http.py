@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cluster.asgi import LOGGED
 from cluster.errors import InvalidInput, LeptonError, Malformed, TooLarge, UnsupportedMedia
 from cluster.faults import faults, together
 from lepton.wire import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE, REQUEST_ID_HEADER, Fault, Problem
@@ -221,6 +222,7 @@ async def http_problem(request: Request, error: Exception) -> Response:
 async def bug_problem(request: Request, error: Exception) -> Response:
     """Starlette's handler for what nobody foresaw: the log has it, the caller gets its id."""
     log.error("request %s failed", request_id(request.scope), exc_info=error)
+    request.scope[LOGGED] = error
     return problem(
         request,
         LeptonError(
