@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from cluster.batch import Arrays, Batch, length, objects, take
 from cluster.errors import InvalidInput
 from cluster.features.column import Column, Time
+from cluster.features.intake.dates import SAY_FORMAT
 from cluster.features.intake.decoding import SAY_ENCODING
 from cluster.features.intake.folders import split_in
 from cluster.features.intake.naming import Repeats, fingerprints
 from cluster.features.intake.summary import Summary, Tally
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
-from cluster.features.times import zone_named
+from cluster.features.times import ISO, zone_named
 from cluster.features.view import Piece, Reader, Reject, Skipped, Unused, View
 
 Progress = Callable[[int, int], None]
@@ -227,8 +228,11 @@ def _nameless(view: View, raw: Batch) -> bool:
 
 def _admitted(
     view: View, sources: Iterable[Iterable[Piece]], zone: str, skipped: list[Skipped]
-) -> Iterator[tuple[int, Arrays, list[Reject]]]:
-    """Piece by piece how many rows it has, the good ones, and the bad ones; skipped ones beside."""
+) -> Iterator[tuple[int, Arrays, list[str], list[Reject]]]:
+    """Piece by piece how many rows it has, the good ones and where they stand, and the bad ones.
+
+    Skipped files are put beside.
+    """
     for source in sources:
         repeats = Repeats()
         for piece in source:
@@ -236,19 +240,23 @@ def _admitted(
                 skipped.append(piece)
                 continue
             if isinstance(piece, Reject):
-                yield 1, {}, [piece]
+                yield 1, {}, [], [piece]
                 continue
             good, bad = admit(view, piece, zone=zone)
             if _nameless(view, piece):
                 good[view.key[0]] = repeats.number(good[view.key[0]])
-            yield length(piece), good, [_with_remedy(reject) for reject in bad]
+            left_out = {reject.where for reject in bad}
+            places = [where for where in piece.get("where", ()) if where not in left_out]
+            yield length(piece), good, places, [_with_remedy(reject) for reject in bad]
 
 
 def _with_remedy(reject: Reject) -> Reject:
-    """What the user can say of a file whose bytes are no UTF-8."""
-    if not reject.reason.endswith("is not valid UTF-8"):
-        return reject
-    return Reject(reject.where, f"{reject.reason}: name the encoding as in {SAY_ENCODING}")
+    """What the user can say of a file whose bytes are no UTF-8, or whose times are no ISO 8601."""
+    if reject.reason.endswith("is not valid UTF-8"):
+        return Reject(reject.where, f"{reject.reason}: name the encoding as in {SAY_ENCODING}")
+    if ISO in reject.reason:
+        return Reject(reject.where, f"{reject.reason}, or say how, as in {SAY_FORMAT}")
+    return reject
 
 
 def _take_in(
@@ -264,10 +272,10 @@ def _take_in(
     rejects: list[Reject] = []
     skipped: list[Skipped] = []
     with store.stage(view) as stage:
-        for count, good, bad in _admitted(view, sources, zone, skipped):
+        for count, good, places, bad in _admitted(view, sources, zone, skipped):
             if good:
                 stage.add(good)
-                tally.add(good)
+                tally.add(good, places)
             rows += count
             rejects += bad
             if progress is not None:
