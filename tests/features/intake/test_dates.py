@@ -1,5 +1,6 @@
 """Dates with the day or the month first are read where a whole column tells which, else refused."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,11 +30,11 @@ def _jsonl(times: Sequence[str]) -> bytes:
 
 def _parquet(times: Sequence[str]) -> bytes:
     ids = [f"i{n}" for n in range(len(times))]
-    sink = pa.BufferOutputStream()
+    sink = io.BytesIO()
     pq.write_table(
         pa.table({"user_id": ["u"] * len(ids), "item_id": ids, "event_time": times}), sink
     )
-    return sink.getvalue().to_pybytes()
+    return sink.getvalue()
 
 
 def _xlsx(times: Sequence[str]) -> bytes:

@@ -1,5 +1,6 @@
 """Words for nothing are values that ingest names, true nulls bad rows: in every format alike."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,10 +28,10 @@ def _jsonl(rows: Table) -> bytes:
 
 
 def _parquet(rows: Table) -> bytes:
-    sink = pa.BufferOutputStream()
+    sink = io.BytesIO()
     columns = zip(*rows[1:], strict=True)
     pq.write_table(pa.table(dict(zip(rows[0], map(list, columns), strict=True))), sink)
-    return sink.getvalue().to_pybytes()
+    return sink.getvalue()
 
 
 FORMATS: dict[str, Callable[[Table], bytes]] = {
