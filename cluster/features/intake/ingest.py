@@ -12,9 +12,9 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays, Batch, length, objects, take
+from cluster.batch import Arrays, Batch, length, objects, take, without
 from cluster.errors import InvalidInput
-from cluster.features.column import Column, Time
+from cluster.features.column import ALWAYS, Column, Time, times
 from cluster.features.intake.dates import SAY_FORMAT
 from cluster.features.intake.decoding import SAY_ENCODING
 from cluster.features.intake.folders import split_in
@@ -125,6 +125,9 @@ def ingest_rows(
     view: View, rows: Batch, store: Store, *, max_reject_share: float = MAX_REJECT_SHARE
 ) -> Ingested:
     """The same for rows that are at hand, such as those that a view's `sample` draws."""
+    moments = rows.get("event_time", times([]))
+    if moments.dtype.kind == "M" and (moments == ALWAYS).all():  # no moment of a source
+        rows = without(rows, ("event_time",))
     return _take_in(view, [[rows]], store, max_reject_share=max_reject_share)
 
 
