@@ -77,10 +77,10 @@ def learn(
     step = step_for(entries, len(labels) if supervised else 1, config, run)
     if step is None:
         return None
-    say_unused(config, run, used=("method", "dim"))
+    say_unused(config, run)
     shown = gather(tfidf, labels, train, run, step=step)
     classes = len(labels) if supervised else 0
-    projected = _fitted(shown, classes, dim, run.seed) if run.rank == 0 else None
+    projected = _fitted(shown, classes, dim, run.seed) if shown else None
     speaks, topics = run.agree(projected)
     return {"labels": list(labels), **Projection(tfidf, speaks, topics).state()}
 

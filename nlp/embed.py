@@ -40,6 +40,7 @@ class Config(ReadingConfig, EmbeddingConfig):
     network, without labels and where the rows are too many.
     """
 
+    linear_knobs: ClassVar[tuple[str, ...]] = (*ReadingConfig.linear_knobs, "method", "dim")
     encoder: str = "auto"
     vocabulary: Annotated[int, Between(300, 1_000_000)] = 50_000
     min_epochs: Annotated[int, Between(1, 1_000)] = 10

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self, get_origin
+from typing import Annotated, Any, Self, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -58,6 +58,10 @@ class Config(BaseModel):
             )
         except ValidationError as error:
             raise _refusal(error, cls) from None
+
+    def used(self) -> dict[str, Any]:
+        """The knobs that count with these settings, for the record of a version: all of them."""
+        return self.model_dump(mode="json")
 
 
 def describe(name: str, fields: Mapping[str, FieldInfo]) -> str:

@@ -70,6 +70,11 @@ class Run:
         """Every worker's value, in the order of ranks."""
         return [value]
 
+    def gather(self, value: Any) -> list[Any] | None:
+        """Every worker's value on rank 0, in the order of ranks; nothing on the others."""
+        values = self.all_gather(value)
+        return values if self.rank == 0 else None
+
     def agree(self, value: Any) -> Any:
         """Rank 0's value, on every worker."""
         return self.all_gather(value)[0]

@@ -220,7 +220,7 @@ def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
             version=0,
             created=now(),
             run=recipe.run,
-            config=task.config.model_dump(mode="json"),  # what was used: fit may choose
+            config=task.config.used(),  # fit may have chosen
             metrics=evaluation.metrics,
             reference=evaluation.reference.metrics if evaluation.reference else {},
             objective=task.objective.metric,
@@ -327,6 +327,16 @@ class RayRun(Run):
 
         values: list[Any] = [None] * self.workers
         dist.all_gather_object(values, value)
+        return values
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """Every worker's value on rank 0, in the order of ranks; nothing on the others."""
+        if self.workers == 1:
+            return [value]
+        import torch.distributed as dist  # noqa: PLC0415 - the driver imports no torch
+
+        values: list[Any] | None = [None] * self.workers if self.rank == 0 else None
+        dist.gather_object(value, values)
         return values
 
 

@@ -189,6 +189,12 @@ def _no_worse(task: str, registry: Registry, new: Manifest) -> str:
     store = catalog.layer(here).store
     found = compared(capability, lambda: plan_of(capability), store, registry, new=new, old=old)
     metric = capability.objective.metric
+    if found.refuses_more:
+        raise Conflict(
+            f"Version {new.version} of {task} refuses more test rows than version {old.version} in "
+            f"production: {metric} {found.new:.4f} and {found.old:.4f}, {found.basis}.",
+            hint="Promote it all the same with --force.",
+        )
     if not capability.objective.better(found.new, found.old):
         raise Conflict(
             f"Version {new.version} of {task} has {metric} {found.new:.4f}, worse than "

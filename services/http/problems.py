@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.base.errors import InvalidInput, LeptonError, Malformed, TooLarge, UnsupportedMedia
 from cluster.base.faults import faults, together
+from cluster.serving.asgi import LOGGED
 from lepton.wire import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE, REQUEST_ID_HEADER, Fault, Problem
 
 log = logging.getLogger("ray.serve.lepton")  # so that `services logs` finds it
@@ -221,6 +222,7 @@ async def http_problem(request: Request, error: Exception) -> Response:
 async def bug_problem(request: Request, error: Exception) -> Response:
     """Starlette's handler for what nobody foresaw: the log has it, the caller gets its id."""
     log.error("request %s failed", request_id(request.scope), exc_info=error)
+    request.scope[LOGGED] = error
     return problem(
         request,
         LeptonError(

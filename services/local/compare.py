@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cluster.base.batch import Batch
 from cluster.base.errors import InvalidInput, NotFound
 from cluster.contract.split import TEST, TRAIN, draw
-from cluster.contract.task import AnyTask
+from cluster.contract.task import AnyTask, Evaluation
 from cluster.features.offline.store import Store
 from cluster.features.quality.copies import content_of
 from cluster.registry.model import Model
@@ -25,11 +25,13 @@ class Compared:
         new: of the version that may be promoted.
         old: of the one in production.
         basis: which rows that is measured on, as the end of a sentence.
+        refuses_more: whether the new one answered fewer of these rows: no score counts the others.
     """
 
     new: float
     old: float
     basis: str
+    refuses_more: bool = False
 
 
 def compared(
@@ -47,7 +49,7 @@ def compared(
     """
     try:
         rows, basis = _fresh(task, plan(), store, new, old)
-        now, before = (_score(task, registry, made, rows) for made in (new, old))
+        now, before = (_evaluated(task, registry, made, rows) for made in (new, old))
     except Exception as error:  # an old version may fail in any way with the code of today
         reason = str(error).rstrip(".") or type(error).__name__
         return Compared(
@@ -55,13 +57,20 @@ def compared(
             "each as measured when it was trained, on rows that may not be the same, since they "
             f"cannot be compared now: {reason}",
         )  # fmt: skip
-    return Compared(now, before, basis)
+    if now.refused or before.refused:
+        basis += (
+            f"; of {now.rows:,} questions version {new.version} refused {now.refused:,} and "
+            f"version {old.version} {before.refused:,}, which no score counts"
+        )
+    metric = task.objective.metric
+    refuses_more = now.refused > before.refused
+    return Compared(now.metrics[metric], before.metrics[metric], basis, refuses_more)
 
 
-def _score(task: type[AnyTask], registry: Registry, made: Manifest, rows: Batch) -> float:
+def _evaluated(task: type[AnyTask], registry: Registry, made: Manifest, rows: Batch) -> Evaluation:
     """What a version scores on some rows."""
     model = Model.open(task, registry.folder(made.task, made.version))
-    return model.task.evaluate(rows).metrics[task.objective.metric]
+    return model.task.evaluate(rows)
 
 
 def _fresh(

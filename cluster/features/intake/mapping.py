@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cluster.base.batch import Batch, objects
 from cluster.base.errors import InvalidInput, nearest
+from cluster.features.intake import dates
 from cluster.features.intake.files import movielens
 from cluster.features.intake.files.formats import open_table
 from cluster.features.intake.files.table import Chunk, Table
@@ -28,8 +29,10 @@ from cluster.features.schema.view import Piece, Reject, Unused
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
 
-HOW = ("encoding", "quotes")
-"""What a mapping may say of a table of text beside its columns: `encoding=cp1252,quotes=no`."""
+HOW = ("encoding", "quotes", dates.FORMAT)
+"""What a mapping may say of a table beside its columns: `encoding=cp1252,quotes=no`."""
+
+MOMENTS = ("event_time", "created")
 
 ALSO = {
     "event_time": ("eventtime", "timestamp", "time", "datetime"),
@@ -138,9 +141,29 @@ def read_table(
         if wanted.timed and not {"event_time"} & {*ours, *columns}:
             _check_untimed(where, table.names, first, {*ours.values()})
         split = _part(tree, name)
-        for chunk in chain([first], table.chunks):
+        rewrites = _rewrites(tree, name, columns, first, ours)
+        for whole in chain([first], table.chunks):
+            chunk = whole
+            for column, rewrite in rewrites.items():
+                chunk = dates.rewritten(chunk, ours[column], column, rewrite)
             yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())
             yield _named(split, place, chunk, ours)
+
+
+def _rewrites(
+    tree: Tree, name: str, columns: Mapping[str, str], first: Chunk, ours: Mapping[str, int]
+) -> dict[str, dates.Rewrite]:
+    """How the times of a table are to be written so that they are read, where they are not yet."""
+    moments = {column: ours[column] for column in MOMENTS if column in ours}
+    if form := columns.get(dates.FORMAT):
+        return dict.fromkeys(moments, dates.by_format(form))
+    found = {}
+    for column, at in moments.items():
+        if dates.is_dated(first.columns[at].tolist()):
+            with _opened(tree, name, columns) as again:
+                values = (value for chunk in again.chunks for value in chunk.columns[at].tolist())
+                found[column] = dates.by_column(values, tree.where(name), column)
+    return found
 
 
 def header(tree: Tree, name: str, columns: Mapping[str, str]) -> tuple[str, ...]:

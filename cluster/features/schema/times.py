@@ -15,6 +15,7 @@ from cluster.base.errors import InvalidInput
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 SAY_ZONE = "say which one it is in, as in --map timezone=Europe/London"
+ISO = "write ISO 8601 as in 2024-05-01T12:00:00Z"
 FIRST_SECOND = -62_135_596_800  # 0001-01-01
 LAST_SECOND = 253_402_300_799  # 9999-12-31, beyond which `datetime` knows no moment
 EXCEL_DAYS = (25_569, 73_051)  # days since 1899-12-30: from 1970 to the end of 2099
@@ -24,7 +25,10 @@ _UTC = re.compile(
     r"\s*(?:UTC|GMT|Z)$", re.IGNORECASE
 )  # 2024-05-01 12:00:00 UTC, as BigQuery writes
 _OFFSET = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")  # 2024-05-01 12:00:00 +0200
-
+_YEAR_FIRST = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})(?!\d)(.*)", re.DOTALL)
+_CLOCK = re.compile(
+    r"(?:,?\s+|T)(\d{1,2}):(\d\d)(?::(\d\d)(\.\d+)?)?(?:\s*([AP])\.?M\b\.?)?", re.IGNORECASE
+)
 _DAY_OR_MONTH = re.compile(r"\d{1,2}([/.-])\d{1,2}\1(\d\d|\d{4})(?!\d)")  # 12/1/2010 8:26
 
 
@@ -100,15 +104,34 @@ def _written(text: str, zone: ZoneInfo | None) -> int | str:
     if number is not None:
         whole = text.lstrip("+-").isdigit()
         return _unix(int(text) if whole and len(text) <= _MOST_DIGITS else number)
+    plain = _OFFSET.sub("", _UTC.sub("+00:00", text))
     try:
-        return _zoned(datetime.fromisoformat(_OFFSET.sub("", _UTC.sub("+00:00", text))), zone)
+        return _zoned(datetime.fromisoformat(_year_first(plain)), zone)
     except ValueError:
         if _DAY_OR_MONTH.match(text):
-            return (
-                f"{text[:40]!r} leaves open which is the day and which the month: write ISO 8601 "
-                "as in 2024-05-01T12:00:00Z"
-            )
-        return f"{text[:40]!r} is no time: write ISO 8601 as in 2024-05-01T12:00:00Z, or unix time"
+            return f"{text[:40]!r} leaves open which is the day and which the month: {ISO}"
+        return f"{text[:40]!r} is no time: {ISO}, or unix time"
+
+
+def iso_date(year: str, month: str, day: str, clock: str) -> str:
+    """A date and what stands after it as ISO 8601: `8:26 PM` as `T20:26`.
+
+    What is no time of day stays as it is, and so the whole is no time.
+    """
+    match = _CLOCK.match(clock)
+    if match:
+        hour = int(match[1])
+        if match[5]:
+            hour = hour % 12 + 12 * (match[5].upper() == "P")
+        seconds = f"{match[3] or '00'}{match[4] or ''}"
+        clock = f"T{hour:02}:{match[2]}:{seconds}{clock[match.end() :]}"
+    return f"{year}-{month:0>2}-{day:0>2}{clock}"
+
+
+def _year_first(text: str) -> str:
+    """A date whose year comes first as ISO 8601: 2010/12/1 8:26 can be read in one way only."""
+    match = _YEAR_FIRST.fullmatch(text)
+    return iso_date(match[1], match[3], match[4], match[5]) if match else text
 
 
 def _unix(number: float) -> int | str:

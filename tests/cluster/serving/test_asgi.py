@@ -25,6 +25,24 @@ def test_a_failure_is_one_record_with_its_traceback_and_the_id_is_left_to_ray_se
     assert isinstance(record.exc_info[1], RuntimeError)
 
 
+def test_a_failure_after_the_reply_began_is_a_record_with_the_id_of_its_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"x-request-id", b"mine")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        raise RuntimeError("It broke half way.")
+
+    async def send(message: Any) -> None:
+        assert message["headers"] == []
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(Quiet(broken)({}, None, send))
+    (record,) = (record for record in caplog.records if record.name.startswith("ray"))
+    assert record.getMessage() == "request mine failed after its reply began"
+    assert "It broke half way." in str(record.exc_info)
+
+
 def test_an_error_that_nobody_answered_is_raised() -> None:
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         raise RuntimeError("It broke.")

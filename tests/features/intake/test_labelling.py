@@ -218,6 +218,12 @@ def test_a_name_that_may_be_one_of_several_files_is_a_bad_row(tmp_path: Path) ->
     ]
 
 
+def test_a_table_finds_a_file_whose_name_has_another_unicode_form(tmp_path: Path) -> None:
+    table = "file,label\ncafe\u0301/e\u0301.png,red\nb.png,blue\n"
+    rows, bad, _ = read(lay(tmp_path, {"caf\u00e9/\u00e9.png": "1", "b.png": "2", "t.csv": table}))
+    assert (labels(rows), bad) == ({1: ("red", ""), 2: ("blue", "")}, [])
+
+
 def test_hugging_face_tables_say_what_their_classes_are_called(tmp_path: Path) -> None:
     info = {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}
     said = {"huggingface": json.dumps({"info": info})}

@@ -1,6 +1,7 @@
 """Two versions are compared on the same rows, and it is said which these are."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -8,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from cluster.base.batch import objects
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput, LeptonError
 from cluster.contract.run import Run
 from cluster.contract.split import ByKey, Split
 from cluster.features.offline.store import Store
@@ -16,9 +18,10 @@ from cluster.registry.model import Model
 from cluster.registry.versions import Manifest, Registry
 from cluster.training.data import Plan, plan
 from cluster.training.train import Recipe, answer, manifest_of
-from services.local.compare import compared
-from tests.toy import Side, draw, labelled_points
+from services.local.compare import Compared, compared
+from tests.toy import Output, Side, draw, labelled_points
 
+CHOOSY = 0.2
 pytestmark = pytest.mark.slow  # it trains
 
 
@@ -26,6 +29,16 @@ class Measured(Side):
     """The toy, of which many points are measured."""
 
     split: ClassVar[Split] = ByKey(valid=0.0, test=0.3)
+
+    def predict(self, batch: Batch) -> Sequence[Output | LeptonError]:
+        """The toy's answers; with another dropout it refuses what lies to the left."""
+        outputs = super().predict(batch)
+        if self.config.dropout != CHOOSY:
+            return outputs
+        refusal = InvalidInput("x is too far to the left.")
+        return [
+            refusal if x < -0.5 else output for x, output in zip(batch["x"], outputs, strict=True)
+        ]
 
 
 class World:
@@ -46,14 +59,17 @@ class World:
     def plan(self) -> Plan:
         return plan(Measured, self.store, memory_share=0.9)
 
-    def train(self, seed: int = 0) -> Manifest:
-        config = Measured.Config.parse(["epochs=6", "precision=fp32"])
+    def train(self, *knobs: str, seed: int = 0) -> Manifest:
+        config = Measured.Config.parse(["epochs=6", "precision=fp32", *knobs])
         recipe = Recipe(Measured, config, self.plan(), self.home, seed=seed)
         return manifest_of(recipe, json.loads(answer(recipe, Run(seed=seed))))
 
     def compare(self, new: Manifest, old: Manifest) -> tuple[float, float, str]:
-        found = compared(Measured, self.plan, self.store, self.registry, new=new, old=old)
+        found = self.full(new, old)
         return found.new, found.old, found.basis
+
+    def full(self, new: Manifest, old: Manifest) -> Compared:
+        return compared(Measured, self.plan, self.store, self.registry, new=new, old=old)
 
 
 @pytest.fixture
@@ -94,6 +110,19 @@ def test_rows_that_one_was_trained_on_are_left_out(world: World) -> None:
         f"both measured now on {len(now - trained)} test rows that neither was trained on "
         f"({len(now & trained)} others of the test part were trained on)"
     )
+
+
+def test_rows_that_a_version_refuses_are_counted_beside_the_scores(world: World) -> None:
+    world.add(400)
+    old, new = world.train(), world.train(f"dropout={CHOOSY}")
+    rows = world.plan().rows("test").whole()["x"]
+    told = (
+        f"both measured now on {len(rows)} test rows that neither was trained on; of {len(rows)} "
+        f"questions version 2 refused {(rows < -0.5).sum()} and version 1 0, which no score counts"
+    )
+    assert world.compare(new, old)[2] == told
+    assert world.full(new, old).refuses_more
+    assert not world.full(old, new).refuses_more
 
 
 def test_what_cannot_be_measured_is_told_with_its_reason(world: World) -> None:

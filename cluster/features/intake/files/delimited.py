@@ -202,13 +202,19 @@ def _quoted(start: _Start, where: str) -> Iterator[_Line]:
             return
         except csv.Error as error:
             why = str(error)
+            hint = (
+                "Mend the line (a quote within quotes is written twice), or say that quotes "
+                "have no meaning in this file: --map quotes=no."
+            )
             if "end of data" in why:
                 why = "a quote opens there that never closes"
+            elif "new-line character" in why:
+                why = "it holds a carriage return outside of quotes, and newlines end other lines"
+                hint = "Save it with one kind of line end."
             raise InvalidInput(
                 f"{where} cannot be read from line {number:,} on: {why}. Where the rows after it "
                 "begin is not known, so nothing of it was taken in.",
-                hint="Mend the line (a quote within quotes is written twice), or say that quotes "
-                "have no meaning in this file: --map quotes=no.",
+                hint=hint,
             ) from None
 
 

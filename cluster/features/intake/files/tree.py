@@ -227,7 +227,10 @@ def _file(path: Path) -> Tree:
 
 
 def _zip(path: Path, archive: zipfile.ZipFile) -> Tree:
-    held = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+    listed = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+    if not any("/" in name for name in listed):  # some programs of Windows write a\b for a/b
+        listed = {name.replace("\\", "/"): info for name, info in listed.items()}
+    held = {name: info for name, info in listed.items() if not name.endswith("/")}
     for name, info in held.items():
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InvalidInput(

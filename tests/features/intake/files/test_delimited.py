@@ -187,3 +187,11 @@ def test_a_column_is_numbers_by_the_first_rows_that_have_any() -> None:
     table = open_delimited(lambda: iter(lines), "f.csv", ".csv")
     *_, last = table.chunks
     assert [column.tolist() for column in last.columns] == [["2.0", "x"], ["2", "3"], ["x", "2"]]
+
+
+def test_mixed_line_ends_are_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text,label\r\na b,pos\nc d,neg\re f,pos\r\n")
+    with pytest.raises(
+        InvalidInput, match=r"a\.csv cannot be read from line 3 on: it holds a carr"
+    ):
+        read(labelled_texts, tmp_path / "a.csv")

@@ -73,3 +73,17 @@ def test_a_bomb_is_read_no_further_than_the_limit(tmp_path: Path) -> None:
             pytest.raises(TooLarge, match=r"A line of it is larger"),
         ):
             list(text_lines(file, "it"))
+
+
+def test_a_zip_of_windows_has_folders(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("good\\", "")
+        archive.writestr("good\\a.txt", "a")
+        archive.writestr("bad\\b.txt", "b")
+    with open_tree(tmp_path / "a.zip", is_text) as found:
+        assert found.names == ("bad/b.txt", "good/a.txt")
+        assert found.read("good/a.txt") == b"a"
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("..\\a.txt", "a")
+    with pytest.raises(InvalidInput, match="which lies outside of it"):
+        names(tmp_path / "b.zip")
