@@ -22,7 +22,7 @@ import ray.exceptions
 import ray.train
 from numpy.typing import NDArray
 from ray.train import Checkpoint
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchTrainer, get_device
 
 from cluster.base import signals
 from cluster.base.code import capability_digest
@@ -287,7 +287,7 @@ class RayRun(Run):
         super().__init__(
             rank=context.get_world_rank(),
             workers=context.get_world_size(),
-            device=_device(),
+            device=str(get_device()),
             seed=recipe.seed,
             resume=resume,
             checkpoint_s=recipe.checkpoint_s,
@@ -393,9 +393,3 @@ def _cause(failure: ray.train.TrainingFailedError) -> Exception:
         if isinstance(cause, LeptonError):
             return cause
     return failure
-
-
-def _device() -> str:
-    from ray.train.torch import get_device  # noqa: PLC0415 - imports torch
-
-    return str(get_device())
