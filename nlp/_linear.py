@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays
-from cluster.errors import InvalidInput
-from cluster.labels import as_numbers
-from cluster.linear import Linear, fit_svm, folds_of, mean_of, temperature, two_sided
+from cluster.contract import Arrays, InvalidInput, Rows, Run, as_numbers
+from cluster.learning.linear import Linear, fit_svm, folds_of, mean_of, temperature, two_sided
 from cluster.neural import State
-from cluster.rows import Rows
-from cluster.run import Run
 from nlp._grams import Grams, bayes_ratios
 from nlp._reading import ROWS, ReadingConfig, frequent, say_unused
 from nlp._tfidf import TfIdf, arrays_of, features_of

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays
-from cluster.linear import Linear, fit_svm
+from cluster.contract import Arrays, Rows, Run
+from cluster.learning.linear import Linear, fit_svm
 from cluster.neural import State
-from cluster.rows import Rows
-from cluster.run import Run
 from nlp._linear import LARGEST, Shown, gather, grams_of, step_for, weigh
 from nlp._reading import ReadingConfig, say_unused
 from nlp._tfidf import TfIdf, arrays_of, features_of

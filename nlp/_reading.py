@@ -8,11 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from cluster import backbone
-from cluster.config import Between
-from cluster.neural import NeuralConfig, State
-from cluster.rows import Rows
-from cluster.run import Run
+from cluster.contract import Between, Rows, Run
+from cluster.neural import NeuralConfig, State, backbone
 from nlp._grams import Grams
 from nlp._tokens import Tokens, learn
 

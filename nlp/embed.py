@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.batch import Arrays, Batch
-from cluster.config import Between
-from cluster.embedding import EmbeddingConfig, EmbeddingTask
-from cluster.features.texts import labelled_texts, texts
-from cluster.labels import labels_of
+from cluster.contract import Arrays, Batch, Between, ByKey, Reference, Rows, Run, Serving, labels_of
+from cluster.contract.retrieval import retrieval
+from cluster.features.views.texts import labelled_texts, texts
 from cluster.neural import State
-from cluster.retrieval import retrieval
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.split import ByKey
-from cluster.task import Reference, Serving
+from cluster.neural.embedding import EmbeddingConfig, EmbeddingTask
 from nlp._projection import Projection, learn
 from nlp._reading import (
     MOST_CHARACTERS,

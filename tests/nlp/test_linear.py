@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
 
-from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput
-from cluster.linear import fit_svm
-from cluster.rows import Resident
-from cluster.run import Run
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput
+from cluster.contract.rows import Resident
+from cluster.contract.run import Run
+from cluster.learning.linear import fit_svm
 from nlp import _linear
 from nlp._linear import PARTS
 from nlp._tfidf import features_of

@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, objects
-from cluster.rows import Resident
-from cluster.run import Run
+from cluster.base.batch import Batch, objects
+from cluster.contract.rows import Resident
+from cluster.contract.run import Run
 from vision import _pixels
 from vision._images import same_size, tone, zoom
 from vision.embed import Config, Embed

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from cluster.errors import InvalidInput
-from cluster.features.intake.table import Chunk
-from cluster.features.times import iso_date
+from cluster.base.errors import InvalidInput
+from cluster.features.intake.files.table import Chunk
+from cluster.features.schema.times import iso_date
 
 FORMAT = "time_format"
 """What a mapping calls the way that times are written: `time_format=%d/%m/%Y %H:%M`."""

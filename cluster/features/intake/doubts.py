@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from cluster.batch import Arrays
-from cluster.features.column import Key, Text
-from cluster.features.view import View
+from cluster.base.batch import Arrays
+from cluster.features.schema.column import Key, Text
+from cluster.features.schema.view import View
 
 NOTHING = frozenset(
     ("#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a",

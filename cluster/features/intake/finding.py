@@ -8,7 +8,7 @@ from itertools import product, takewhile
 from os.path import commonpath
 from pathlib import PurePosixPath
 
-from cluster.errors import InvalidInput
+from cluster.base.errors import InvalidInput
 from cluster.features.intake.folders import part_of, split_in
 
 

@@ -12,18 +12,18 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays, Batch, length, objects, take, without
-from cluster.errors import InvalidInput
-from cluster.features.column import ALWAYS, Column, Time, times
+from cluster.base.batch import Arrays, Batch, length, objects, take, without
+from cluster.base.errors import InvalidInput
 from cluster.features.intake.dates import SAY_FORMAT
-from cluster.features.intake.decoding import SAY_ENCODING
+from cluster.features.intake.files.decoding import SAY_ENCODING
 from cluster.features.intake.folders import split_in
 from cluster.features.intake.naming import Repeats, fingerprints
 from cluster.features.intake.summary import Summary, Tally
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
-from cluster.features.times import ISO, zone_named
-from cluster.features.view import Piece, Reader, Reject, Skipped, Unused, View
+from cluster.features.schema.column import ALWAYS, Column, Time, times
+from cluster.features.schema.times import ISO, zone_named
+from cluster.features.schema.view import Piece, Reader, Reject, Skipped, Unused, View
 
 Progress = Callable[[int, int], None]
 """Told after every batch how many rows were read so far, and how many of them rejected."""

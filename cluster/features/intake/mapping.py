@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput, nearest
-from cluster.features.column import Number
-from cluster.features.intake import dates, movielens
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput, nearest
+from cluster.features.intake import dates
+from cluster.features.intake.files import movielens
+from cluster.features.intake.files.formats import open_table
+from cluster.features.intake.files.table import Chunk, Table
+from cluster.features.intake.files.tree import Tree, open_tree, suffix
 from cluster.features.intake.folders import split_in
-from cluster.features.intake.formats import open_table
 from cluster.features.intake.parts import filled, is_table, may_be_table, meant, with_folders
-from cluster.features.intake.table import Chunk, Table
-from cluster.features.intake.tree import Tree, open_tree, suffix
-from cluster.features.times import read_times
-from cluster.features.view import Piece, Reject, Unused
+from cluster.features.schema.column import Number
+from cluster.features.schema.times import read_times
+from cluster.features.schema.view import Piece, Reject, Unused
 
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
@@ -40,6 +41,9 @@ ALSO = {
 }
 """The columns that any table may have, by the names that are recognised. When rows were created is
 read only where it is mapped: what is called so may as well be when they became true."""
+
+ITEM = ("itemid", "item", "iid", "movieid", "productid", "product", "stockcode", "sku")
+"""The usual names of an item's id."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cluster import classes
-from cluster.batch import Arrays, length
-from cluster.features.column import ALWAYS, Number
+from cluster.base.batch import Arrays, length
+from cluster.contract import classes
 from cluster.features.intake.doubts import Doubts, alike
-from cluster.features.view import Reject, Skipped, Unused, View
+from cluster.features.schema.column import ALWAYS, Number
+from cluster.features.schema.view import Reject, Skipped, Unused, View
 
 LABEL, VALUE = "label", "value"
 MOST_LABELS = 10_000

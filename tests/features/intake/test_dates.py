@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.errors import InvalidInput
-from cluster.features.interactions import interactions
+from cluster.base.errors import InvalidInput
+from cluster.features.views.interactions import interactions
 from tests.features.intake.reading import read
 from tests.features.intake.workbook import workbook
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.features.intake.ingest import Ingested, ingest
-from cluster.features.interactions import interactions
 from cluster.features.offline.store import Store
-from cluster.features.texts import labelled_texts
-from cluster.features.view import View
+from cluster.features.schema.view import View
+from cluster.features.views.interactions import interactions
+from cluster.features.views.texts import labelled_texts
 from tests.features.intake.workbook import workbook
 
 Table = Sequence[Sequence[str | None]]

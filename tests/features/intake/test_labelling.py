@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather
 
-from cluster.batch import Arrays, concat
-from cluster.errors import InvalidInput
-from cluster.features.images import labelled_images
+from cluster.base.batch import Arrays, concat
+from cluster.base.errors import InvalidInput
 from cluster.features.intake.ingest import admit
-from cluster.features.pictures import decode, encode
-from cluster.features.texts import labelled_texts
-from cluster.features.view import Reject, Skipped, View
+from cluster.features.schema.view import Reject, Skipped, View
+from cluster.features.views.images import labelled_images
+from cluster.features.views.texts import labelled_texts
+from cluster.media.pixels import decode, encode
 
 Read = tuple[Arrays, list[Reject], list[Skipped]]
 

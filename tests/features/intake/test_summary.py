@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.features.images import labelled_images
 from cluster.features.intake.ingest import ingest, ingest_rows
 from cluster.features.intake.summary import Reason, Summary, reasons
-from cluster.features.interactions import interactions
 from cluster.features.offline.store import Store
-from cluster.features.pictures import encode
-from cluster.features.texts import labelled_texts
-from cluster.features.view import Reject, View
-from services import catalog, show
+from cluster.features.schema.view import Reject, View
+from cluster.features.views.images import labelled_images
+from cluster.features.views.interactions import interactions
+from cluster.features.views.texts import labelled_texts
+from cluster.media.pixels import encode
+from services.cli import show
+from services.local import catalog
 
 
 def taken(folder: Path, text: str, view: View = labelled_texts, name: str = "a.csv") -> Summary:
