@@ -283,11 +283,13 @@ class RayRun(Run):
     """A worker of a Ray Train run."""
 
     def __init__(self, recipe: Recipe, resume: Path | None) -> None:
+        from ray.train.torch import get_device  # noqa: PLC0415 - imports torch
+
         context = ray.train.get_context()
         super().__init__(
             rank=context.get_world_rank(),
             workers=context.get_world_size(),
-            device=_device(),
+            device=str(get_device()),
             seed=recipe.seed,
             resume=resume,
             checkpoint_s=recipe.checkpoint_s,
@@ -393,9 +395,3 @@ def _cause(failure: ray.train.TrainingFailedError) -> Exception:
         if isinstance(cause, LeptonError):
             return cause
     return failure
-
-
-def _device() -> str:
-    from ray.train.torch import get_device  # noqa: PLC0415 - imports torch
-
-    return str(get_device())
