@@ -22,7 +22,7 @@ import ray.exceptions
 import ray.train
 from numpy.typing import NDArray
 from ray.train import Checkpoint
-from ray.train.torch import TorchTrainer, get_device
+from ray.train.torch import TorchTrainer
 
 from cluster.base import signals
 from cluster.base.code import capability_digest
@@ -283,6 +283,8 @@ class RayRun(Run):
     """A worker of a Ray Train run."""
 
     def __init__(self, recipe: Recipe, resume: Path | None) -> None:
+        from ray.train.torch import get_device  # noqa: PLC0415 - imports torch
+
         context = ray.train.get_context()
         super().__init__(
             rank=context.get_world_rank(),

@@ -172,23 +172,16 @@ def _no_worse(task: str, registry: Registry, new: Manifest) -> str:
         return f"Version {new.version} was compared with none: {error.message}"
     store = catalog.layer(here).store
     found = compared(capability, lambda: plan_of(capability), store, registry, new=new, old=old)
-    metric = capability.objective.metric
-    if found.refuses_more:
+    has = f"has {capability.objective.metric} {found.new:.4f}"
+    old_has = f"{found.old:.4f} of version {old.version} in production, {found.basis}."
+    worse = not capability.objective.better(found.new, found.old)
+    if worse or found.refuses_more:
+        how = "worse than" if worse else "but refuses more rows, beside"
         raise Conflict(
-            f"Version {new.version} of {task} refuses more test rows than version {old.version} in "
-            f"production: {metric} {found.new:.4f} and {found.old:.4f}, {found.basis}.",
+            f"Version {new.version} of {task} {has}, {how} {old_has}",
             hint="Promote it all the same with --force.",
         )
-    if not capability.objective.better(found.new, found.old):
-        raise Conflict(
-            f"Version {new.version} of {task} has {metric} {found.new:.4f}, worse than "
-            f"{found.old:.4f} of version {old.version} in production, {found.basis}.",
-            hint="Promote it all the same with --force.",
-        )
-    return (
-        f"Version {new.version} has {metric} {found.new:.4f} and version {old.version} "
-        f"{found.old:.4f}, {found.basis}."
-    )
+    return f"Version {new.version} {has}, beside {old_has}"
 
 
 def rollback(task: str) -> str:
