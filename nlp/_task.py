@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from cluster.batch import Arrays, Batch
+from cluster.contract import Arrays, Batch, Rows, Run
 from cluster.neural import NeuralTask, State
-from cluster.rows import Rows
-from cluster.run import Run
 from nlp._reading import ROWS, Reader, ReadingConfig, as_network
 
 R = TypeVar("R", bound=ReadingConfig)
