@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from cluster.base.batch import Arrays, Batch
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
+from cluster.contract import Arrays, Batch, Rows, Run
 from cluster.neural import NeuralTask, State
 from nlp._reading import ROWS, Reader, ReadingConfig, as_network
 
