@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from cluster.batch import Arrays, shuffle, take
+from cluster.batch import Arrays, shuffle, take, without
 from cluster.budget import COOLING, Watched, budget
 from cluster.encoding import Encoded, Task, encode, resident
+from cluster.export import TorchGraphs, tensors
 from cluster.neural import NeuralConfig
 from cluster.optimizers import make_optimizer, rate
 from cluster.rows import Rows
@@ -185,13 +186,10 @@ class Loop:
         rows = next(iter(valid.batches(WATCH_ROWS)), None)
         if rows is None or self.run.rank:
             return {}
-        rows = self.task.complete(rows)
-        with torch.no_grad():
-            outputs = self.averaged.eval()(**self.tensors(self.task.encode(rows)))
-        named = outputs if isinstance(outputs, dict) else {"output": outputs}
-        arrays = {name: tensor.float().cpu().numpy() for name, tensor in named.items()}
-        answers, kept = answered(self.task.decode(arrays, rows))
-        return self.task.score(take(rows, kept), answers) if kept else {}
+        asked, network = self.task.asked(rows), self.averaged.eval()
+        ask = TorchGraphs(self.task.graphs(network), self.run.device)
+        answers, kept = answered(self.task.answer(ask, without(asked, self.task.truth)))
+        return self.task.score(take(asked, kept), answers) if kept else {}
 
     def lr(self) -> float:
         """The learning rate of this step."""
@@ -202,10 +200,7 @@ class Loop:
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         """Arrays on the device of this run."""
-        return {
-            name: torch.from_numpy(np.ascontiguousarray(array)).to(self.run.device)
-            for name, array in arrays.items()
-        }
+        return tensors(arrays, self.run.device)
 
     def casting(self, precision: str) -> AbstractContextManager[Any]:
         """The context in which the forward pass runs."""

@@ -219,6 +219,10 @@ class Task(ABC, Generic[C, I, O]):
         """The rows to ask when measuring: the examples, unless a capability regroups them."""
         return examples
 
+    def asked(self, examples: Batch) -> Batch:
+        """The rows to ask, with every column that a batch has when serving, and the truth."""
+        return self.complete(self.questions(examples))
+
     def details(self, batch: Batch, outputs: Sequence[O]) -> str:
         """Markdown for the model card about these answers; by default nothing."""
         del batch, outputs
@@ -231,7 +235,7 @@ class Task(ABC, Generic[C, I, O]):
             InvalidInput: every row was refused.
             Exception: whatever `predict` raised that is no error of ours.
         """
-        asked = self.complete(self.questions(examples))
+        asked = self.asked(examples)
         answers = self.answers(without(asked, self.truth), batch_rows=batch_rows)
         outputs, kept = answered(answers)
         rows, refused = length(asked), length(asked) - len(kept)

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.batch import Arrays, Batch
 from cluster.card import confusion
 from cluster.config import Between
+from cluster.errors import LeptonError
 from cluster.features.texts import labelled_texts, texts
+from cluster.graphs import Ask
 from cluster.labels import as_numbers, classification_scores, guesses, labels_of
 from cluster.neural import NeuralTask, State
 from cluster.rows import Rows
@@ -183,10 +185,10 @@ class Classify(NeuralTask[Config, Input, Output]):
         matrix = confusion(list(batch["label"]), [output.label for output in outputs])
         return chosen_details(self.state) + matrix if "chosen" in self.state else matrix
 
-    def predict(self, batch: Batch) -> Sequence[Output]:
+    def answer(self, ask: Ask, batch: Batch) -> Sequence[Output | LeptonError]:
         """Name the likeliest labels of each text."""
         if "chosen" not in self.state:
-            return super().predict(batch)
+            return super().answer(ask, batch)
         return self.decode({"output": self._linear.logits(batch["text"].tolist())}, batch)
 
     def save(self, folder: Path) -> None:

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.batch import Arrays, Batch
 from cluster.config import Between
 from cluster.embedding import EmbeddingConfig, EmbeddingTask
+from cluster.errors import LeptonError
 from cluster.features.texts import labelled_texts, texts
+from cluster.graphs import Ask
 from cluster.labels import labels_of
 from cluster.neural import State
 from cluster.retrieval import retrieval
@@ -152,10 +154,10 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         del rng
         return self.twice(arrays, arrays, truth)
 
-    def predict(self, batch: Batch) -> Sequence[Output]:
+    def answer(self, ask: Ask, batch: Batch) -> Sequence[Output | LeptonError]:
         """A vector for each text."""
         if "topics" not in self.state:
-            return super().predict(batch)
+            return super().answer(ask, batch)
         return self.decode({"output": self._projection.vectors(batch["text"].tolist())}, batch)
 
     def save(self, folder: Path) -> None:

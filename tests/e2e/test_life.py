@@ -25,9 +25,9 @@ from cluster.tracking import Tracker
 from lepton.wire import Readiness, TaskList
 from services import catalog, verbs
 from services.schemas import path_of
+from tests.contract.test_contract import alike
 from tests.e2e.steps import LEPTON, MARKS, NLP, RECSYS, ROWS, VISION, folder, replicas, run
 from tests.support import problem, questions
-from tests.test_contract import alike
 
 pytestmark = MARKS
 

@@ -19,9 +19,9 @@ from cluster.registry import Manifest, Registry
 from cluster.settings import settings
 from services import catalog, verbs
 from services.schemas import path_of
+from tests.contract.test_contract import alike
 from tests.e2e.steps import MARKS, NLP, replicas, train, until
 from tests.support import questions
-from tests.test_contract import alike
 
 pytestmark = MARKS
 log = logging.getLogger(__name__)
