@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_model, save_file
 from torch import nn
 
 from cluster.batch import Arrays
-from cluster.graphs import Ask
+from cluster.errors import InvalidInput
+from cluster.graphs import TWIN, Ask
 
 
 class TorchGraphs:
@@ -84,6 +85,22 @@ def export(
         export_graph(graph, asked.first[name], folder / f"{name}.onnx", varying=varying)
 
 
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Give a network the weights of a version.
+
+    Raises:
+        InvalidInput: they are those of another network.
+    """
+    try:
+        load_model(network, folder / "weights.safetensors")
+    except (OSError, RuntimeError) as error:
+        why = str(error).splitlines()[-1].strip()
+        raise InvalidInput(
+            f"The weights in {folder} do not fit this network: {why}",
+            hint="Train with the knobs of that version, or from nothing.",
+        ) from error
+
+
 def export_graph(
     graph: nn.Module, example: Arrays, path: Path, *, varying: Mapping[str, tuple[int, ...]]
 ) -> None:
@@ -128,7 +145,8 @@ def _axes(name: str, varying: tuple[int, ...]) -> dict[int, Any]:
 
 def _output_names(graph: nn.Module, example: Arrays) -> list[str]:
     outputs = graph(**{name: torch.from_numpy(array) for name, array in example.items()})
-    return list(outputs) if isinstance(outputs, dict) else ["output"]
+    names = list(outputs) if isinstance(outputs, dict) else ["output"]
+    return [f"{name}{TWIN}" if name in example else name for name in names]
 
 
 def _unshared(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -13,6 +13,10 @@ GRAPH = "model"
 """The graph of a network that is exported as a whole."""
 
 
+TWIN = ".out"
+"""Ends the name of an output, in a file, where an input of the graph is called as that is."""
+
+
 class Ask(Protocol):
     """Runs one graph of a network: `ask("decoder", ids=..., state=...)`."""
 
@@ -38,7 +42,10 @@ class Graphs:
 
     def _open(self, graph: str) -> "tuple[onnxruntime.InferenceSession, Sequence[str]]":
         session = open_session(self.folder / f"{graph}.onnx")
-        self._opened[graph] = session, [output.name for output in session.get_outputs()]
+        self._opened[graph] = (
+            session,
+            [output.name.removesuffix(TWIN) for output in session.get_outputs()],
+        )
         return self._opened[graph]
 
 

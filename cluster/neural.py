@@ -6,15 +6,25 @@ graph in ONNX Runtime, and what is evaluated is that same graph.
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    Self,
+    TypeVar,
+)
 
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.batch import Arrays, Batch, load_arrays, save_arrays, without
+from cluster.batch import Arrays, Batch, length, load_arrays, save_arrays, without
 from cluster.config import Between, Config
 from cluster.errors import LeptonError
 from cluster.graphs import GRAPH, Ask, Graphs
@@ -29,6 +39,7 @@ State = dict[str, Any]
 """What must be known before a network is made: labels, tokenizer, normalisation. NumPy arrays are
 kept in `state.safetensors`, lists and dicts each in a `<name>.json`, the rest in `state.json`."""
 
+SETTLED_ROWS = 2_048
 EXPORTED_ROWS = 64  # that `answer` is asked when graphs are exported: questions may regroup them
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -69,6 +80,18 @@ I = TypeVar("I", bound=BaseModel)  # noqa: E741 - the letters of Config, Input, 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
 
 
+class Turn(NamedTuple):
+    """A part of a network that moves, while all else of it stands, and what it minimises.
+
+    Attributes:
+        part: whose weights move.
+        loss: called as `NeuralTask.loss` is, with the whole network.
+    """
+
+    part: "nn.Module"
+    loss: "Callable[[Any, dict[str, Tensor], dict[str, Tensor]], Tensor]"
+
+
 class NeuralTask(Task[C, I, O], Generic[C, I, O]):
     """A capability whose model is a network.
 
@@ -96,6 +119,7 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         self.curves: list[dict[str, float]] = []
         self._trained: nn.Module | None = None
         self._sample: Batch = {}
+        self._valid: Batch = {}
         self._graphs: Graphs | None = None
 
     def study(self, train: Rows, run: Run) -> State:
@@ -147,6 +171,14 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         logits = network(**tensors)
         return functional.cross_entropy(logits, label, label_smoothing=self.config.label_smoothing)
 
+    def turns(self, network: "nn.Module") -> Sequence[Turn]:
+        """Which parts move in a step, one after the other; by default the network by `loss`.
+
+        Each has an optimizer of its own, and no gradient from another's loss. Weights that are in
+        no turn stay as they are.
+        """
+        return [Turn(network, self.loss)]
+
     def graphs(self, network: "nn.Module") -> "Mapping[str, nn.Module]":
         """The parts that are exported, each as `<name>.onnx`; by default the network, as `model`.
 
@@ -173,14 +205,27 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         """
         raise NotImplementedError(f"{type(self).__name__} has neither decode() nor answer().")
 
+    def settle(self, valid: Batch) -> State:
+        """What is decided once the exported graphs answer: a threshold, a temperature, an interval.
+
+        It is kept with the state; `self.predict` may be called in here. Without validation rows it
+        is not called, so `answer` needs a default: `self.state.get("threshold", 0.5)`.
+
+        Args:
+            valid: validation rows as they are asked, with their truth: 2,048 at most.
+        """
+        del valid
+        return {}
+
     def fit(self, train: Rows, valid: Rows, run: Run) -> None:
         """Study the rows, then train the network on them with the one loop."""
         from cluster.loop import train as train_network  # noqa: PLC0415 - replicas import no torch
 
         train, valid = mapped(train, self.complete), mapped(valid, self.complete)
-        self.state = self.study(train, run)
+        self.state = _load_state(run.start) if run.start else self.study(train, run)
         self._trained = train_network(self, train, valid, run)
         self._sample = next(iter(train.batches(EXPORTED_ROWS)))
+        self._valid = next(iter(valid.batches(SETTLED_ROWS)), {})
 
     def predict(self, batch: Batch) -> Sequence[Any]:
         """Answer by the exported graphs: Outputs, and errors of ours for rows that are refused."""
@@ -199,6 +244,8 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         answer = partial(self.answer, batch=without(self.asked(self._sample), self.truth))
         export(network, self.graphs(network), answer, folder, varying=self.varying)
         self._graphs = Graphs(folder)
+        if length(self._valid):
+            self.state |= self.settle(self.asked(self._valid))
         self.save_state(folder)
 
     def save_state(self, folder: Path) -> None:

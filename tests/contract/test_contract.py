@@ -15,15 +15,17 @@ from pydantic import BaseModel
 from cluster.batch import chunks, length, without
 from cluster.code import ROOT
 from cluster.data import Plan
-from cluster.errors import LeptonError
+from cluster.errors import LeptonError, NotEnough
 from cluster.features.view import View
 from cluster.model import AnyTask
-from cluster.split import TEST, Split
+from cluster.run import Run
+from cluster.split import TEST, TRAIN, VALID, ByGroup, Split
 from cluster.task import Objective, Task
 from services import catalog
-from tests.support import plan_in, questions, stored, trained
+from tests.support import Stream, learner_of, plan_in, questions, stored, trained
 
-NAMES = [*catalog.names(), "tests.toy", "tests.picky"]
+SHAPES = [f"tests.contract.{name}" for name in ("translate", "tag", "detect", "sketch", "verify")]
+NAMES = [*catalog.names(), "tests.toy", "tests.picky", *SHAPES]
 ROWS = 160
 SERVED_WITHOUT = ("torch", "ray", "mlflow", "sklearn", "transformers", "starlette")
 
@@ -60,6 +62,9 @@ def find(name: str) -> type[AnyTask]:
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Task) and kind.__module__ == name
     )
+
+
+GROUPED = [name for name in NAMES if isinstance(find(name).split, ByGroup)]
 
 
 @dataclass
@@ -193,6 +198,15 @@ def test_its_outputs_survive_json(name: str, artefact: Artefact) -> None:
         assert find(name).Output.model_validate_json(output.model_dump_json()) == output
 
 
+@pytest.mark.parametrize("name", GROUPED)
+def test_no_group_is_on_two_sides(name: str, artefact: Artefact) -> None:
+    plan, split = artefact.plan, find(name).split
+    assert isinstance(split, ByGroup)
+    parts = [set(plan.rows(part).whole()[split.column]) for part in (TRAIN, VALID, TEST)]
+    assert all(parts)
+    assert len(set().union(*parts)) == sum(map(len, parts))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_answers(
@@ -201,6 +215,22 @@ def test_the_same_seed_gives_the_same_answers(
     asked = questions(find(name), 5)
     again = trained(find(name), artefact.plan, tmp_path / "again")
     assert dumped(again.predict(asked)) == dumped(artefact.task.predict(asked))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stream_teaches_what_rows_in_memory_teach(
+    name: str, artefact: Artefact, tmp_path: Path
+) -> None:
+    learner, plan = learner_of(find(name)), artefact.plan
+    run = Run(tables=plan.whole())
+    try:
+        learner.fit(Stream(plan.rows(TRAIN).whole()), plan.rows(VALID), run)
+    except NotEnough:
+        pytest.skip(f"{name} learns from rows in memory alone.")
+    learner.save(tmp_path)
+    asked = questions(find(name), 5)
+    assert dumped(learner.predict(asked)) == dumped(artefact.task.predict(asked))
 
 
 @pytest.mark.parametrize("name", NAMES)
