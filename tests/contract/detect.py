@@ -8,12 +8,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
-from cluster.batch import Arrays, Batch, objects
-from cluster.features.column import ALWAYS, Column, Faults
-from cluster.features.images import Image
-from cluster.features.view import View
+from cluster.contract import ALWAYS, Arrays, Batch, Column, Objective, View, objects
+from cluster.features.schema.column import Faults
+from cluster.features.views.images import Image
 from cluster.neural import NeuralConfig, NeuralTask, State
-from cluster.task import Objective
 from vision._images import Picture, same_size
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch.distributed as dist
 
+from cluster.contract.run import Run
+from cluster.contract.split import TRAIN, VALID
 from cluster.neural import NeuralTask
-from cluster.run import Run
-from cluster.split import TRAIN, VALID
 from tests.contract.test_contract import ROWS, find
 from tests.support import learner_of, plan_in, stored
 

@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from cluster.batch import Arrays, Batch, objects
-from cluster.features.column import ALWAYS, Text, Vector
-from cluster.features.view import View
-from cluster.labels import as_numbers, labels_of
+from cluster.contract import (
+    ALWAYS,
+    Arrays,
+    Batch,
+    Objective,
+    Rows,
+    Run,
+    Text,
+    Vector,
+    View,
+    as_numbers,
+    objects,
+)
 from cluster.neural import NeuralConfig, NeuralTask, State, Turn
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.task import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,13 +29,12 @@ NOISE, SIDE = 4, 4
 
 def draw(n: int, rng: np.random.Generator) -> Batch:
     """Pictures of four by four pixels: the upper half bright, or the lower."""
-    labels = [("up", "down")[row % 2] for row in range(n)]
     pixels = rng.uniform(0, 0.2, (n, SIDE, SIDE)).astype(np.float32)
-    pixels[::2, : SIDE // 2] += 0.8
-    pixels[1::2, SIDE // 2 :] += 0.8
+    pixels[::2, :2] += 0.8
+    pixels[1::2, 2:] += 0.8
     return {
         "sketch_id": objects(f"k{row}" for row in range(n)),
-        "label": objects(labels),
+        "label": objects(("up", "down")[row % 2] for row in range(n)),
         "pixels": pixels.reshape(n, -1),
         "event_time": np.full(n, ALWAYS),
     }
@@ -46,7 +51,7 @@ sketches = View(
 
 class Input(BaseModel):
     label: str
-    seed: int = Field(0, ge=0, description="Which of the possible sketches.")
+    seed: int = Field(0, ge=0)
 
 
 class Output(BaseModel):
@@ -63,7 +68,7 @@ class Sketch(NeuralTask[NeuralConfig, Input, Output]):
 
     def study(self, train: Rows, run: Run) -> State:
         seen = {label for batch in train.batches(256) for label in batch["label"]}
-        return {"labels": labels_of(set().union(*run.all_gather(seen)))}
+        return {"labels": sorted(set().union(*run.all_gather(seen)))}
 
     def network(self, state: State) -> "nn.Module":
         import torch
@@ -78,18 +83,15 @@ class Sketch(NeuralTask[NeuralConfig, Input, Output]):
                 self.pixels = nn.Linear(NOISE + kinds, SIDE**2)
 
             def forward(self, noise: Any, label: Any) -> Any:
-                told = torch.cat([noise, one_hot(label, kinds).float()], 1)
-                return torch.sigmoid(self.pixels(told))
+                return self.pixels(torch.cat([noise, one_hot(label, kinds)], 1)).sigmoid()
 
         class Critic(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.real = nn.Sequential(
-                    nn.Linear(SIDE**2 + kinds, 16), nn.ReLU(), nn.Linear(16, 1)
-                )
+                self.real = nn.Linear(SIDE**2, kinds)
 
             def forward(self, pixels: Any, label: Any) -> Any:
-                return self.real(torch.cat([pixels, one_hot(label, kinds).float()], 1))
+                return self.real(pixels).gather(1, label[:, None])
 
         return nn.ModuleDict({"generator": Generator(), "critic": Critic()})
 
@@ -109,13 +111,14 @@ class Sketch(NeuralTask[NeuralConfig, Input, Output]):
 
         drawn = network["critic"](network["generator"](**tensors), tensors["label"])
         real = network["critic"](truth["pixels"], tensors["label"])
-        return softplus(-real).mean() + softplus(drawn).mean()
+        return (softplus(-real) + softplus(drawn)).mean()
 
     def fool(self, network: Any, tensors: "dict[str, Tensor]", truth: Any) -> "Tensor":
         from torch.nn.functional import softplus
 
-        drawn = network["critic"](network["generator"](**tensors), tensors["label"])
-        return softplus(-drawn).mean()
+        return softplus(
+            -network["critic"](network["generator"](**tensors), tensors["label"])
+        ).mean()
 
     def graphs(self, network: Any) -> "Mapping[str, nn.Module]":
         return {"model": network["generator"]}
@@ -124,5 +127,5 @@ class Sketch(NeuralTask[NeuralConfig, Input, Output]):
         return [Output(pixels=pixels) for pixels in outputs["output"].tolist()]
 
     def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
-        drawn = np.array([output.pixels for output in outputs])
-        return {"distance": float(np.abs(drawn - batch["pixels"]).mean())}
+        distances = [o.pixels - p for o, p in zip(outputs, batch["pixels"], strict=True)]
+        return {"distance": float(np.abs(distances).mean())}

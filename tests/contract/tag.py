@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.batch import Arrays, Batch, objects
-from cluster.features.column import ALWAYS, Text, Texts
-from cluster.features.view import View
+from cluster.contract import ALWAYS, Arrays, Batch, Objective, Rows, Run, Text, Texts, View, objects
 from cluster.neural import NeuralConfig, NeuralTask, State
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.task import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

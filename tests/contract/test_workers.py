@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.batch import chunks
-from cluster.code import ROOT
+from cluster.base.batch import chunks
+from cluster.base.code import ROOT
+from cluster.contract.split import VALID
 from cluster.features.offline.store import Store
-from cluster.split import VALID
 from tests.contract.test_contract import NAMES, ROWS, alike, dumped, find
 from tests.contract.verify import Verify
 from tests.support import plan_in, questions

@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from cluster.batch import Arrays, Batch, objects
-from cluster.features.column import ALWAYS, Text
-from cluster.features.view import View
-from cluster.graphs import Ask
-from cluster.neural import NeuralConfig, NeuralTask, State
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.task import Objective
+from cluster.contract import ALWAYS, Arrays, Batch, Objective, Rows, Run, Text, View, objects
+from cluster.neural import Ask, NeuralConfig, NeuralTask, State
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -6,17 +6,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.batch import Arrays, Batch, objects, take
-from cluster.embedding import EmbeddingConfig
-from cluster.features.column import ALWAYS, Numbers, Text
-from cluster.features.view import View
-from cluster.graphs import Ask
-from cluster.labels import as_numbers
-from cluster.neural import NeuralTask, State
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.split import ByGroup
-from cluster.task import Objective
+from cluster.contract import (
+    ALWAYS,
+    Arrays,
+    Batch,
+    ByGroup,
+    Numbers,
+    Objective,
+    Rows,
+    Run,
+    Text,
+    View,
+    as_numbers,
+    objects,
+    take,
+)
+from cluster.neural import Ask, NeuralTask, State
+from cluster.neural.embedding import EmbeddingConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -96,7 +102,7 @@ class Verify(NeuralTask[EmbeddingConfig, Input, Output]):
         return {"person": as_numbers(batch["person"], self.state["people"])}
 
     def loss(self, network: Any, tensors: "dict[str, Tensor]", truth: Any) -> "Tensor":
-        from cluster.contrast import contrast
+        from cluster.neural.contrast import contrast
 
         return contrast(network(**tensors), truth["person"], self.config.temperature)
 
@@ -119,6 +125,5 @@ class Verify(NeuralTask[EmbeddingConfig, Input, Output]):
         return {"threshold": float(max(scores, key=lambda t: ((scores >= t) == same).mean()))}
 
     def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
-        same = [one == two for one, two in batch["person"]]
-        right = [output.same == true for output, true in zip(outputs, same, strict=True)]
-        return {"accuracy": float(np.mean(right))}
+        pairs = zip(outputs, batch["person"], strict=True)
+        return {"accuracy": float(np.mean([o.same == (one == two) for o, (one, two) in pairs]))}
