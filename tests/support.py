@@ -137,7 +137,7 @@ def trained_side(folder: Path) -> Side:
 def questions(task: type[AnyTask], count: int, *, seed: int = 5) -> Batch:
     """Made-up rows as a caller sends them, options at their defaults."""
     drawn = task.inputs.sample(count, np.random.default_rng(seed))
-    asked = {name: drawn[name] for name in task.Input.model_fields if name in drawn}
+    asked = {n: drawn[n] for n in (*task.Input.model_fields, "event_time") if n in drawn}
     return task().complete(take(asked, slice(0, count)))
 
 

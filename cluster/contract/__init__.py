@@ -15,7 +15,7 @@ from cluster.base.batch import (
     take,
 )
 from cluster.base.errors import InvalidInput, LeptonError, NotEnough
-from cluster.contract.config import Between, Config, Probability
+from cluster.contract.config import Between, Config, OneOf, Probability
 from cluster.contract.keys import Key
 from cluster.contract.labels import (
     as_numbers,
@@ -61,6 +61,7 @@ __all__ = [
     "Number",
     "Numbers",
     "Objective",
+    "OneOf",
     "PerUser",
     "Probability",
     "Reference",

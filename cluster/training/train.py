@@ -30,7 +30,7 @@ from cluster.base.errors import InvalidInput, LeptonError, NotEnough, error_of
 from cluster.contract.config import Config
 from cluster.contract.keys import sent_columns
 from cluster.contract.run import Progress, Report, Run, Write
-from cluster.contract.split import TRAIN
+from cluster.contract.split import TEST, TRAIN
 from cluster.contract.task import AnyTask, Evaluation
 from cluster.features.monitoring.drift import Statistics, statistics
 from cluster.registry.card import below_reference, write_card
@@ -44,7 +44,7 @@ STATISTICS_ROWS = 5_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that makes a run; it travels to every worker."""
+    """All that makes a run; it travels to every worker, `start` with it: see `Run`."""
 
     task: type[AnyTask]
     config: Config
@@ -55,6 +55,7 @@ class Recipe:
     checkpoint_s: float = 30.0
     nonce: str = ""
     mailbox: Any = None
+    start: Path | None = None
 
     @property
     def run(self) -> str:
@@ -65,6 +66,7 @@ class Recipe:
         """
         what = [self.task.name(), capability_digest(self.task), self.plan.identity, self.nonce]
         how = [self.config.model_dump_json(), str(self.seed), str(self.workers)]
+        how += [self.start.as_posix()] if self.start else []
         digest = hashlib.sha256("\n".join(what + how).encode()).hexdigest()
         return f"{self.task.name()}-{digest[:12]}"
 
@@ -105,14 +107,14 @@ def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest
     if existing := Registry(recipe.home).of_run(recipe.task.name(), recipe.run):
         return existing
     with mailbox(on_progress) as box:
-        answered = _fit(replace(recipe, mailbox=box))
+        answered = _launch(replace(recipe, mailbox=box))
     manifest = manifest_of(recipe, json.loads(answered))
     # nobody resumes a run that has its version, and its checkpoints are larger than that
     shutil.rmtree(recipe.home / "runs" / recipe.run, ignore_errors=True)
     return manifest
 
 
-def _fit(recipe: Recipe) -> str:
+def _launch(recipe: Recipe) -> str:
     """Let the workers work, and return what rank 0 did."""
     datasets = recipe.plan.datasets(recipe.workers)
     trainer: Any = TorchTrainer(  # its result does not declare what a worker returned
@@ -196,7 +198,13 @@ def answer(recipe: Recipe, run: Run) -> str:
 
 
 def learn(recipe: Recipe, run: Run) -> Manifest | None:
-    """Fit on this worker's rows; rank 0 then evaluates what was exported and registers it."""
+    """Fit on this worker's rows; rank 0 then measures what was exported and registers it."""
+    task = fit(recipe, run)
+    return register(recipe, task, run) if run.rank == 0 else None
+
+
+def fit(recipe: Recipe, run: Run) -> AnyTask:
+    """Learn from this worker's training rows, watching by validation rows; no test row is read."""
     task = recipe.task(recipe.config)
     if run.rank == 0:
         for sentence in recipe.plan.warnings(task.truth):
@@ -204,7 +212,7 @@ def learn(recipe: Recipe, run: Run) -> Manifest | None:
     train_rows = recipe.plan.rows("train", rank=run.rank, workers=run.workers)
     run.tables = recipe.plan.whole()
     task.fit(train_rows, recipe.plan.rows("valid"), run)
-    return register(recipe, task, run) if run.rank == 0 else None
+    return task
 
 
 def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
@@ -212,7 +220,7 @@ def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
 
     def fill(folder: Path) -> Manifest:
         task.save(folder)
-        evaluation = measured(recipe.plan, recipe.task.load(folder), run)
+        evaluation = measure(recipe.plan, recipe.task.load(folder), run)
         if warning := below_reference(task, evaluation):
             run.say(f"Warning: {warning}")
         manifest = Manifest(
@@ -246,16 +254,22 @@ def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
     return Registry(recipe.home).write(task.name(), fill)
 
 
-def measured(plan: Plan, artefact: AnyTask, run: Run) -> Evaluation:
-    """Score an artefact on the test rows, and the reference on the same rows.
+def measure(plan: Plan, artefact: AnyTask, run: Run, *, part: str = TEST) -> Evaluation:
+    """Score an artefact on the rows of a part, and the reference on the same rows.
 
     A reference that fails is said and left out: it must not cost the trained model.
+
+    Args:
+        plan: what it learnt from.
+        artefact: was saved.
+        run: is told of a reference that fails.
+        part: a search measures its trials on `valid`, so that none of them is chosen by the test.
     """
-    test = plan.rows("test").whole()
-    evaluation = artefact.evaluate(test)
+    rows = plan.rows(part).whole()
+    evaluation = artefact.evaluate(rows)
     train = plan.sample("train", artefact.reference_rows)
     try:
-        return replace(evaluation, reference=artefact.reference(train, test))
+        return replace(evaluation, reference=artefact.reference(train, rows))
     except Exception as error:
         run.say(f"There is no reference beside it: {error or type(error).__name__}")
         return evaluation
@@ -291,6 +305,7 @@ class RayRun(Run):
             seed=recipe.seed,
             resume=resume,
             checkpoint_s=recipe.checkpoint_s,
+            start=recipe.start,
         )
         self._mailbox = recipe.mailbox
 

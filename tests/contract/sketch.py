@@ -22,7 +22,7 @@ from cluster.contract import (
 from cluster.neural import NeuralConfig, NeuralTask, State, Turn
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 NOISE, SIDE = 4, 4
 
@@ -106,19 +106,14 @@ class Sketch(NeuralTask[NeuralConfig, Input, Output]):
     def turns(self, network: Any) -> list[Turn]:
         return [Turn(network["critic"], self.judge), Turn(network["generator"], self.fool)]
 
-    def judge(self, network: Any, tensors: "dict[str, Tensor]", truth: Any) -> "Tensor":
-        from torch.nn.functional import softplus
-
+    def judge(self, network: Any, tensors: Any, truth: Any) -> Any:
         drawn = network["critic"](network["generator"](**tensors), tensors["label"])
         real = network["critic"](truth["pixels"], tensors["label"])
-        return (softplus(-real) + softplus(drawn)).mean()
+        return (real.neg().exp().log1p() + drawn.exp().log1p()).mean()  # softplus of each
 
-    def fool(self, network: Any, tensors: "dict[str, Tensor]", truth: Any) -> "Tensor":
-        from torch.nn.functional import softplus
-
-        return softplus(
-            -network["critic"](network["generator"](**tensors), tensors["label"])
-        ).mean()
+    def fool(self, network: Any, tensors: Any, truth: Any) -> Any:
+        drawn = network["critic"](network["generator"](**tensors), tensors["label"])
+        return drawn.neg().exp().log1p().mean()
 
     def graphs(self, network: Any) -> "Mapping[str, nn.Module]":
         return {"model": network["generator"]}
@@ -127,5 +122,5 @@ class Sketch(NeuralTask[NeuralConfig, Input, Output]):
         return [Output(pixels=pixels) for pixels in outputs["output"].tolist()]
 
     def score(self, batch: Batch, outputs: Sequence[Output]) -> dict[str, float]:
-        distances = [o.pixels - p for o, p in zip(outputs, batch["pixels"], strict=True)]
+        distances = [p - o.pixels for o, p in zip(outputs, batch["pixels"], strict=True)]
         return {"distance": float(np.abs(distances).mean())}

@@ -17,7 +17,7 @@ from cluster.base.code import ROOT
 from cluster.base.errors import LeptonError, NotEnough
 from cluster.contract.run import Run
 from cluster.contract.split import TEST, TRAIN, VALID, ByGroup, Split
-from cluster.contract.task import AnyTask, Objective, Task
+from cluster.contract.task import AnyTask, Objective, Task, sent
 from cluster.features.schema.view import View
 from cluster.training.data import Plan
 from services.local import catalog
@@ -41,7 +41,7 @@ module = importlib.import_module(sys.argv[1])
     if isinstance(kind, type) and issubclass(kind, Task) and kind.__module__ == sys.argv[1]
 ]
 drawn = task.inputs.sample(5, np.random.default_rng(5))
-asked = {{name: drawn[name] for name in task.Input.model_fields if name in drawn}}
+asked = {{n: drawn[n] for n in (*task.Input.model_fields, "event_time") if n in drawn}}
 outputs = task.load(Path(sys.argv[2])).predict(task.complete(asked))
 imported = [name for name in {SERVED_WITHOUT!r} if name in sys.modules]
 told = [
@@ -153,7 +153,7 @@ def test_what_it_learns_from_holds_its_truth(name: str) -> None:
 def test_a_sent_row_and_a_stored_row_make_the_same_question(name: str) -> None:
     task = find(name)
     asked = {n: c for n, c in questions(task, 3).items() if n in task.Input.model_fields}
-    rows = [{column: asked[column][row] for column in asked} for row in range(3)]
+    rows = [{column: sent(asked[column][row]) for column in asked} for row in range(3)]
     sent = task.batch([task.Input.model_validate(row) for row in rows])
     assert sent.keys() == asked.keys()
     assert {c: column.dtype for c, column in sent.items()} == {
