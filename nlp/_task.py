@@ -10,10 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from cluster.base.batch import Arrays, Batch
-from cluster.base.errors import LeptonError
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
+from cluster.contract import Arrays, Batch, LeptonError, Rows, Run
 from cluster.neural import Ask, NeuralTask, State
 from nlp._reading import ROWS, Reader, ReadingConfig, as_network
 

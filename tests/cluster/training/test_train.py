@@ -17,7 +17,9 @@ from cluster.features.intake.ingest import ingest_rows
 from cluster.features.offline.store import Store
 from cluster.registry.versions import Manifest
 from cluster.training.data import plan
-from cluster.training.train import Recipe, answer, fit, manifest_of, measure, train
+from cluster.training.recipe import Recipe
+from cluster.training.steps import fit, measure
+from cluster.training.train import answer, manifest_of, train
 from tests.support import stored
 from tests.toy import Side, labelled_points
 
