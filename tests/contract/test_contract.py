@@ -154,9 +154,9 @@ def test_a_sent_row_and_a_stored_row_make_the_same_question(name: str) -> None:
     task = find(name)
     asked = {n: c for n, c in questions(task, 3).items() if n in task.Input.model_fields}
     rows = [{column: sent(asked[column][row]) for column in asked} for row in range(3)]
-    sent = task.batch([task.Input.model_validate(row) for row in rows])
-    assert sent.keys() == asked.keys()
-    assert {c: column.dtype for c, column in sent.items()} == {
+    made = task.batch([task.Input.model_validate(row) for row in rows])
+    assert made.keys() == asked.keys()
+    assert {c: column.dtype for c, column in made.items()} == {
         c: column.dtype for c, column in asked.items()
     }
 
