@@ -16,7 +16,7 @@ from PIL import Image
 
 from cluster.base.settings import environment, settings
 from cluster.engine.host import free_port
-from services.cli import verbs
+from services.cli import operate
 from tests.bench import load
 from tests.bench.data import stored
 from tests.bench.engine import running
@@ -67,7 +67,7 @@ def results(home: Path) -> Iterator[Result]:
 def ours(home: Path) -> Iterator[str]:
     """What `up` and `deploy` give."""
     with running(home):
-        say(verbs.deploy(Classify.name(), "production"))
+        say(operate.deploy(Classify.name(), "production"))
         yield f"{settings().url}/v1/vision/classify"
 
 
