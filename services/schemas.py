@@ -1,13 +1,11 @@
 """Describe capabilities to people and programs: discovery entries and OpenAPI."""
 
-import base64
 from typing import Any, get_args
 
 import numpy as np
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from cluster.features.pictures import encode
 from cluster.keys import input_schema, keys_of, shapes_of
 from cluster.model import AnyTask
 from cluster.registry import Manifest
@@ -128,15 +126,9 @@ def _feature_paths() -> dict[str, Any]:
 
 def example(task: type[AnyTask]) -> dict[str, Any]:
     """One input of a capability as JSON, made up by its view."""
-    row = task.inputs.sample(1, np.random.default_rng(0))
-    fields = task.Input.model_fields
-    return {name: _plain(column[0]) for name, column in row.items() if name in fields}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return base64.b64encode(encode(value)).decode()
-    return value.item() if isinstance(value, np.generic) else value
+    row, types = task.inputs.sample(1, np.random.default_rng(0)), task.inputs.schema
+    sent = (name for name in row if name in task.Input.model_fields and name in types)
+    return {name: types[name].example(row[name][0]) for name in sent}
 
 
 def _json(shape: type[BaseModel]) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from cluster.card import confusion
 from cluster.config import Between
 from cluster.features.images import images, labelled_images
 from cluster.labels import as_numbers, classification_scores, guesses, labels_of
+from cluster.media.picture import Picture, Pixels
 from cluster.neural import NeuralConfig, NeuralTask, State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
 from cluster.task import Objective, Reference, Serving
 from vision import _pixels
-from vision._images import Picture, erase, mirror, same_size, shift, warp
+from vision._images import erase, mirror, same_size, shift, warp
 from vision._study import ROWS, look, measure, say_weights, warp_for
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Input(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: Picture
+    image: Annotated[Pixels, Picture()]
     top_k: int = Field(5, ge=1, le=1_000, description="How many labels to name.")
 
 

@@ -11,13 +11,14 @@ from cluster.config import Between
 from cluster.embedding import EmbeddingConfig, EmbeddingTask
 from cluster.features.images import images, labelled_images
 from cluster.labels import as_numbers, labels_of
+from cluster.media.picture import Picture, Pixels
 from cluster.neural import State
 from cluster.rows import Rows
 from cluster.run import Run
 from cluster.split import ByKey
 from cluster.task import Reference, Serving
 from vision import _pixels
-from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, warp, zoom
+from vision._images import erase, mirror, same_size, shift, tone, warp, zoom
 from vision._study import ROWS, look, measure, say_weights, warp_for
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Input(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: Picture
+    image: Annotated[Pixels, Picture()]
 
 
 class Output(BaseModel):

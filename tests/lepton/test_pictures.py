@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cluster.features.pictures import decode
+from cluster.media.picture import Picture
 from lepton import BadType, BadValue, MissingFile
 from lepton._pictures import png, to_base64
 from tests.lepton.toy import Toy
-from vision._images import read
 
 PIXELS: NDArray[np.uint8] = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -87,13 +87,13 @@ def test_a_pillow_image_arrives_turned_as_its_file_would(
     Image.fromarray(pixels).convert("RGB").save(path, kind, exif=exif)
     with Image.open(path) as image:
         assert np.array_equal(decode(sent(image)), decode(path.read_bytes()))
-        assert np.array_equal(read(image), decode(path.read_bytes()))
+        assert np.array_equal(Picture().read(image), decode(path.read_bytes()))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16"])
 def test_a_pillow_image_is_the_same_to_the_client_and_in_process(mode: str) -> None:
     image = Image.fromarray(np.arange(16 * 16, dtype=np.uint8).reshape(16, 16)).convert(mode)
-    assert np.array_equal(decode(sent(image)), read(image))
+    assert np.array_equal(decode(sent(image)), Picture().read(image))
 
 
 def test_a_pillow_image_of_floats_is_refused() -> None:

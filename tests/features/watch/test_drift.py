@@ -8,9 +8,9 @@ import pytest
 
 from cluster.batch import Batch, objects
 from cluster.features.column import Number, Text, Texts, Vector
-from cluster.features.images import Image
 from cluster.features.view import View
 from cluster.features.watch.drift import Statistics, compare, measured, plot, statistics
+from cluster.media.picture import Picture
 
 ROWS = 2_000
 
@@ -33,7 +33,7 @@ goods = View(
     key=("id",),
     columns={
         "price": Number(), "color": Text(), "story": Text(), "tags": Texts(), "vector": Vector(8),
-        "picture": Image(),
+        "picture": Picture(),
     },
     sample=lambda n, rng: {},
 )  # fmt: skip
