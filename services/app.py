@@ -32,6 +32,7 @@ from services.http import (
     read_body,
     request_id,
 )
+from services.raw_answers import RawAnswers, holds_files
 
 CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";\0]+)', re.IGNORECASE)
 SLOW_CHARSETS = {"idna", "punycode"}  # decoding takes the square of the length
@@ -56,6 +57,7 @@ def build(
     """
     reader = InputReader(task)
     dump = TypeAdapter(list[task.Output]).dump_json  # type: ignore[name-defined]
+    raw, slow = RawAnswers(task), holds_files(task.Output)
     name = orjson.dumps(task.name())
 
     async def respond(request: Request) -> Response:
@@ -65,11 +67,15 @@ def build(
             inputs = await reader.read(request)
         except ValidationError as error:
             return invalid(request, error, task.Input)
+        field = raw.choose(request.headers.get("accept", ""), len(inputs))
         said = await answer(inputs)
+        if field:
+            return await asyncio.to_thread(raw.response, said, field, request)
         number = orjson.dumps(request_id(request.scope))
         body = b'{"model":%b,"version":"%d","outputs":%b%b,"request_id":%b}'
-        outputs, more = dump(list(said.outputs)), _more(said)
-        return json_response(body % (name, said.version, outputs, more, number), request)
+        dumped = list(said.outputs)
+        outputs = await asyncio.to_thread(dump, dumped) if slow else dump(dumped)
+        return json_response(body % (name, said.version, outputs, _more(said), number), request)
 
     return Starlette(
         routes=[Route("/", respond, methods=["GET", "POST"])],

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import numpy as np
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from cluster.keys import input_schema, keys_of, shapes_of
 from cluster.model import AnyTask
@@ -29,6 +29,7 @@ from lepton.wire import (
     ViewList,
 )
 from services.app import raw_input
+from services.raw_answers import files_of
 
 REF = "#/components/schemas/{model}"
 PROBLEM = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}}
@@ -36,6 +37,7 @@ FAULTS = {
     "400": "The body cannot be read",
     "404": "There is nothing of that name",
     "405": "The method is not allowed here",
+    "406": "The answer has no form that is accepted",
     "413": "The body or the batch is too large",
     "415": "The content type is not read here",
     "422": "An input is not valid",
@@ -71,7 +73,7 @@ def task_info(task: type[AnyTask], state: State, manifest: Manifest | None) -> T
         state=state,
         metric=Metric(name=manifest.objective, value=manifest.score) if manifest else None,
         input=input_schema(task),
-        output=task.Output.model_json_schema(),
+        output=task.Output.model_json_schema(mode="serialization"),
     )
 
 
@@ -174,7 +176,10 @@ def _post(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
     }
     done = {
         "description": "One output per input, in order",
-        "content": {"application/json": {"schema": answer}},
+        "content": {
+            "application/json": {"schema": answer},
+            **{media: {"schema": {"type": "string"}} for media in files_of(task).values()},
+        },
     }
     return {
         "operationId": name,
@@ -234,7 +239,8 @@ def _placed(
 ) -> dict[str, str]:
     """Put the schema of a type, and of the types in it, among `schemas`; the reference to it."""
     template = _template(task)
-    schema = model.model_json_schema(ref_template=template)
+    mode: JsonSchemaMode = "serialization" if model is task.Output else "validation"
+    schema = model.model_json_schema(ref_template=template, mode=mode)
     for inner, definition in schema.pop("$defs", {}).items():
         schemas[f"{task.name()}.{inner}"] = definition
     schemas[f"{task.name()}.{name}"] = schema

@@ -89,9 +89,7 @@ class Mask(Media):
         return 2 * width * height
 
 
-def nearest_size(
-    masks: Iterable[NDArray[np.uint16]], height: int, width: int
-) -> NDArray[np.uint16]:
+def nearest_size(masks: Iterable[NDArray[Any]], height: int, width: int) -> NDArray[Any]:
     """Masks of any sizes as one array `[n, height, width]`, each label from the nearest pixel."""
     resized = []
     for mask in masks:

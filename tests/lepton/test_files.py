@@ -14,7 +14,8 @@ from PIL import Image
 from cluster.features.pictures import decode
 from cluster.media.picture import Picture
 from lepton import BadType, BadValue, MissingFile
-from lepton._pictures import png, to_base64
+from lepton._fields import Field
+from lepton._files import png, to_base64
 from tests.lepton.toy import Toy
 
 PIXELS: NDArray[np.uint8] = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -145,13 +146,13 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 def test_a_data_uri_is_sent_as_its_base64() -> None:
-    assert to_base64("data:image/png;base64,YWJj", "image") == "YWJj"
+    assert to_base64("data:image/png;base64,YWJj", Field("image")) == "YWJj"
 
 
 @pytest.mark.parametrize("text", ["no/base64!" * 500, "null\0byte"])
 def test_text_that_is_no_path_and_no_base64_is_cut_short(text: str) -> None:
     with pytest.raises(MissingFile, match="neither an existing file nor base64") as caught:
-        to_base64(text, "image")
+        to_base64(text, Field("image"))
     assert len(str(caught.value)) < 250
 
 
