@@ -15,11 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cluster.answering import Answer, Answered
+from cluster.answering import Answer
 from cluster.errors import InvalidInput, Malformed, TooLarge, UnsupportedMedia
 from cluster.faults import faults, refuse_infinite, together
 from cluster.keys import naming_of, shapes_of
 from cluster.model import AnyTask
+from services.answers import Answers
 from services.http import (
     BIG_BODY,
     HANDLERS,
@@ -30,9 +31,7 @@ from services.http import (
     json_response,
     not_json,
     read_body,
-    request_id,
 )
-from services.raw_answers import RawAnswers, holds_files
 
 CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";\0]+)', re.IGNORECASE)
 SLOW_CHARSETS = {"idna", "punycode"}  # decoding takes the square of the length
@@ -56,9 +55,7 @@ def build(
         origins: whose pages may ask.
     """
     reader = InputReader(task)
-    dump = TypeAdapter(list[task.Output]).dump_json  # type: ignore[name-defined]
-    raw, slow = RawAnswers(task), holds_files(task.Output)
-    name = orjson.dumps(task.name())
+    answers = Answers(task)
 
     async def respond(request: Request) -> Response:
         if request.method != "POST":
@@ -67,28 +64,15 @@ def build(
             inputs = await reader.read(request)
         except ValidationError as error:
             return invalid(request, error, task.Input)
-        field = raw.choose(request.headers.get("accept", ""), len(inputs))
+        field = answers.file_wanted(request.headers.get("accept", ""), len(inputs))
         said = await answer(inputs)
-        if field:
-            return await asyncio.to_thread(raw.response, said, field, request)
-        number = orjson.dumps(request_id(request.scope))
-        body = b'{"model":%b,"version":"%d","outputs":%b%b,"request_id":%b}'
-        dumped = list(said.outputs)
-        outputs = await asyncio.to_thread(dump, dumped) if slow else dump(dumped)
-        return json_response(body % (name, said.version, outputs, _more(said), number), request)
+        return await answers.written(said, field, request)
 
     return Starlette(
         routes=[Route("/", respond, methods=["GET", "POST"])],
         middleware=[*cross_origin(origins), Middleware(Edge, task.serving.max_body_bytes)],
         exception_handlers=HANDLERS,
     )
-
-
-def _more(said: Answered) -> bytes:
-    """What came of the look-ups, where there were any."""
-    looked = b',"features":%b' % orjson.dumps(said.features) if said.features else b""
-    behind = b',"behind":%b' % orjson.dumps(list(said.behind)) if said.behind else b""
-    return looked + b',"degraded":true' * said.degraded + behind
 
 
 def _row_of(fault: InvalidInput) -> int:

@@ -28,8 +28,8 @@ from lepton.wire import (
     TaskList,
     ViewList,
 )
+from services.answers import files_of
 from services.app import raw_input
-from services.raw_answers import files_of
 
 REF = "#/components/schemas/{model}"
 PROBLEM = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}}

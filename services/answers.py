@@ -1,9 +1,11 @@
-"""Answer with the file itself where a request accepts pictures or sounds, and asks for one."""
+"""Write answers: as JSON, or as the file itself where a request accepts that."""
 
+import asyncio
 import base64
 from collections.abc import Sequence
 
-from pydantic import BaseModel, JsonValue
+import orjson
+from pydantic import BaseModel, JsonValue, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,7 +13,7 @@ from cluster.answering import Answered
 from cluster.errors import NotAcceptable
 from cluster.model import AnyTask
 from lepton.wire import REQUEST_ID_HEADER
-from services.http import request_id
+from services.http import json_response, request_id
 
 JSON_RANGES = frozenset(("application/json", "application/*", "*/*"))
 FAMILIES = frozenset(("image", "audio", "video"))
@@ -19,8 +21,8 @@ SAME = {"audio/x-wav": "audio/wav", "audio/wave": "audio/wav", "audio/vnd.wave":
 BASE64 = "Accept application/json: in it files are base64."
 
 
-class RawAnswers:
-    """Which answers of a capability may be a file alone.
+class Answers:
+    """Writes the answers of a capability.
 
     Args:
         task: the capability.
@@ -29,8 +31,22 @@ class RawAnswers:
     def __init__(self, task: type[AnyTask]) -> None:
         self.name = task.name()
         self.files = files_of(task)
+        # files are encoded in a thread: a large one takes longer than a small prediction
+        self.slow = holds_files(task.Output)
+        self.dump = TypeAdapter(list[task.Output]).dump_json  # type: ignore[name-defined]
 
-    def choose(self, accept: str, rows: int) -> str:
+    async def written(self, said: Answered, field: str, request: Request) -> Response:
+        """An answer as JSON, or where a field is named the file in it."""
+        if field:
+            return await asyncio.to_thread(self._file, said, field, request)
+        rows = list(said.outputs)
+        outputs = await asyncio.to_thread(self.dump, rows) if self.slow else self.dump(rows)
+        name, number = orjson.dumps(self.name), orjson.dumps(request_id(request.scope))
+        body = b'{"model":%b,"version":"%d","outputs":%b%b,"request_id":%b}'
+        written = body % (name, said.version, outputs, _more(said), number)
+        return json_response(written, request)
+
+    def file_wanted(self, accept: str, rows: int) -> str:
         """The field of Output whose file is the whole answer; empty where it is JSON.
 
         Args:
@@ -57,12 +73,8 @@ class RawAnswers:
             hint = BASE64 if have else "Accept application/json."
         raise NotAcceptable(f"The request accepts {', '.join(wanted)[:200]}. {said}", hint=hint)
 
-    def response(self, said: Answered, field: str, request: Request) -> Response:
-        """The file of an answer that has one row.
-
-        Raises:
-            NotAcceptable: the field is empty this time.
-        """
+    def _file(self, said: Answered, field: str, request: Request) -> Response:
+        """The file of an answer that has one row."""
         dumped: JsonValue = said.outputs[0].model_dump(mode="json", include={field})[field]
         if not isinstance(dumped, str):
             raise NotAcceptable(f"This answer has no {field}.", hint="Accept application/json.")
@@ -73,6 +85,13 @@ class RawAnswers:
         if said.behind:
             headers["X-Lepton-Behind"] = ", ".join(said.behind)
         return Response(base64.b64decode(dumped), 200, headers, self.files[field])
+
+
+def _more(said: Answered) -> bytes:
+    """What came of the look-ups, where there were any."""
+    looked = b',"features":%b' % orjson.dumps(said.features) if said.features else b""
+    behind = b',"behind":%b' % orjson.dumps(list(said.behind)) if said.behind else b""
+    return looked + b',"degraded":true' * said.degraded + behind
 
 
 def files_of(task: type[AnyTask]) -> dict[str, str]:
