@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from cluster.errors import InvalidInput
-from cluster.features.interactions import items, users
-from cluster.features.view import View
-from cluster.media.media import Media
+from cluster.contract import InvalidInput, View
+from cluster.features.views.interactions import items, users
+from cluster.media import Media
 
 
 def named(

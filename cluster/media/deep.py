@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cluster.errors import InvalidInput
-from cluster.features.headers import READ, measure
-from cluster.features.pictures import (
+from cluster.base.errors import InvalidInput
+from cluster.media.headers import READ, measure
+from cluster.media.media import Media, whole_array
+from cluster.media.pixels import (
     MAX_PIXELS,
     decode_by,
     encode_grey,
     from_pillow,
     levels_of,
 )
-from cluster.media.media import Media, whole_array
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cluster.errors import InvalidInput, UnsupportedMedia
-from cluster.features.headers import measure, sniff
-from cluster.features.pictures import (
+from cluster.base.errors import InvalidInput, UnsupportedMedia
+from cluster.media.headers import measure, sniff
+from cluster.media.media import Media, whole_array
+from cluster.media.pixels import (
     MAX_PIXELS,
     decode_by,
     encode_grey,
     from_pillow,
     levels_of,
 )
-from cluster.media.media import Media, whole_array
 
 LOSSLESS = ("PNG", "TIFF", "BMP", "GIF", "PPM")
 STRETCHED = {2: 85, 4: 17}  # by what Pillow multiplies grey of 2 and of 4 bits

@@ -13,9 +13,9 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from cluster.batch import objects
-from cluster.errors import InvalidInput, TooLarge
-from cluster.features.column import Column, Faults
+from cluster.base.batch import objects
+from cluster.base.errors import InvalidInput, TooLarge
+from cluster.features.schema.column import Column, Faults
 
 MAX_BYTES = 100_000_000
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cluster.errors import InvalidInput
-from cluster.features.headers import READ, measure
-from cluster.features.pictures import MAX_PIXELS, decode, encode, from_pillow
+from cluster.base.errors import InvalidInput
+from cluster.media.headers import READ, measure
 from cluster.media.media import Media, whole_array
+from cluster.media.pixels import MAX_PIXELS, decode, encode, from_pillow
 
 Pixels: TypeAlias = NDArray[np.uint8]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.errors import InvalidInput, TooLarge, UnsupportedMedia
+from cluster.base.errors import InvalidInput, TooLarge, UnsupportedMedia
 from cluster.media.media import Media
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from cluster.batch import Arrays, Batch, objects
-from cluster.features.column import ALWAYS
-from cluster.features.view import View
+from cluster.base.batch import Arrays, Batch, objects
+from cluster.contract.rows import Rows
+from cluster.contract.run import Run
+from cluster.contract.task import Objective
+from cluster.features.schema.column import ALWAYS
+from cluster.features.schema.view import View
 from cluster.media import Sound, Waveform
 from cluster.neural import NeuralConfig, NeuralTask, State
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.task import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -8,14 +8,14 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.batch import Batch, objects
-from cluster.config import Config
-from cluster.features.column import ALWAYS, Text
-from cluster.features.view import View
+from cluster.base.batch import Batch, objects
+from cluster.contract.config import Config
+from cluster.contract.rows import Rows
+from cluster.contract.run import Run
+from cluster.contract.task import Objective, Task
+from cluster.features.schema.column import ALWAYS, Text
+from cluster.features.schema.view import View
 from cluster.media import DeepPicture
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.task import Objective, Task
 
 LEVELS = {"dim": 1_000, "bright": 1_040}
 

@@ -19,12 +19,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
-from cluster.answering import Answered
 from cluster.media import DeepPicture, Mask, Picture, Sound, Waveform
+from cluster.serving.answering import Answered
 from lepton import BadType, BadValue, Client, File, InvalidInput, Part
 from lepton.cli import Shell, main
-from services.app import build
-from services.schemas import openapi, task_info
+from services.http.app import build
+from services.http.schemas import openapi, task_info
 from tests.contract.clean import Clean
 from tests.contract.depth import Depth
 from tests.contract.segment import Segment

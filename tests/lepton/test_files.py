@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from cluster.features.pictures import decode
 from cluster.media.picture import Picture
+from cluster.media.pixels import decode
 from lepton import BadType, BadValue, MissingFile
 from lepton._fields import Field
 from lepton._files import png, to_base64

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from scipy import sparse
 
-from cluster.batch import Batch
-from cluster.features.column import Column, Number, Text, Texts, Vector, Whole
+from cluster.base.batch import Batch
+from cluster.features.schema.column import Column, Number, Text, Texts, Vector, Whole
 from cluster.media.picture import Picture
 
 TERMS = 30_000

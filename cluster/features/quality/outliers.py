@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch
-from cluster.features.column import Column, Number, Text, Whole
+from cluster.base.batch import Batch
 from cluster.features.quality.encode import deviations
+from cluster.features.schema.column import Column, Number, Text, Whole
 from cluster.media.picture import Picture
 
 FAR = 8.0
