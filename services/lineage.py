@@ -7,6 +7,7 @@ from html import escape
 from cluster.features.computed import Computed
 from cluster.features.graph import Graph
 from cluster.features.modelview import ModelView
+from cluster.features.outcomes import Outcomes
 from cluster.features.view import View
 from cluster.features.windows import Windows
 from cluster.model import AnyTask
@@ -17,6 +18,7 @@ MARGIN, LEGEND = 24, 44
 FILLS = {
     "source": "#dbeafe",
     "windows": "#dcfce7",
+    "outcomes": "#ffe4e6",
     "computed": "#fef3c7",
     "model": "#ede9fe",
     "capability": "#e5e7eb",
@@ -56,6 +58,8 @@ def kind_of(view: View) -> str:
     match view:
         case Windows():
             return "windows"
+        case Outcomes():
+            return "outcomes"
         case Computed():
             return "computed"
         case ModelView():
@@ -65,7 +69,7 @@ def kind_of(view: View) -> str:
 
 def reads(task: type[AnyTask]) -> list[View]:
     """The views that a capability learns from or looks up."""
-    return [task.examples, *task.features, *task.live, *task.tables]
+    return [task.examples, *task.features, *task.outcomes, *task.live, *task.tables]
 
 
 def boxes(graph: Graph, tasks: Mapping[str, type[AnyTask]]) -> list[Box]:

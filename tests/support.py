@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from cluster import host
 from cluster.batch import Batch, take
 from cluster.data import Plan, plan
+from cluster.embargo import ahead_of
 from cluster.features.intake.ingest import ingest_rows
 from cluster.features.modelview import ModelView
 from cluster.features.offline.store import Store
@@ -68,7 +69,8 @@ def filler(made: Manifest, files: Mapping[str, bytes]) -> Callable[[Path], Manif
 def stored(task: type[AnyTask], root: Path, *, rows: int, seed: int = 0) -> Store:
     """Made-up rows of all source views that a capability learns from, taken in as real ones are."""
     store = Store(root)
-    for view in (task.examples, *task.features, *task.tables):
+    followed = (view.over for view in ahead_of(task).views)
+    for view in (task.examples, *task.features, *task.tables, *followed):
         if not view.needs:
             ingest_rows(view, view.sample(rows, np.random.default_rng(seed)), store)
     return store

@@ -9,6 +9,7 @@ from cluster.errors import Conflict, InvalidInput, NotFound, nearest
 from cluster.features.column import times
 from cluster.features.computed import Computed, frame
 from cluster.features.modelview import ModelView
+from cluster.features.outcomes import Outcomes
 from cluster.features.view import View
 
 TRIED_ROWS = 3  # made-up rows on which every function is tried when it is loaded
@@ -143,6 +144,12 @@ class Graph:
                 hint="Its parameters are the names of the views that it depends on.",
             )
         for other in self.inputs(view):
+            if isinstance(other, Outcomes):
+                raise InvalidInput(
+                    f"View {view.name!r} is made from {other.name!r}, which tells what comes "
+                    "later: it would be served, and nobody knows that then.",
+                    hint=f"Name {other.name!r} in a capability's outcomes.",
+                )
             for part in other.key:
                 if part not in view.key:
                     raise InvalidInput(

@@ -19,6 +19,7 @@ from cluster.features.online.chunks import read_events
 from cluster.features.online.events import Kept, shelf_of
 from cluster.features.online.keeper import Got, Want
 from cluster.features.online.packing import Layout, Reader, key_texts, types_of
+from cluster.features.outcomes import Outcomes
 from cluster.features.view import View, columns_of
 from cluster.features.windows import KNOWN, NEWEST, Windows, aggregate
 
@@ -139,7 +140,8 @@ class Lookup:
         """What must be read, each shelf once.
 
         Raises:
-            InvalidInput: a key is missing or bad, or a computed view is asked for without inputs.
+            InvalidInput: a key is missing or bad, a computed view is asked for without inputs, or
+                a view is of outcomes.
         """
         found: dict[str, Want] = {}
 
@@ -147,6 +149,11 @@ class Lookup:
             if isinstance(view, Computed):
                 for other in self._made_from(view):
                     visit(other)
+            elif isinstance(view, Outcomes):
+                raise InvalidInput(
+                    f"View {view.name!r} tells what comes after a moment, so nobody knows it now.",
+                    hint="Join it to examples offline, or name it in a capability's outcomes.",
+                )
             elif (shelf := shelf_name(view)) not in found:
                 found[shelf] = Want(shelf, self._keys(view), isinstance(view, Windows))
 
