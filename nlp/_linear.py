@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays
-from cluster.errors import InvalidInput
-from cluster.labels import as_numbers
-from cluster.linear import Linear, fit_svm, folds_of, mean_of, temperature, two_sided
+from cluster.contract import Arrays, InvalidInput, Rows, Run, as_numbers
+from cluster.learning.linear import Linear, fit_svm, folds_of, mean_of, temperature, two_sided
 from cluster.neural import State
-from cluster.rows import Rows
-from cluster.run import Run
 from nlp._grams import Grams, bayes_ratios
 from nlp._reading import ROWS, ReadingConfig, frequent, say_unused
 from nlp._tfidf import TfIdf, arrays_of, features_of
@@ -130,7 +126,7 @@ def learn(
         return None
     say_unused(config, run)
     shown = gather(tfidf, labels, train, run, step=step)
-    fitted = _fitted(shown, len(labels), run.seed) if run.rank == 0 else None
+    fitted = _fitted(shown, len(labels), run.seed) if shown else None
     choice, linear = run.agree(fitted)
     run.say(f"Cross-validation chose {choice.kind}: {_told(choice)}.")
     chosen = {"kind": choice.kind, "accuracy": dict(choice.accuracy)}
@@ -185,20 +181,27 @@ def step_for(
 
 def gather(
     tfidf: Sequence[TfIdf], labels: Sequence[str], train: Rows, run: Run, *, step: int = 1
-) -> Shown:
-    """Every `step`-th row of all workers, in the order that one worker would have."""
-    shards, start = [], 0
+) -> Shown | None:
+    """Every `step`-th row of all workers, in the order that one worker would have, on rank 0.
+
+    Only what is learned from leaves a worker, and no other rank than 0 receives it.
+    """
+    shards, places, start = [], [], run.rank
     for batch in train.batches(ROWS):
-        picked = np.arange(-start % step, len(batch["text"]), step)
+        # workers take rows in turn
+        place = start + run.workers * np.arange(len(batch["text"]))
+        start += run.workers * len(place)
+        picked = np.flatnonzero(place % step == 0)
         texts = batch["text"][picked].tolist()
         contents = [zlib.crc32(_plain(text)) for text in texts]
         numbers = as_numbers(batch["label"][picked], labels)
         shards.append(Shown(features_of(tfidf, texts), numbers, np.array(contents, np.int64)))
-        start += len(batch["text"])
-    shards = run.all_gather(Shown.of(shards))
-    # workers take rows in turn, so the first of each come first
-    place = np.concatenate([np.arange(len(shard.numbers)) for shard in shards])
-    return Shown.of(shards).part(np.argsort(place, kind="stable"))
+        places.append(place[picked])
+    gathered = run.gather((np.concatenate(places), Shown.of(shards)))
+    if gathered is None:
+        return None
+    shown = Shown.of([shown for _, shown in gathered])
+    return shown.part(np.argsort(np.concatenate([place for place, _ in gathered]), kind="stable"))
 
 
 def _fitted(shown: Shown, classes: int, seed: int) -> tuple[Choice, Linear]:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cluster.backbone import text_encoder
+from cluster.neural.backbone import text_encoder
 from nlp._tokens import BLANK, START
 
 FAR = -1e9  # what attention adds to a place that is padding

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays
-from cluster.linear import Linear, fit_svm
+from cluster.contract import Arrays, Rows, Run
+from cluster.learning.linear import Linear, fit_svm
 from cluster.neural import State
-from cluster.rows import Rows
-from cluster.run import Run
 from nlp._linear import LARGEST, Shown, gather, grams_of, step_for, weigh
 from nlp._reading import ReadingConfig, say_unused
 from nlp._tfidf import TfIdf, arrays_of, features_of
@@ -79,10 +77,10 @@ def learn(
     step = step_for(entries, len(labels) if supervised else 1, config, run)
     if step is None:
         return None
-    say_unused(config, run, used=("method", "dim"))
+    say_unused(config, run)
     shown = gather(tfidf, labels, train, run, step=step)
     classes = len(labels) if supervised else 0
-    projected = _fitted(shown, classes, dim, run.seed) if run.rank == 0 else None
+    projected = _fitted(shown, classes, dim, run.seed) if shown else None
     speaks, topics = run.agree(projected)
     return {"labels": list(labels), **Projection(tfidf, speaks, topics).state()}
 

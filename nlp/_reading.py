@@ -1,18 +1,15 @@
 """Turn texts into the ids that a network reads: of n-grams, or of sub-words."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from cluster import backbone
-from cluster.config import Between
-from cluster.neural import NeuralConfig, State
-from cluster.rows import Rows
-from cluster.run import Run
+from cluster.contract import Between, Rows, Run
+from cluster.neural import NeuralConfig, State, backbone
 from nlp._grams import Grams
 from nlp._tokens import Tokens, learn
 
@@ -38,12 +35,14 @@ OWN: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 """What an encoder's knobs are where they are not given."""
 LINEAR = ("auto", "linear")
-LINEAR_KNOBS = ("encoder", "words", "chars", "least", "vocabulary")
 GRAMS = (*LINEAR, "bag")
 
 
 class ReadingConfig(NeuralConfig):
     """The encoder, by name, and the n-grams or sub-words that it reads."""
+
+    linear_knobs: ClassVar[tuple[str, ...]] = ("encoder", "words", "chars", "least", "vocabulary")
+    """Those that a linear model reads."""
 
     encoder: str = "bag"
     longest: Annotated[int, Between(8, 8_192)] = 1_024
@@ -68,16 +67,16 @@ class ReadingConfig(NeuralConfig):
             raise ValueError("words=0 and chars=0 leave no n-grams to learn from")
         return self
 
+    def used(self) -> dict[str, Any]:
+        """All knobs of a network, of a linear model those that it reads."""
+        knobs = super().used()
+        linear = self.encoder in LINEAR  # `auto` names the network where it took one
+        return {name: knobs[name] for name in self.linear_knobs} if linear else knobs
 
-def say_unused(config: ReadingConfig, run: Run, *, used: Collection[str] = ()) -> None:
-    """Tell which settings were given that a linear model has no use for.
 
-    Args:
-        config: of the capability.
-        run: passes the sentence on.
-        used: what the capability reads itself.
-    """
-    unused = sorted(config.model_fields_set.difference(LINEAR_KNOBS, used))
+def say_unused(config: ReadingConfig, run: Run) -> None:
+    """Tell which settings were given that a linear model has no use for."""
+    unused = sorted(config.model_fields_set.difference(config.linear_knobs))
     if unused:
         run.say(f"encoder=linear does not use {', '.join(unused)}; encoder=bag, a network, does.")
 

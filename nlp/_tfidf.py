@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays
-from cluster.linear import svm_answers
+from cluster.contract import Arrays
+from cluster.learning.linear import svm_answers
 from nlp._grams import AT_ONCE, Grams
 
 WORDS = Grams(words=(1, 2), chars=(1, 0))

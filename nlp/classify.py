@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.batch import Arrays, Batch
-from cluster.card import confusion
-from cluster.config import Between
-from cluster.features.texts import labelled_texts, texts
-from cluster.labels import as_numbers, classification_scores, guesses, labels_of
+from cluster.contract import (
+    Arrays,
+    Batch,
+    Between,
+    ByKey,
+    Objective,
+    Reference,
+    Rows,
+    Run,
+    Serving,
+    as_numbers,
+    classification_scores,
+    confusion,
+    guesses,
+    labels_of,
+)
+from cluster.features.views.texts import labelled_texts, texts
 from cluster.neural import NeuralTask, State
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.split import ByKey
-from cluster.task import Objective, Reference, Serving
 from nlp._grams import bayes_ratios, count_by_class
 from nlp._linear import LinearTexts, chosen_details, learn
 from nlp._reading import (

@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.batch import Arrays, Batch
-from cluster.config import Between
-from cluster.embedding import EmbeddingConfig, EmbeddingTask
-from cluster.features.texts import labelled_texts, texts
-from cluster.labels import labels_of
+from cluster.contract import Arrays, Batch, Between, ByKey, Reference, Rows, Run, Serving, labels_of
+from cluster.contract.retrieval import retrieval
+from cluster.features.views.texts import labelled_texts, texts
 from cluster.neural import State
-from cluster.retrieval import retrieval
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.split import ByKey
-from cluster.task import Reference, Serving
+from cluster.neural.embedding import EmbeddingConfig, EmbeddingTask
 from nlp._projection import Projection, learn
 from nlp._reading import (
     MOST_CHARACTERS,
@@ -46,6 +40,7 @@ class Config(ReadingConfig, EmbeddingConfig):
     network, without labels and where the rows are too many.
     """
 
+    linear_knobs: ClassVar[tuple[str, ...]] = (*ReadingConfig.linear_knobs, "method", "dim")
     encoder: str = "auto"
     vocabulary: Annotated[int, Between(300, 1_000_000)] = 50_000
     min_epochs: Annotated[int, Between(1, 1_000)] = 10

@@ -10,7 +10,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cluster.batch import Batch
+from cluster.contract import Batch
 from recsys._said import said
 
 MOST_LEARNT = 10_000  # the solve of a 10,000 square matrix in float32 takes 0.8 GB
@@ -161,3 +161,12 @@ def _ones(bags: Iterable[set[str]], names: Sequence[str]) -> sparse.csr_matrix:
 def _of_length_one(rows: sparse.csr_matrix) -> sparse.csr_matrix:
     size = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     return sparse.csr_matrix(sparse.diags(1 / np.maximum(size, 1e-12)) @ rows)
+
+
+def categories_of(catalogue: Batch, number: Mapping[str, int]) -> dict[str, list[int]]:
+    """The item numbers of each category."""
+    found: dict[str, set[int]] = {}
+    for item, categories in zip(catalogue["item_id"], catalogue["categories"], strict=True):
+        for category in categories:
+            found.setdefault(category, set()).add(number[str(item)])
+    return {category: sorted(found[category]) for category in sorted(found)}

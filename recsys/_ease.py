@@ -8,7 +8,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cluster.errors import NotEnough
+from cluster.contract import NotEnough
 
 MOST_SIDE = 10_000  # the solve of a 10,000 square matrix in float64 takes about 4 GB
 MOST_BYTES = 2 * 2**30

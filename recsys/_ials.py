@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
-from cluster.run import Run
+from cluster.contract import Run
 
 OnEpoch = Callable[[int], None]
 BUDGET = 3_000_000  # numbers that one batch of solves may hold

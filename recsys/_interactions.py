@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cluster.batch import Batch, concat, numbered
-from cluster.errors import InvalidInput
+from cluster.contract import Batch, InvalidInput, concat, numbered
 from recsys._said import said
 
 ROUNDING = 1e-9  # of all that was added up

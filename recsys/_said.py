@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch
+from cluster.contract import Batch
 
 WORD = re.compile(r"[^\W_]+")
 YEAR = re.compile(r"\d{4}")

@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from cluster.errors import InvalidInput
-from cluster.features.interactions import items, users
-from cluster.features.view import View
+from cluster.contract import InvalidInput, View
+from cluster.features.views.interactions import items, users
 
 
 def named(

@@ -11,20 +11,30 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 from scipy import sparse
 
-from cluster.batch import Batch, length, load_arrays, objects, save_arrays
-from cluster.config import Between
-from cluster.config import Config as BaseConfig
-from cluster.features.activity import user_history
-from cluster.features.interactions import interactions, items, users
-from cluster.features.item_vectors import item_image_vector, item_text_vector
-from cluster.features.raw import KEY_CHARACTERS
-from cluster.features.view import View
-from cluster.keys import Key
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.split import PerUser
-from cluster.task import Objective, Serving, Task
-from recsys._content import Content, csr_arrays, csr_of, nothing
+from cluster.contract import (
+    Batch,
+    Between,
+    Key,
+    Objective,
+    PerUser,
+    Rows,
+    Run,
+    Serving,
+    Task,
+    View,
+    length,
+    load_arrays,
+    objects,
+    save_arrays,
+)
+from cluster.contract import (
+    Config as BaseConfig,
+)
+from cluster.features.schema.raw import KEY_CHARACTERS
+from cluster.features.views.activity import user_history
+from cluster.features.views.interactions import interactions, items, users
+from cluster.features.views.item_vectors import item_image_vector, item_text_vector
+from recsys._content import Content, categories_of, csr_arrays, csr_of, nothing
 from recsys._ease import Ease
 from recsys._ials import Ials, Knobs, OnEpoch
 from recsys._interactions import Log, held_out, netted, pairs_of, read
@@ -127,7 +137,7 @@ class Recommend(Task[Config, Input, Output]):
         catalogue = run.table(items)
         known = set(self.log.items[self.log.traits :])
         self.untouched = sorted({str(name) for name in catalogue["item_id"]} - known)
-        self.categories = _categories(catalogue, self._items)
+        self.categories = categories_of(catalogue, self._items)
         if self.config.choose:
             self.config = self._choose(run)
         steps = self.config.epochs
@@ -382,12 +392,3 @@ def _matrix(config: Config, log: Log) -> sparse.csr_matrix:
 
 def _knobs(config: Config) -> Knobs:
     return Knobs(config.dim, config.penalty, config.alpha0, config.nu, config.epochs)
-
-
-def _categories(catalogue: Batch, number: Mapping[str, int]) -> dict[str, list[int]]:
-    """The item numbers of each category."""
-    found: dict[str, set[int]] = {}
-    for item, categories in zip(catalogue["item_id"], catalogue["categories"], strict=True):
-        for category in categories:
-            found.setdefault(category, set()).add(number[str(item)])
-    return {category: sorted(found[category]) for category in sorted(found)}

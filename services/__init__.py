@@ -2,20 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from cluster.model import Model
-from cluster.registry import Registry
-from cluster.settings import settings
-from services import catalog
+from cluster.base.settings import settings
+from cluster.registry.model import Model
+from cluster.registry.versions import Registry
+from services.local import catalog
 
 if TYPE_CHECKING:
-    from services.local import LocalLayer
+    from services.local.layer import LocalLayer
 
 __all__ = ["layer", "load"]
 
 
 def layer() -> "LocalLayer":
     """The feature layer that the environment names: `layer().join(examples, views)`."""
-    from services.local import LocalLayer  # noqa: PLC0415 - with Polars, which no replica needs
+    from services.local.layer import LocalLayer  # noqa: PLC0415 - with Polars, which no replica needs
 
     return LocalLayer(catalog.layer(settings()))
 

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from cluster import signals
-from cluster.errors import InvalidInput, LeptonError
-from cluster.settings import direct_loopback, environment, export
+from cluster.base import signals
+from cluster.base.errors import InvalidInput, LeptonError
+from cluster.base.settings import direct_loopback, environment, export
 from lepton.terminal import Muted, unreadable, watched
-from services import catalog, rows, show, show_data, show_features, verbs, watch
-from services import features as layer
+from services.cli import show, show_data, show_features, verbs
+from services.local import catalog, rows, watch
+from services.local import features as layer
 
 app = typer.Typer(
     help="Train, register and serve models on Ray.",
@@ -252,7 +253,7 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="A folder with real data sets.")] = None,
 ) -> None:
     """Show all of it: ingest, train and serve three models, until Ctrl-C."""
-    from services.demo import run  # noqa: PLC0415 - what only the demo needs
+    from services.cli.demo import run  # noqa: PLC0415 - what only the demo needs
 
     run(data)
 

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from cluster.engine import Engine
+    from cluster.engine.engine import Engine
     from tests.toy import Side
 
 # the same cases each time, however slow the machine: a failure is a change of the code
@@ -48,10 +48,10 @@ def environment() -> Iterator[pytest.MonkeyPatch]:
 @pytest.fixture(scope="session")
 def engine(environment: pytest.MonkeyPatch) -> Iterator["Engine"]:
     """One running Lepton for all tests that need one, started and stopped as a user would."""
-    from cluster.engine import status
-    from cluster.host import free_port
-    from cluster.settings import settings
-    from services import show, verbs
+    from cluster.base.settings import settings
+    from cluster.engine.engine import status
+    from cluster.engine.host import free_port
+    from services.cli import show, verbs
 
     with TemporaryDirectory(prefix="lepton-") as home:
         for name, value in {

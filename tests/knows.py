@@ -9,24 +9,19 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.answering import Answer, Answered, Answering, answered
-from cluster.batch import Batch, objects
-from cluster.batching import Batcher
-from cluster.features.aggregates import Count, Last
-from cluster.features.column import Number, Text
-from cluster.features.graph import Graph
+from cluster.contract import Batch, Number, Objective, Rows, Run, Serving, Task, Text, View, objects
+from cluster.features.derived.aggregates import Count, Last
+from cluster.features.derived.graph import Graph
+from cluster.features.derived.windows import windows
 from cluster.features.layer import Layer
+from cluster.features.monitoring.requests import RequestLog
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.features.view import View
-from cluster.features.watch.requests import RequestLog
-from cluster.features.windows import windows
-from cluster.model import Model
-from cluster.models import Models
-from cluster.registry import Manifest, Registry
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.task import Objective, Serving, Task
+from cluster.registry.model import Model
+from cluster.registry.pool import Models
+from cluster.registry.versions import Manifest, Registry
+from cluster.serving.answering import Answer, Answered, Answering, answered
+from cluster.serving.batching import Batcher
 from tests.support import manifest
 from tests.toy import Config, labelled_points
 

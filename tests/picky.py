@@ -6,12 +6,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.batch import Batch
-from cluster.config import Config
-from cluster.errors import InvalidInput, LeptonError
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.task import Objective, Task
+from cluster.contract import Batch, Config, InvalidInput, LeptonError, Objective, Rows, Run, Task
 from tests.toy import Output, labelled_points
 
 BREAKS_AT = 7.0

@@ -10,22 +10,22 @@ import httpx
 import numpy as np
 from starlette.applications import Starlette
 
-from cluster import host
-from cluster.batch import Batch, take
-from cluster.data import Plan, plan
-from cluster.embargo import ahead_of
+from cluster.base.batch import Batch, take
+from cluster.base.settings import Settings
+from cluster.contract.rows import Rows
+from cluster.contract.run import Run
+from cluster.contract.split import TEST, TRAIN, VALID
+from cluster.contract.task import AnyTask
+from cluster.engine import host
+from cluster.features.derived.modelview import ModelView
 from cluster.features.intake.ingest import ingest_rows
-from cluster.features.modelview import ModelView
 from cluster.features.offline.store import Store
-from cluster.features.view import View
-from cluster.model import AnyTask
-from cluster.registry import Manifest
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.settings import Settings
-from cluster.split import TEST, TRAIN, VALID
+from cluster.features.schema.view import View
+from cluster.registry.versions import Manifest
+from cluster.training.data import Plan, plan
+from cluster.training.embargo import ahead_of
 from lepton.wire import PROBLEM_MEDIA_TYPE, REQUEST_ID_HEADER, Problem
-from services import catalog
+from services.local import catalog
 from tests.toy import Side
 
 SMALL = {"epochs": 1, "batch_size": 32, "precision": "fp32"}

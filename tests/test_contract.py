@@ -12,16 +12,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from cluster.batch import chunks, length, without
-from cluster.code import ROOT
-from cluster.data import Plan
-from cluster.embargo import ahead_of
-from cluster.errors import LeptonError
-from cluster.features.view import View
-from cluster.model import AnyTask
-from cluster.split import TEST, Split
-from cluster.task import Objective, Task
-from services import catalog
+from cluster.base.batch import chunks, length, without
+from cluster.base.code import ROOT
+from cluster.base.errors import LeptonError
+from cluster.contract.split import TEST, Split
+from cluster.contract.task import AnyTask, Objective, Task
+from cluster.features.schema.view import View
+from cluster.training.data import Plan
+from cluster.training.embargo import ahead_of
+from services.local import catalog
 from tests.support import plan_in, questions, stored, trained
 
 NAMES = [*catalog.names(), "tests.toy", "tests.picky", "tests.contract.forecast"]
@@ -33,7 +32,7 @@ REPLICA = f"""
 import importlib, json, sys
 from pathlib import Path
 import numpy as np
-from cluster.task import Task
+from cluster.contract.task import Task
 
 module = importlib.import_module(sys.argv[1])
 (task,) = [

@@ -2,31 +2,26 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from cluster.code import domains, folders
+from cluster.base import code
+from cluster.base.code import domains, folders
 
 HERE = Path(__file__).resolve().parents[1]
 DOMAINS = domains()
 OURS = {*folders(), "tests"}
 CLIENT_NEEDS = {"httpx", "pydantic", "typer", "rich"}
-MAY_IMPORT_RAY = {
-    f"cluster/{name}.py"
-    for name in (
-        "backfill",
-        "data",
-        "train",
-        "tune",
-        "serve",
-        "jobs",
-        "engine",
-        "profile",
-        "spread",
-    )
+MAY_IMPORT_RAY = {f"cluster/{room}" for room in ("training", "serving", "engine", "bulk")}
+FOR_AUTHORS = {
+    *(f"cluster/{room}" for room in ("base", "contract", "neural", "learning", "media")),
+    *(f"cluster/features/{room}" for room in ("schema", "derived", "views")),
 }
+MOST_FILES = 16  # in one folder
 WEB = {"starlette", "fastapi", "httpx", "uvicorn", "aiohttp", "flask", "requests"}
 FILES = sorted(
     path.relative_to(HERE) for folder in OURS - {"tests"} for path in (HERE / folder).rglob("*.py")
@@ -54,6 +49,21 @@ def allowed(folder: str, imported: set[str]) -> set[str]:
     return (ours - {"tests"}) | others
 
 
+def arrows(paths: Iterable[Path]) -> dict[str, set[str]]:
+    """The folders that each folder imports from, inside functions too, for types alone not."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        package = ".".join(path.parent.parts)
+        for name in code.imports((HERE / path).read_text(), package):
+            at = HERE.joinpath(*name.split("."))
+            folder = at if (at / "__init__.py").exists() else at.parent
+            if at.with_suffix(".py").exists() or folder == at:
+                found.setdefault(path.parent.as_posix(), set()).add(
+                    folder.relative_to(HERE).as_posix()
+                )
+    return {folder: others - {folder} for folder, others in found.items()}
+
+
 def parsed(path: Path) -> ast.Module:
     return ast.parse((HERE / path).read_text())
 
@@ -65,8 +75,26 @@ def test_a_file_imports_only_what_its_folder_may(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
-def test_only_the_files_that_run_things_import_ray(path: Path) -> None:
-    assert "ray" not in set(imports(parsed(path))) or path.as_posix() in MAY_IMPORT_RAY
+def test_only_the_rooms_that_run_things_import_ray(path: Path) -> None:
+    assert "ray" not in set(imports(parsed(path))) or path.parent.as_posix() in MAY_IMPORT_RAY
+
+
+def test_no_folders_import_each_other_in_a_circle() -> None:
+    try:
+        TopologicalSorter(arrows(FILES)).prepare()
+    except CycleError as circle:
+        pytest.fail(f"These folders import each other: {' <- '.join(circle.args[1])}")
+
+
+def test_capabilities_import_only_the_rooms_for_authors() -> None:
+    found = arrows(path for path in FILES if path.parts[0] in DOMAINS)
+    assert set().union(*found.values()) - {*FOR_AUTHORS, *DOMAINS} == set()
+
+
+def test_a_folder_holds_at_most_16_files() -> None:
+    ours = [*FILES, *(path.relative_to(HERE) for path in (HERE / "tests").rglob("*.py"))]
+    counts = Counter(path.parent.as_posix() for path in ours if path.parts[0] != "lepton")
+    assert {folder: n for folder, n in counts.items() if n > MOST_FILES} == {}
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

@@ -8,10 +8,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from cluster.code import folders
-from cluster.features.texts import labelled_texts
-from cluster.rows import Resident
-from cluster.run import Run
+from cluster.base.code import folders
+from cluster.contract.rows import Resident
+from cluster.contract.run import Run
+from cluster.features.views.texts import labelled_texts
 from services.__main__ import app
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.batch import Arrays, Batch, objects
-from cluster.features.column import Number, Text
-from cluster.features.view import View
+from cluster.contract import Arrays, Batch, Number, Objective, Rows, Run, Text, View, objects
 from cluster.neural import NeuralConfig, NeuralTask, State
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.task import Objective
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BeforeValidator, WithJsonSchema
 
-from cluster.errors import InvalidInput
-from cluster.features.headers import READ
-from cluster.features.pictures import MAX_PIXELS, decode, from_pillow
+from cluster.contract import InvalidInput
+from cluster.media.headers import READ
+from cluster.media.pixels import MAX_PIXELS, decode, from_pillow
 
 Pixels = NDArray[np.uint8]
 

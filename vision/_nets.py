@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cluster.backbone import image_classifier
+from cluster.neural.backbone import image_classifier
 
 CHANNELS_LAST = torch.channels_last
 LARGE, TINY = 48, 16  # pixels of the longer side from which, and below which, the stem differs

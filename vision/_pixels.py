@@ -8,12 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cluster.batch import Batch
-from cluster.labels import classification_scores
-from cluster.linear import svm_answers
-from cluster.retrieval import retrieval
-from cluster.run import Run
-from cluster.task import Reference
+from cluster.contract import Batch, Reference, Run, classification_scores
+from cluster.contract.retrieval import retrieval
+from cluster.learning.linear import svm_answers
 from vision._images import same_size
 
 SIDE = 16

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster import backbone
-from cluster.neural import State
-from cluster.rows import Rows
-from cluster.run import Run
+from cluster.contract import Rows, Run
+from cluster.neural import State, backbone
 
 ROWS = 4_096  # pictures that are looked at together
 

@@ -6,16 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.batch import Arrays, Batch
-from cluster.card import confusion
-from cluster.config import Between
-from cluster.features.images import images, labelled_images
-from cluster.labels import as_numbers, classification_scores, guesses, labels_of
+from cluster.contract import (
+    Arrays,
+    Batch,
+    Between,
+    ByKey,
+    Objective,
+    Reference,
+    Rows,
+    Run,
+    Serving,
+    as_numbers,
+    classification_scores,
+    confusion,
+    guesses,
+    labels_of,
+)
+from cluster.features.views.images import images, labelled_images
 from cluster.neural import NeuralConfig, NeuralTask, State
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.split import ByKey
-from cluster.task import Objective, Reference, Serving
 from vision import _pixels
 from vision._images import Picture, erase, mirror, same_size, shift, warp
 from vision._study import ROWS, look, measure, say_weights, warp_for

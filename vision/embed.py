@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from cluster.batch import Arrays, Batch
-from cluster.config import Between
-from cluster.embedding import EmbeddingConfig, EmbeddingTask
-from cluster.features.images import images, labelled_images
-from cluster.labels import as_numbers, labels_of
+from cluster.contract import (
+    Arrays,
+    Batch,
+    Between,
+    ByKey,
+    Reference,
+    Rows,
+    Run,
+    Serving,
+    as_numbers,
+    labels_of,
+)
+from cluster.features.views.images import images, labelled_images
 from cluster.neural import State
-from cluster.rows import Rows
-from cluster.run import Run
-from cluster.split import ByKey
-from cluster.task import Reference, Serving
+from cluster.neural.embedding import EmbeddingConfig, EmbeddingTask
 from vision import _pixels
 from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, warp, zoom
 from vision._study import ROWS, look, measure, say_weights, warp_for

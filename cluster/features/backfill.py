@@ -9,13 +9,12 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, length, take
-from cluster.features.modelview import ModelView
+from cluster.base.batch import Batch, length, take
+from cluster.features.derived.modelview import Models, ModelView
 from cluster.features.offline.shape import ARRIVED
 from cluster.features.offline.snapshot import DataFile, Snapshot
 from cluster.features.offline.store import Store
-from cluster.features.view import View
-from cluster.models import Models
+from cluster.features.schema.view import View
 
 PIECE_ROWS = 1_024  # rows that a model is asked about together, and that lie in memory
 PART_S = 30.0

@@ -9,23 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, length, take
-from cluster.errors import Conflict, InvalidInput, TooLarge, nearest
-from cluster.faults import together
+from cluster.base.batch import Batch, length, take
+from cluster.base.errors import Conflict, InvalidInput, TooLarge, nearest
+from cluster.base.faults import together
 from cluster.features.backfill import PART_S, Ask, Backfill, here, keep
-from cluster.features.graph import Graph
+from cluster.features.derived.graph import Graph
+from cluster.features.derived.modelview import Models, ModelView
 from cluster.features.intake.ingest import admit
-from cluster.features.modelview import ModelView
-from cluster.features.neighbours import Found, Neighbours
-from cluster.features.offline.held import history_of, leaves
-from cluster.features.offline.history import Stored
-from cluster.features.offline.join import join
+from cluster.features.joins.held import history_of, leaves
+from cluster.features.joins.history import Stored
+from cluster.features.joins.join import join
 from cluster.features.offline.store import Store
 from cluster.features.online.lag import Lag, Watch
 from cluster.features.online.lookup import Online
-from cluster.features.times import SAY_ZONE
-from cluster.features.view import Reject, View
-from cluster.models import Models
+from cluster.features.schema.times import SAY_ZONE
+from cluster.features.schema.view import Reject, View
+from cluster.features.vectors.neighbours import Found, Neighbours
 
 MOST_PUSHED = 10_000
 AS_ZONED = "write it as in 2024-05-01T12:00:00Z"
@@ -91,7 +90,7 @@ class Layer:
     def join(self, examples: Batch, views: Sequence[View | str]) -> Batch:
         """Examples with the columns of views beside them, each as of its row's own moment.
 
-        As `cluster.features.offline.join.join` does it, over all rows that are stored now.
+        As `cluster.features.joins.join.join` does it, over all rows that are stored now.
 
         Args:
             examples: the keys of the views, and `event_time`.

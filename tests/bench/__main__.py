@@ -6,8 +6,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.errors import nearest
-from services import show
+from cluster.base.errors import nearest
+from services.cli import show
 from tests.bench.data import Absent
 from tests.bench.machine import hold_to_cores
 from tests.bench.report import Result, say, table, write

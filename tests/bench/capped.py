@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from cluster.features.offline.history import Files
-from cluster.features.offline.partitions import join_files
-from tests.bench.join import COLUMNS, events
+from cluster.features.joins.history import Files
+from cluster.features.joins.partitions import join_files
+from tests.bench.figures.join import COLUMNS, events
 
 CHECKED = 200
 

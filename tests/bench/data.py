@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from cluster.data import Plan, plan
+from cluster.base.settings import environment
+from cluster.contract.task import AnyTask
 from cluster.features.intake.ingest import ingest
 from cluster.features.offline.store import Store
-from cluster.features.view import View
-from cluster.model import AnyTask
-from cluster.settings import environment
+from cluster.features.schema.view import View
+from cluster.training.data import Plan, plan
 from tests.bench.report import say
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data"

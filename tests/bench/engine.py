@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cluster.host import free_port
-from cluster.settings import export
-from services import verbs
+from cluster.base.settings import export
+from cluster.engine.host import free_port
+from services.cli import verbs
 from tests.bench.machine import CORES
 from tests.bench.report import say
 

@@ -5,12 +5,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.batch import Batch
-from cluster.config import Config
-from cluster.data import Plan
-from cluster.model import AnyTask
-from cluster.run import Run
-from services.show import PlainProgress
+from cluster.base.batch import Batch
+from cluster.contract.config import Config
+from cluster.contract.run import Run
+from cluster.contract.task import AnyTask
+from cluster.training.data import Plan
+from services.cli.show import PlainProgress
 from tests.bench.machine import CORES
 from tests.bench.report import say
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from rich.table import Table
 
-from services import show
+from services.cli import show
 
 Met = Literal["aim", "must", "missed", ""]
 PACKAGES = ("torch", "ray", "numpy", "polars", "onnxruntime", "faiss-cpu")

@@ -37,5 +37,5 @@ def apart(name: str, home: Path) -> list[Result]:
 
 def measure(name: str, home: Path) -> list[Result]:
     """A row's results, measured in this process."""
-    row = importlib.import_module(f"tests.bench.{name.replace('-', '_')}")
+    row = importlib.import_module(f"tests.bench.figures.{name.replace('-', '_')}")
     return list(row.results(home))

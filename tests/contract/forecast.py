@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.batch import Arrays, Batch, objects
-from cluster.features.aggregates import Last
-from cluster.features.column import Number
-from cluster.features.outcomes import Next, outcomes
-from cluster.features.view import View
-from cluster.features.windows import windows
+from cluster.base.batch import Arrays, Batch, objects
+from cluster.contract.split import ByTime, Split
+from cluster.contract.task import Objective
+from cluster.features.derived.aggregates import Last
+from cluster.features.derived.outcomes import Next, outcomes
+from cluster.features.derived.windows import windows
+from cluster.features.schema.column import Number
+from cluster.features.schema.view import View
 from cluster.neural import NeuralConfig, NeuralTask, State
-from cluster.split import ByTime, Split
-from cluster.task import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

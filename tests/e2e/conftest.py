@@ -2,10 +2,11 @@
 
 import pytest
 
-from cluster.engine import Engine
-from cluster.registry import Manifest
-from cluster.settings import settings
-from services import catalog, verbs
+from cluster.base.settings import settings
+from cluster.engine.engine import Engine
+from cluster.registry.versions import Manifest
+from services.cli import verbs
+from services.local import catalog
 from tests.e2e.steps import ROWS, train
 from tests.support import stored
 

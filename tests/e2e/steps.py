@@ -11,12 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster import host
-from cluster.engine import Engine
-from cluster.registry import Manifest, Registry
-from cluster.run import Progress
-from cluster.settings import settings
-from services import catalog, verbs
+from cluster.base.settings import settings
+from cluster.contract.run import Progress
+from cluster.engine import host
+from cluster.engine.engine import Engine
+from cluster.registry.versions import Manifest, Registry
+from services.cli import verbs
+from services.local import catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 VISION, NLP, RECSYS = "vision.classify", "nlp.classify", "recsys.recommend"

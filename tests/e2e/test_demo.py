@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster import engine, host
-from cluster.settings import settings
+from cluster.base.settings import settings
+from cluster.engine import engine, host
 from tests.e2e.steps import MARKS, ROOT, until
 
 pytestmark = MARKS

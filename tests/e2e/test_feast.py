@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import lepton
-from cluster.engine import Engine
-from cluster.settings import settings
-from services import catalog
+from cluster.base.settings import settings
+from cluster.engine.engine import Engine
+from services.local import catalog
 from tests.bench.data import Absent
 from tests.bench.feast import environment_of_feast
 from tests.e2e.steps import MARKS, ROOT, run

@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 import lepton
-from cluster.batch import objects
-from cluster.engine import Engine
+from cluster.base.batch import objects
+from cluster.base.settings import settings
+from cluster.engine.engine import Engine
 from cluster.features.layer import Layer
-from cluster.settings import settings
-from services import catalog
+from services.local import catalog
 from tests.e2e.steps import LEPTON, MARKS, run
 
 pytestmark = MARKS

@@ -5,10 +5,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from cluster.code import folders
-from cluster.engine import Engine
-from cluster.registry import Registry
-from cluster.settings import settings
+from cluster.base.code import folders
+from cluster.base.settings import settings
+from cluster.engine.engine import Engine
+from cluster.registry.versions import Registry
 from tests.e2e.steps import MARKS, NLP, ROOT, TINY, objective, run, versions
 
 pytestmark = MARKS

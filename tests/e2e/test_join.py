@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from cluster import engine as engines
-from cluster.engine import Engine
-from cluster.features.aggregates import Count, Distinct
-from cluster.features.interactions import interactions
-from cluster.features.offline.history import Stored
-from cluster.features.offline.join import join_frame
-from cluster.features.offline.partitions import join_files
+from cluster.base.settings import settings
+from cluster.engine import engine as engines
+from cluster.engine.engine import Engine
+from cluster.features.derived.aggregates import Count, Distinct
+from cluster.features.derived.windows import windows
+from cluster.features.joins.history import Stored
+from cluster.features.joins.join import join_frame
+from cluster.features.joins.partitions import join_files
 from cluster.features.offline.store import Store
-from cluster.features.windows import windows
-from cluster.settings import settings
+from cluster.features.views.interactions import interactions
 from tests.e2e.steps import MARKS
 
 pytestmark = MARKS
@@ -39,7 +39,7 @@ def test_the_cluster_gives_the_same_rows_as_one_process(engine: Engine, tmp_path
     assert not whole["activity_missing"].any()
 
     engines.connect(settings())
-    from cluster.spread import over_cluster
+    from cluster.bulk.spread import over_cluster
 
     rows = join_files(
         tmp_path / "examples.parquet",

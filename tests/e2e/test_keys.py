@@ -8,15 +8,15 @@ import httpx
 import numpy as np
 import pytest
 
-from cluster.batch import objects
-from cluster.engine import Engine
+from cluster.base.batch import objects
+from cluster.base.settings import settings
+from cluster.engine.engine import Engine
 from cluster.features.layer import Layer
-from cluster.features.watch import requests
-from cluster.registry import Manifest
-from cluster.settings import settings
+from cluster.features.monitoring import requests
+from cluster.registry.versions import Manifest
 from lepton import Client
-from services import catalog, watch
-from services.schemas import path_of
+from services.http.schemas import path_of
+from services.local import catalog, watch
 from tests.e2e.steps import LEPTON, MARKS, NLP, RECSYS, VISION, run, until
 
 pytestmark = MARKS

@@ -15,16 +15,17 @@ from pydantic import BaseModel
 
 import lepton
 import services
-from cluster.engine import Engine
-from cluster.features.pictures import encode
-from cluster.keys import input_schema
-from cluster.live import Live
-from cluster.registry import Manifest, Registry
-from cluster.settings import settings
-from cluster.tracking import Tracker
+from cluster.base.settings import settings
+from cluster.contract.keys import input_schema
+from cluster.engine.engine import Engine
+from cluster.media.pixels import encode
+from cluster.registry.tracking import Tracker
+from cluster.registry.versions import Manifest, Registry
+from cluster.serving.live import Live
 from lepton.wire import Readiness, TaskList
-from services import catalog, verbs
-from services.schemas import path_of
+from services.cli import verbs
+from services.http.schemas import path_of
+from services.local import catalog
 from tests.e2e.steps import LEPTON, MARKS, NLP, RECSYS, ROWS, VISION, folder, replicas, run
 from tests.support import problem, questions
 from tests.test_contract import alike

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster.batch import load_arrays
-from cluster.engine import Engine
-from cluster.errors import InvalidInput, NotEnough
-from cluster.registry import Manifest, Registry
-from cluster.run import Progress
-from cluster.settings import settings
-from services import verbs
+from cluster.base.batch import load_arrays
+from cluster.base.errors import InvalidInput, NotEnough
+from cluster.base.settings import settings
+from cluster.contract.run import Progress
+from cluster.engine.engine import Engine
+from cluster.registry.versions import Manifest, Registry
+from services.cli import verbs
 from tests.e2e.steps import (
     MARKS,
     NLP,
@@ -194,8 +194,8 @@ def test_more_workers_than_cpus_is_an_error_that_says_how_many_there_are(shop: E
 def test_two_workers_for_what_learns_on_one_is_an_error_that_says_what_to_do(
     shop: Engine,
 ) -> None:
-    from cluster import train as training
-    from services import catalog
+    from cluster.training import train as training
+    from services.local import catalog
 
     class Alone(catalog.find(RECSYS)):  # type: ignore[misc]
         parallel = False

@@ -13,12 +13,13 @@ import httpx
 import pytest
 
 import services
-from cluster.engine import Engine
-from cluster.errors import Corrupt
-from cluster.registry import Manifest, Registry
-from cluster.settings import settings
-from services import catalog, verbs
-from services.schemas import path_of
+from cluster.base.errors import Corrupt
+from cluster.base.settings import settings
+from cluster.engine.engine import Engine
+from cluster.registry.versions import Manifest, Registry
+from services.cli import verbs
+from services.http.schemas import path_of
+from services.local import catalog
 from tests.e2e.steps import MARKS, NLP, replicas, train, until
 from tests.support import questions
 from tests.test_contract import alike

@@ -9,16 +9,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.batch import Batch
+from cluster.base.batch import Batch
 from cluster.features.backfill import Backfill
-from cluster.features.column import Number, Text
-from cluster.features.graph import Graph
+from cluster.features.derived import modelview
+from cluster.features.derived.graph import Graph
+from cluster.features.derived.modelview import model_view
 from cluster.features.layer import Layer
-from cluster.features.modelview import model_view
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.models import Models
-from cluster.registry import Registry
+from cluster.features.schema.column import Number, Text
+from cluster.registry.pool import Models
+from cluster.registry.versions import Registry
 from tests.toy import Side, labelled_points
 
 side = model_view(
@@ -42,7 +43,7 @@ def find(name: str) -> type[Side]:
     return Side
 
 
-def said(work: Backfill, models: Models) -> Iterator[Batch]:
+def said(work: Backfill, models: modelview.Models) -> Iterator[Batch]:
     """What the model says of each piece, once somebody lets it."""
     for piece in work.pieces():
         sys.stdout.write("piece\n")

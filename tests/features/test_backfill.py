@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.batch import Batch, objects
+from cluster.base.batch import Batch, objects
 from cluster.features.backfill import PIECE_ROWS, Backfill, here
-from cluster.features.column import times
+from cluster.features.derived import modelview
 from cluster.features.layer import Layer
-from cluster.models import Models
-from cluster.registry import Registry
+from cluster.features.schema.column import times
+from cluster.registry.versions import Registry
 from tests.features.killed_backfill import layer, side
 from tests.support import filler, manifest
 from tests.toy import Side, labelled_points
@@ -69,7 +69,7 @@ def test_a_backfill_that_is_killed_goes_on_where_it_was(home: Path) -> None:
 def test_parts_are_stored_while_others_are_still_asked_about(home: Path) -> None:
     asked, seen = layer(home), list[int]()
 
-    def watched(work: Backfill, models: Models) -> Iterator[Batch]:
+    def watched(work: Backfill, models: modelview.Models) -> Iterator[Batch]:
         for rows in here(work, models):
             seen.append(layer(home).store.head(side.at(1).rows_of).rows)
             yield rows
@@ -82,7 +82,7 @@ def test_parts_are_stored_while_others_are_still_asked_about(home: Path) -> None
 def test_a_row_that_is_replaced_meanwhile_is_asked_about_the_next_time(home: Path) -> None:
     asked = layer(home)
 
-    def slow(work: Backfill, models: Models) -> Iterator[Batch]:
+    def slow(work: Backfill, models: modelview.Models) -> Iterator[Batch]:
         for number, rows in enumerate(here(work, models)):
             if number == 1:  # the row is in a part that comes later
                 asked.store.write(labelled_points, changed)

@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.batch import Batch, objects
-from cluster.features.aggregates import Count
-from cluster.features.column import Number, times
-from cluster.features.graph import Graph
+from cluster.base.batch import Batch, objects
+from cluster.features.derived.aggregates import Count
+from cluster.features.derived.graph import Graph
+from cluster.features.derived.windows import windows
 from cluster.features.layer import Layer
 from cluster.features.offline.store import WRITES, Store
 from cluster.features.online.lag import EVERY_S, FEW_ROWS, GRACE_S, Lag
 from cluster.features.online.lookup import Online
-from cluster.features.view import View
-from cluster.features.windows import windows
-from cluster.models import Models
-from cluster.registry import Registry
-from services import catalog
+from cluster.features.schema.column import Number, times
+from cluster.features.schema.view import View
+from cluster.registry.pool import Models
+from cluster.registry.versions import Registry
+from services.local import catalog
 
 sales = View("sales", ("user_id",), {"value": Number()}, lambda n, rng: {})
 activity = windows(

@@ -9,20 +9,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cluster.batch import Arrays, Batch, objects
-from cluster.errors import InvalidInput, LeptonError, NotFound
-from cluster.features.aggregates import Count, Last
-from cluster.features.column import Number, Text, Whole, times
-from cluster.features.computed import computed
-from cluster.features.graph import Graph
-from cluster.features.interactions import interactions
+from cluster.base.batch import Arrays, Batch, objects
+from cluster.base.errors import InvalidInput, LeptonError, NotFound
+from cluster.features.derived.aggregates import Count, Last
+from cluster.features.derived.computed import computed
+from cluster.features.derived.graph import Graph
+from cluster.features.derived.modelview import model_view
+from cluster.features.derived.windows import windows
 from cluster.features.layer import Layer
-from cluster.features.modelview import model_view
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.features.windows import windows
-from cluster.models import Models
-from cluster.registry import Registry
+from cluster.features.schema.column import Number, Text, Whole, times
+from cluster.features.views.interactions import interactions
+from cluster.registry.pool import Models
+from cluster.registry.versions import Registry
 from tests.support import filler, manifest
 from tests.toy import Side, labelled_points
 

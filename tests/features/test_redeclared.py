@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from cluster.batch import objects
-from cluster.errors import Conflict
-from cluster.features.aggregates import Last
-from cluster.features.column import Number, Text
-from cluster.features.graph import Graph
+from cluster.base.batch import objects
+from cluster.base.errors import Conflict
+from cluster.features.derived.aggregates import Last
+from cluster.features.derived.graph import Graph
+from cluster.features.derived.windows import windows
 from cluster.features.layer import Layer
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.features.view import View
-from cluster.features.windows import windows
-from cluster.models import Models
-from cluster.registry import Registry
-from services import catalog
+from cluster.features.schema.column import Number, Text
+from cluster.features.schema.view import View
+from cluster.registry.pool import Models
+from cluster.registry.versions import Registry
+from services.local import catalog
 
 shops = View("shops", ("shop_id",), {"city": Text()}, lambda n, rng: {})
 mistaken = replace(shops, columns={"city": Number()})

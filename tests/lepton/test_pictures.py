@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from cluster.features.pictures import decode
+from cluster.media.pixels import decode
 from lepton import BadType, BadValue, MissingFile
 from lepton._pictures import png, to_base64
 from tests.lepton.toy import Toy

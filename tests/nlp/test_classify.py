@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput
-from cluster.rows import Resident
-from cluster.run import Run
-from cluster.task import Reference
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput
+from cluster.contract.rows import Resident
+from cluster.contract.run import Run
+from cluster.contract.task import Reference
 from nlp._grams import Grams
 from nlp._tokens import PAD, Tokens, learn
 from nlp.classify import Classify, Config

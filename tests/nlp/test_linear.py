@@ -1,6 +1,9 @@
 """encoder=linear and auto: odd texts, copies, many rows, several workers, equal scores."""
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +11,16 @@ import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
 
-from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput
-from cluster.linear import fit_svm
-from cluster.rows import Resident
-from cluster.run import Run
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput
+from cluster.contract.rows import Resident
+from cluster.contract.run import Run
+from cluster.learning.linear import fit_svm
 from nlp import _linear
 from nlp._linear import PARTS
 from nlp._tfidf import features_of
 from nlp.classify import Classify, Config
+from nlp.embed import Config as EmbedConfig
 
 TOPICS = {
     "pay": ("card", "money", "bank", "cash", "fee", "transfer"),
@@ -66,6 +70,10 @@ class Together(Noting):
 
     def all_reduce(self, array: Any) -> Any:
         return np.sum(self.all_gather(array), axis=0)
+
+
+def shard(batch: Batch, run: Run) -> Batch:
+    return {name: column[run.rank :: run.workers] for name, column in batch.items()}
 
 
 def fitted(batch: Batch, *knobs: str, run: Run | None = None) -> Any:
@@ -138,25 +146,46 @@ def test_texts_without_an_n_gram_in_common_are_told_where_some_must_be() -> None
         fitted(rows(60), "least=100")
 
 
+def together(work: Callable[[Together], Any], *, workers: int = 2) -> list[Any]:
+    """What each of several workers comes to."""
+    slots: list[Any] = [None] * workers
+    barrier = threading.Barrier(workers, timeout=60)
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda rank: work(Together(rank, slots, barrier)), range(workers)))
+
+
 def test_two_workers_learn_what_one_learns() -> None:
     shown = rows(301)
     alone = fitted(shown)
-    slots: list[Any] = [None, None]
-    barrier = threading.Barrier(2, timeout=60)
-    tasks: list[Any] = [Classify(), Classify()]
-
-    def work(rank: int) -> None:
-        shard = {name: column[rank::2] for name, column in shown.items()}
-        tasks[rank].fit(Resident(shard), Resident(shard), Together(rank, slots, barrier))
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for task in tasks:
+    for task in together(lambda run: fitted(shard(shown, run), run=run)):
         assert task.state.keys() == alone.state.keys()
         assert np.array_equal(task.state["weights"], alone.state["weights"])
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_leave_out_the_rows_that_one_leaves_out(workers: int) -> None:
+    shown, labels = rows(2_501), sorted(TOPICS)
+    learn = partial(_linear.learn, Config(encoder="linear"), labels, most_entries=40_000)
+    alone = Noting()
+    state = learn(Resident(shown), alone)
+    assert alone.said[0].startswith("The linear model learns from one row in 5")
+    assert state is not None
+    for other in together(lambda run: learn(Resident(shard(shown, run)), run), workers=workers):
+        assert other.keys() == state.keys()
+        assert np.array_equal(other["weights"], state["weights"])
+
+
+def test_rows_to_learn_from_are_sent_to_one_worker_alone() -> None:
+    shown, labels = rows(60), sorted(TOPICS)
+
+    def work(run: Together) -> Any:
+        mine = Resident(shard(shown, run))
+        tfidf, _ = _linear.weigh(Config(), mine, run, most=1_000)
+        return _linear.gather(tfidf, labels, mine, run)
+
+    first, second = together(work)
+    assert first.features.shape[0] == 60
+    assert second is None
 
 
 def test_more_n_grams_than_are_allowed_leave_rows_out_or_are_left_to_a_network() -> None:
@@ -186,5 +215,8 @@ def test_settings_of_networks_alone_are_named_where_a_linear_model_learns() -> N
     fitted(rows(60), "epochs=3", "words=1", "lr=0.1", run=run)
     assert run.said[0] == "encoder=linear does not use epochs, lr; encoder=bag, a network, does."
     run = Noting()
-    fitted(rows(60), "words=1", run=run)
+    task = fitted(rows(60), "words=1", run=run)
     assert not any("does not use" in said for said in run.said)
+    assert task.config.used().keys() == {"encoder", "words", "chars", "least", "vocabulary"}
+    assert "lr" in Config(encoder="bag").used()
+    assert {"lr", "dim"} & EmbedConfig().used().keys() == {"dim"}

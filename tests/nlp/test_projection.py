@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from cluster.batch import Batch, objects
-from cluster.rows import Resident
-from cluster.run import Run
+from cluster.base.batch import Batch, objects
+from cluster.contract.rows import Resident
+from cluster.contract.run import Run
 from nlp._linear import Shown
 from nlp._projection import _fitted
 from nlp.embed import Config, Embed

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cluster.batch import objects
+from cluster.base.batch import objects
 from recsys._content import Content, csr_arrays, csr_of
 
 NAMES = ["a", "b", "c", "d"]

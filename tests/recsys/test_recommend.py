@@ -11,16 +11,16 @@ import pytest
 from scipy import sparse
 from threadpoolctl import threadpool_info
 
-from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput, NotFound
-from cluster.features.column import Text
-from cluster.features.interactions import items
-from cluster.rows import Resident
-from cluster.run import Run
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput, NotFound
+from cluster.contract.rows import Resident
+from cluster.contract.run import Run
+from cluster.features.schema.column import Text
+from cluster.features.views.interactions import items
 from recsys._ease import Ease
 from recsys._ials import Ials, Knobs
 from recsys.recommend import Config, Output, Recommend
-from services import catalog
+from services.local import catalog
 
 KINDS = {"a": "A red kite", "b": "The blue boat"}
 KNOBS = Knobs(dim=8, ridge=0.05, alpha0=0.2, nu=1.0, epochs=4)

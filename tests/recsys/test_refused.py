@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput
-from cluster.rows import Resident
-from cluster.run import Run
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput
+from cluster.contract.rows import Resident
+from cluster.contract.run import Run
 from recsys._interactions import netted, read
 from recsys.recommend import Config, Output, Recommend
 

@@ -8,8 +8,8 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
 
-from cluster.answering import Answer, Answered
-from cluster.task import Serving
+from cluster.contract.task import Serving
+from cluster.serving.answering import Answer, Answered
 from tests.support import ask
 from tests.toy import Output, Side
 

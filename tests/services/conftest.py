@@ -8,14 +8,15 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from cluster.features.graph import Graph
+from cluster.features.derived.graph import Graph
 from cluster.features.layer import Layer
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.models import Models
-from cluster.registry import Registry
-from services import catalog, door
-from services.app import build
+from cluster.registry.pool import Models
+from cluster.registry.versions import Registry
+from services.http import door
+from services.http.app import build
+from services.local import catalog
 from tests.services.asking import Heard, Narrow, Reads
 from tests.services.goods import Post, doubled, goods, places, shots, visits
 from tests.support import ask

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import numpy as np
 
-from cluster.batch import Batch, objects
-from cluster.features.column import Number, Text, Texts, Time, Vector, Whole
-from cluster.features.computed import computed
-from cluster.features.images import Image
-from cluster.features.view import View
+from cluster.base.batch import Batch, objects
+from cluster.features.derived.computed import computed
+from cluster.features.schema.column import Number, Text, Texts, Time, Vector, Whole
+from cluster.features.schema.view import View
+from cluster.features.views.images import Image
 from lepton.wire import Lookup
 
 Post = Callable[..., httpx.Response]

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput
-from cluster.features.pictures import encode
-from cluster.rows import Resident
-from cluster.run import Run
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput
+from cluster.contract.rows import Resident
+from cluster.contract.run import Run
+from cluster.media.pixels import encode
 from vision._images import erase, fit, mirror, read, same_size, shift, warp
 from vision._study import warp_for
 from vision.classify import Classify, Config

@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, objects
-from cluster.rows import Resident
-from cluster.run import Run
+from cluster.base.batch import Batch, objects
+from cluster.contract.rows import Resident
+from cluster.contract.run import Run
 from vision import _pixels
 from vision._images import same_size, tone, zoom
 from vision.embed import Config, Embed
@@ -53,7 +53,9 @@ def test_a_transformers_network_is_had_by_name() -> None:
     shown = Resident(stripes(8, np.random.default_rng(0)))
     task = Embed(Config(network="resnet-18", dim=24))
     state = task.study(shown, Run())
-    vectors = task.network(state).eval()(image=torch.from_numpy(task.encode(shown.whole())["image"]))
+    vectors = task.network(state).eval()(
+        image=torch.from_numpy(task.encode(shown.whole())["image"])
+    )
     assert vectors.shape == (8, 24)
     assert torch.allclose(vectors.norm(dim=1), torch.ones(8), atol=1e-5)
 

@@ -9,10 +9,10 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput, TooLarge
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput, TooLarge
+from cluster.features.intake.files.tree import Tree
 from cluster.features.intake.folders import split_in
-from cluster.features.intake.tree import Tree
 
 ROWS = 4_096  # small pictures held at a time
 ROWS_BYTES = 64_000_000

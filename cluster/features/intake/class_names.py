@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from cluster.batch import Batch, objects, take
-from cluster.features.intake.formats import SCHEMATIC, open_table
-from cluster.features.intake.tree import Tree, suffix
-from cluster.features.view import Piece, Reject, Skipped
+from cluster.base.batch import Batch, objects, take
+from cluster.features.intake.files.formats import SCHEMATIC, open_table
+from cluster.features.intake.files.tree import Tree, suffix
+from cluster.features.schema.view import Piece, Reject, Skipped
 
 _UNKNOWN = -1  # what they write where a row has no label
 

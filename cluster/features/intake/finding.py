@@ -1,5 +1,6 @@
 """Find the file that a table means by a path, a name or an id."""
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
@@ -7,7 +8,7 @@ from itertools import product, takewhile
 from os.path import commonpath
 from pathlib import PurePosixPath
 
-from cluster.errors import InvalidInput
+from cluster.base.errors import InvalidInput
 from cluster.features.intake.folders import part_of, split_in
 
 
@@ -41,7 +42,7 @@ class Files:
         for exact in () if outside else (folder / path, path):
             if exact.as_posix() in self._names or not self._names:
                 return exact.as_posix()
-        called = self._called.get((path.parent.name, path.name.lower()), ())
+        called = self._called.get(_key(path.parent.name, path.name), ())
         named = [name for name in called if self._meets(name, path)]
         if not named and outside:
             raise InvalidInput(f"{text!r} lies outside the table's folder: put the table above")
@@ -66,8 +67,8 @@ class Files:
         called: dict[tuple[str, str], list[str]] = defaultdict(list)
         for name in self.names:
             path = PurePosixPath(name)
-            words = {path.name.lower(), path.stem.lower()}
-            for key in product({"", path.parent.name}, words):
+            words = {path.name, path.stem}
+            for key in {_key(*pair) for pair in product({"", path.parent.name}, words)}:
                 called[key].append(name)
         return called
 
@@ -78,9 +79,18 @@ class Files:
 
     def _meets(self, name: str, path: PurePosixPath) -> bool:
         """Whether the folders above two files of one name are alike, as far as both are known."""
-        ours, theirs = PurePosixPath(name).parts[:-1], path.parts[:-1]
+        ours, theirs = (PurePosixPath(_composed(str(of))).parts[:-1] for of in (name, path))
         pairs = zip(reversed(ours), reversed(theirs), strict=False)
         alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         if alike == len(theirs):
             return True
         return alike > 0 and alike >= len(ours) - self._wrapped
+
+
+def _key(folder: str, name: str) -> tuple[str, str]:
+    return _composed(folder), _composed(name).lower()
+
+
+def _composed(text: str) -> str:
+    """In one Unicode form: a Mac names files in another than most programs write."""
+    return unicodedata.normalize("NFC", text)

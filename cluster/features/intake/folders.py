@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from cluster.features.column import SPLITS
+from cluster.features.schema.column import SPLITS
 
 UNLABELLED = frozenset(("unsup", "unlabelled", "unlabeled"))
 """Folders beside those of classes that hold files without one."""

@@ -3,18 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput
-from cluster.features.headers import known_otherwise, sniff
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput
 from cluster.features.intake.arrays import holds_arrays, read_arrays
+from cluster.features.intake.files.tree import Tree, open_tree, stem, suffix
 from cluster.features.intake.finding import Files
 from cluster.features.intake.labelling import Content, Source, content_of, is_bytes, read_labelled
 from cluster.features.intake.loading import load_column
-from cluster.features.intake.mapping import HOW, Wanted, header, match, read_table
+from cluster.features.intake.mapping import HOW, ITEM, Wanted, header, match, read_table
 from cluster.features.intake.parts import is_table
-from cluster.features.intake.tree import Tree, open_tree, stem, suffix
-from cluster.features.interactions import ITEM
-from cluster.features.view import Piece, Reject, Skipped
+from cluster.features.schema.view import Piece, Reject, Skipped
+from cluster.media.headers import known_otherwise, sniff
 
 _ID = ("imageid", "id")
 _IMAGE = (

@@ -12,17 +12,18 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays, Batch, length, objects, take
-from cluster.errors import InvalidInput
-from cluster.features.column import Column, Time
-from cluster.features.intake.decoding import SAY_ENCODING
+from cluster.base.batch import Arrays, Batch, length, objects, take, without
+from cluster.base.errors import InvalidInput
+from cluster.features.intake.dates import SAY_FORMAT
+from cluster.features.intake.files.decoding import SAY_ENCODING
 from cluster.features.intake.folders import split_in
 from cluster.features.intake.naming import Repeats, fingerprints
 from cluster.features.intake.summary import Summary, Tally
 from cluster.features.offline.stage import Stage
 from cluster.features.offline.store import Store
-from cluster.features.times import zone_named
-from cluster.features.view import Piece, Reader, Reject, Skipped, Unused, View
+from cluster.features.schema.column import ALWAYS, Column, Time, times
+from cluster.features.schema.times import ISO, zone_named
+from cluster.features.schema.view import Piece, Reader, Reject, Skipped, Unused, View
 
 Progress = Callable[[int, int], None]
 """Told after every batch how many rows were read so far, and how many of them rejected."""
@@ -124,6 +125,9 @@ def ingest_rows(
     view: View, rows: Batch, store: Store, *, max_reject_share: float = MAX_REJECT_SHARE
 ) -> Ingested:
     """The same for rows that are at hand, such as those that a view's `sample` draws."""
+    moments = rows.get("event_time", times([]))
+    if moments.dtype.kind == "M" and (moments == ALWAYS).all():  # no moment of a source
+        rows = without(rows, ("event_time",))
     return _take_in(view, [[rows]], store, max_reject_share=max_reject_share)
 
 
@@ -227,8 +231,11 @@ def _nameless(view: View, raw: Batch) -> bool:
 
 def _admitted(
     view: View, sources: Iterable[Iterable[Piece]], zone: str, skipped: list[Skipped]
-) -> Iterator[tuple[int, Arrays, list[Reject]]]:
-    """Piece by piece how many rows it has, the good ones, and the bad ones; skipped ones beside."""
+) -> Iterator[tuple[int, Arrays, list[str], list[Reject]]]:
+    """Piece by piece how many rows it has, the good ones and where they stand, and the bad ones.
+
+    Skipped files are put beside.
+    """
     for source in sources:
         repeats = Repeats()
         for piece in source:
@@ -236,19 +243,23 @@ def _admitted(
                 skipped.append(piece)
                 continue
             if isinstance(piece, Reject):
-                yield 1, {}, [piece]
+                yield 1, {}, [], [piece]
                 continue
             good, bad = admit(view, piece, zone=zone)
             if _nameless(view, piece):
                 good[view.key[0]] = repeats.number(good[view.key[0]])
-            yield length(piece), good, [_with_remedy(reject) for reject in bad]
+            left_out = {reject.where for reject in bad}
+            places = [where for where in piece.get("where", ()) if where not in left_out]
+            yield length(piece), good, places, [_with_remedy(reject) for reject in bad]
 
 
 def _with_remedy(reject: Reject) -> Reject:
-    """What the user can say of a file whose bytes are no UTF-8."""
-    if not reject.reason.endswith("is not valid UTF-8"):
-        return reject
-    return Reject(reject.where, f"{reject.reason}: name the encoding as in {SAY_ENCODING}")
+    """What the user can say of a file whose bytes are no UTF-8, or whose times are no ISO 8601."""
+    if reject.reason.endswith("is not valid UTF-8"):
+        return Reject(reject.where, f"{reject.reason}: name the encoding as in {SAY_ENCODING}")
+    if ISO in reject.reason:
+        return Reject(reject.where, f"{reject.reason}, or say how, as in {SAY_FORMAT}")
+    return reject
 
 
 def _take_in(
@@ -264,10 +275,10 @@ def _take_in(
     rejects: list[Reject] = []
     skipped: list[Skipped] = []
     with store.stage(view) as stage:
-        for count, good, bad in _admitted(view, sources, zone, skipped):
+        for count, good, places, bad in _admitted(view, sources, zone, skipped):
             if good:
                 stage.add(good)
-                tally.add(good)
+                tally.add(good, places)
             rows += count
             rejects += bad
             if progress is not None:

@@ -8,15 +8,15 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, objects, take, without
-from cluster.errors import InvalidInput
+from cluster.base.batch import Batch, objects, take, without
+from cluster.base.errors import InvalidInput
 from cluster.features.intake.class_names import class_names, with_names
+from cluster.features.intake.files.tree import Tree, stem
 from cluster.features.intake.finding import Files
 from cluster.features.intake.folders import are_shelves, classes, part_of, split_in
 from cluster.features.intake.loading import load_column, load_folders
 from cluster.features.intake.mapping import HOW, Wanted, header, match, read_table
-from cluster.features.intake.tree import Tree, stem
-from cluster.features.view import Piece, Reject, Skipped
+from cluster.features.schema.view import Piece, Reject, Skipped
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from cluster.batch import Batch, objects, take
-from cluster.errors import InvalidInput
-from cluster.features.intake.tree import Tree
-from cluster.features.view import Piece, Reject, Skipped
+from cluster.base.batch import Batch, objects, take
+from cluster.base.errors import InvalidInput
+from cluster.features.intake.files.tree import Tree
+from cluster.features.schema.view import Piece, Reject, Skipped
 
 BATCH_ROWS = 1_024
 BATCH_BYTES = 64_000_000

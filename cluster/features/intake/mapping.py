@@ -13,23 +13,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, objects
-from cluster.errors import InvalidInput, nearest
-from cluster.features.column import Number
-from cluster.features.intake import movielens
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import InvalidInput, nearest
+from cluster.features.intake import dates
+from cluster.features.intake.files import movielens
+from cluster.features.intake.files.formats import open_table
+from cluster.features.intake.files.table import Chunk, Table
+from cluster.features.intake.files.tree import Tree, open_tree, suffix
 from cluster.features.intake.folders import split_in
-from cluster.features.intake.formats import open_table
 from cluster.features.intake.parts import filled, is_table, may_be_table, meant, with_folders
-from cluster.features.intake.table import Chunk, Table
-from cluster.features.intake.tree import Tree, open_tree, suffix
-from cluster.features.times import read_times
-from cluster.features.view import Piece, Reject, Unused
+from cluster.features.schema.column import Number
+from cluster.features.schema.times import read_times
+from cluster.features.schema.view import Piece, Reject, Unused
 
 NONE = "-"
 """What a mapping says of a column that the table does not have: `event_time=-`."""
 
-HOW = ("encoding", "quotes")
-"""What a mapping may say of a table of text beside its columns: `encoding=cp1252,quotes=no`."""
+HOW = ("encoding", "quotes", dates.FORMAT)
+"""What a mapping may say of a table beside its columns: `encoding=cp1252,quotes=no`."""
+
+MOMENTS = ("event_time", "created")
 
 ALSO = {
     "event_time": ("eventtime", "timestamp", "time", "datetime"),
@@ -38,6 +41,9 @@ ALSO = {
 }
 """The columns that any table may have, by the names that are recognised. When rows were created is
 read only where it is mapped: what is called so may as well be when they became true."""
+
+ITEM = ("itemid", "item", "iid", "movieid", "productid", "product", "stockcode", "sku")
+"""The usual names of an item's id."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +141,29 @@ def read_table(
         if wanted.timed and not {"event_time"} & {*ours, *columns}:
             _check_untimed(where, table.names, first, {*ours.values()})
         split = _part(tree, name)
-        for chunk in chain([first], table.chunks):
+        rewrites = _rewrites(tree, name, columns, first, ours)
+        for whole in chain([first], table.chunks):
+            chunk = whole
+            for column, rewrite in rewrites.items():
+                chunk = dates.rewritten(chunk, ours[column], column, rewrite)
             yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())
             yield _named(split, place, chunk, ours)
+
+
+def _rewrites(
+    tree: Tree, name: str, columns: Mapping[str, str], first: Chunk, ours: Mapping[str, int]
+) -> dict[str, dates.Rewrite]:
+    """How the times of a table are to be written so that they are read, where they are not yet."""
+    moments = {column: ours[column] for column in MOMENTS if column in ours}
+    if form := columns.get(dates.FORMAT):
+        return dict.fromkeys(moments, dates.by_format(form))
+    found = {}
+    for column, at in moments.items():
+        if dates.is_dated(first.columns[at].tolist()):
+            with _opened(tree, name, columns) as again:
+                values = (value for chunk in again.chunks for value in chunk.columns[at].tolist())
+                found[column] = dates.by_column(values, tree.where(name), column)
+    return found
 
 
 def header(tree: Tree, name: str, columns: Mapping[str, str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import objects
+from cluster.base.batch import objects
 
 
 def fingerprints(values: NDArray[Any]) -> NDArray[np.object_]:

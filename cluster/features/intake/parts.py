@@ -7,11 +7,11 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from cluster.errors import InvalidInput
-from cluster.features.intake.formats import TABLES
-from cluster.features.intake.movielens import layout_of
-from cluster.features.intake.table import Chunk, Table
-from cluster.features.intake.tree import LOG, Tree, stem, suffix
+from cluster.base.errors import InvalidInput
+from cluster.features.intake.files.formats import TABLES
+from cluster.features.intake.files.movielens import layout_of
+from cluster.features.intake.files.table import Chunk, Table
+from cluster.features.intake.files.tree import LOG, Tree, stem, suffix
 
 _LOOSE = frozenset((".dat", ".data", ".txt"))
 _PART = re.compile(r"((part|data|chunk|shard|file)?[-_.]?\d[\w.-]*|.*-\d{3,}-of-\d{3,})")

@@ -1,6 +1,7 @@
 """Summarise what an ingest made of its files, and warn of what looks wrong in them."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cluster import classes
-from cluster.batch import Arrays, length
-from cluster.features.column import ALWAYS, Number
-from cluster.features.view import Reject, Skipped, Unused, View
+from cluster.base.batch import Arrays, length
+from cluster.contract import classes
+from cluster.features.intake.doubts import Doubts, alike
+from cluster.features.schema.column import ALWAYS, Number
+from cluster.features.schema.view import Reject, Skipped, Unused, View
 
 LABEL, VALUE = "label", "value"
 MOST_LABELS = 10_000
@@ -78,16 +80,18 @@ class Tally:
         self.uncounted = 0
         self.not_positive = 0
         self.floats = dict.fromkeys((*view.key, *({LABEL} & view.columns.keys())), "")
+        self.doubts = Doubts(view)
         self.first: np.datetime64 | None = None
         self.last: np.datetime64 | None = None
         self._contents: list[pl.DataFrame] = []
         self._owners: list[NDArray[np.uint64]] = []
 
-    def add(self, good: Arrays) -> None:
-        """Count admitted rows."""
+    def add(self, good: Arrays, places: Sequence[str] = ()) -> None:
+        """Count admitted rows; `places` says where each stands, if it is known."""
         self.rows += length(good)
         if not length(good):
             return
+        self.doubts.add(good, places)
         self._count(good)
         self._times(good.get("event_time"))
         for name in list(self.floats):
@@ -162,7 +166,8 @@ class Tally:
         if LABEL in self.view.columns:
             yield from self._labels(classes.by_label(self.counts))
         yield from self._parts()
-        for name, example in self.floats.items():
+        yield from self.doubts.warnings()
+        for name, example in self.floats.items() if self.rows else ():
             yield (
                 f"Every {name} reads as a fraction, such as {example!r}: a program wrote whole "
                 "numbers so, and another source may call the same thing "
@@ -249,16 +254,22 @@ def reasons(found: Sequence[Reject | Skipped]) -> list[Reason]:
 
 
 def spellings(labels: Mapping[str, int]) -> list[str]:
-    """A sentence where labels differ by case or spaces alone."""
-    alike: dict[str, list[str]] = {}
+    """A sentence where labels differ by case, spaces or Unicode form alone."""
+    found: dict[str, list[str]] = {}
     for label in labels:
-        alike.setdefault(" ".join(label.split()).casefold(), []).append(label)
-    groups = [sorted(group) for group in alike.values() if len(group) > 1]
+        found.setdefault(alike(label), []).append(label)
+    groups = [sorted(group) for group in found.values() if len(group) > 1]
     if not groups:
         return []
     shown = "; ".join(
-        " and ".join(f"{label!r} ({labels[label]:,} rows)" for label in group)
+        " and ".join(f"{_shown(label)} ({labels[label]:,} rows)" for label in group)
         for group in groups[:PLACES]
     )
     more = f"; {len(groups) - PLACES:,} more" if len(groups) > PLACES else ""
-    return [f"Labels that differ by case or spaces alone are different labels: {shown}{more}."]
+    how = "Labels that differ by case, spaces or Unicode form alone are different labels"
+    return [f"{how}: {shown}{more}."]
+
+
+def _shown(label: str) -> str:
+    """A label, with codes for letters in a form that looks like another."""
+    return repr(label) if unicodedata.is_normalized("NFC", label) else ascii(label)

@@ -12,9 +12,9 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow import fs
 
-from cluster.durable import make_folder, names_in, new_file, publish, remove
-from cluster.errors import Conflict, InvalidInput, Unavailable
-from cluster.writers import alone, writing
+from cluster.base.durable import make_folder, names_in, new_file, publish, remove
+from cluster.base.errors import Conflict, InvalidInput, Unavailable
+from cluster.base.writers import alone, writing
 
 DAY_S = 86_400.0
 MERGING = ".merging"

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import orjson
 
-from cluster.errors import Corrupt
+from cluster.base.errors import Corrupt
 from cluster.features.offline.datafile import DataFile
 from cluster.features.offline.shape import Shape
 

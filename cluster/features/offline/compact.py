@@ -8,7 +8,7 @@ from math import ceil
 
 import pyarrow.compute as pc
 
-from cluster.errors import Conflict
+from cluster.base.errors import Conflict
 from cluster.features.offline.bucket import Bucket
 from cluster.features.offline.commits import State
 from cluster.features.offline.datafile import (
@@ -24,7 +24,7 @@ from cluster.features.offline.ledger import Ledger
 from cluster.features.offline.retire import retire
 from cluster.features.offline.shape import ARRIVED
 from cluster.features.offline.snapshot import Snapshot, overlapping
-from cluster.features.view import View
+from cluster.features.schema.view import View
 
 GROUP_BYTES = 1_000_000_000
 """Files that take more memory together are not merged whole: only the small ones of them are."""

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.errors import Corrupt
-from cluster.features.column import ALWAYS
+from cluster.base.errors import Corrupt
 from cluster.features.offline.bucket import Bucket
 from cluster.features.offline.shape import ARRIVED
-from cluster.features.view import View
+from cluster.features.schema.column import ALWAYS
+from cluster.features.schema.view import View
 
 FILE_BYTES = 64_000_000  # of rows at rest, after which the next file begins
 FILE_ROWS = 1_000_000

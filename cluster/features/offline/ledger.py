@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from cluster.errors import Conflict, Unavailable
+from cluster.base.errors import Conflict, Unavailable
 from cluster.features.offline.bucket import Bucket
 from cluster.features.offline.commits import (
     EARLIER,

@@ -8,10 +8,10 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from cluster.batch import objects
-from cluster.errors import Conflict
-from cluster.features.column import Time
-from cluster.features.view import View
+from cluster.base.batch import objects
+from cluster.base.errors import Conflict
+from cluster.features.schema.column import Time
+from cluster.features.schema.view import View
 
 EXTRA = {"created": Time.arrow, "digest": pa.int64()}
 """What every row carries beside the view's schema: when it came in, and what it holds in short."""

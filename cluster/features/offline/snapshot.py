@@ -11,13 +11,13 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays, Batch
-from cluster.errors import InvalidInput, nearest
-from cluster.features.column import ALWAYS, Time
+from cluster.base.batch import Arrays, Batch
+from cluster.base.errors import InvalidInput, nearest
 from cluster.features.offline.bucket import Bucket
 from cluster.features.offline.datafile import DataFile, between, read_file, read_some
 from cluster.features.offline.shape import ARRIVED, EXTRA, Shape
-from cluster.features.view import View
+from cluster.features.schema.column import ALWAYS, Time
+from cluster.features.schema.view import View
 
 __all__ = ["EXTRA", "DataFile", "Snapshot", "winners"]
 

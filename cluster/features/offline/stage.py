@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from cluster.batch import Batch
-from cluster.features.column import Time
+from cluster.base.batch import Batch
 from cluster.features.offline.bucket import Bucket
 from cluster.features.offline.datafile import (
     FILE_BYTES,
@@ -24,7 +23,8 @@ from cluster.features.offline.datafile import (
 )
 from cluster.features.offline.digest import digest_rows
 from cluster.features.offline.shape import ARRIVED, Shape
-from cluster.features.view import View
+from cluster.features.schema.column import Time
+from cluster.features.schema.view import View
 
 
 @dataclass

@@ -20,8 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from cluster.batch import Batch
-from cluster.errors import Conflict, Corrupt, NotFound
+from cluster.base.batch import Batch
+from cluster.base.errors import Conflict, Corrupt, NotFound
 from cluster.features.offline.bucket import open_bucket
 from cluster.features.offline.commits import State
 from cluster.features.offline.compact import Choice, Compacted, compact, recent, worthwhile
@@ -32,7 +32,7 @@ from cluster.features.offline.retire import SMALL_ROWS, expire, retired
 from cluster.features.offline.shape import Shape
 from cluster.features.offline.snapshot import Snapshot, winners
 from cluster.features.offline.stage import Stage, index
-from cluster.features.view import View
+from cluster.features.schema.view import View
 
 __all__ = ["Appended", "Compacted", "Store", "Written"]
 

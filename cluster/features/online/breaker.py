@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cluster.errors import Unavailable
+from cluster.base.errors import Unavailable
 
 FAILURES = 3
 REST_S = 1.0

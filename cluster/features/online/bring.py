@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import polars as pl
 import pyarrow as pa
 
-from cluster.errors import Conflict, Corrupt
+from cluster.base.errors import Conflict, Corrupt
 from cluster.features.offline.snapshot import DataFile, Snapshot
 from cluster.features.online.events import Kept, Streams
 from cluster.features.online.found import moment_of, never, other_columns
 from cluster.features.online.keeper import Merge, Put
 from cluster.features.online.merging import Merging
 from cluster.features.online.packing import Layout, key_text, types_of
-from cluster.features.view import View
+from cluster.features.schema.view import View
 
 TOGETHER_ROWS = 250_000
 TOGETHER_BYTES = 256_000_000

@@ -14,7 +14,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays
+from cluster.base.batch import Arrays
 from cluster.features.online.keeper import COUNT_BYTES, NAME_BYTES, Got
 from cluster.features.online.packing import TIME, Layout, moments
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
-from cluster.features.aggregates import Aggregate, Last, Since
+from cluster.features.derived.aggregates import Aggregate, Last, Since
+from cluster.features.derived.windows import Windows
 from cluster.features.online.packing import Types, types_of
-from cluster.features.view import View
-from cluster.features.windows import Windows
+from cluster.features.schema.view import View
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays, Batch, length, objects
-from cluster.errors import Conflict, InvalidInput, NotFound
-from cluster.features.column import ALWAYS
-from cluster.features.computed import Computed, frame
+from cluster.base.batch import Arrays, Batch, length, objects
+from cluster.base.errors import Conflict, InvalidInput, NotFound
+from cluster.features.derived.computed import Computed, frame
+from cluster.features.derived.outcomes import Outcomes
+from cluster.features.derived.windows import KNOWN, NEWEST, Windows, aggregate
 from cluster.features.online.chunks import read_events
 from cluster.features.online.events import Kept, shelf_of
 from cluster.features.online.keeper import Got, Want
 from cluster.features.online.packing import Layout, Reader, key_texts, types_of
-from cluster.features.outcomes import Outcomes
-from cluster.features.view import View, columns_of
-from cluster.features.windows import KNOWN, NEWEST, Windows, aggregate
+from cluster.features.schema.column import ALWAYS
+from cluster.features.schema.view import View, columns_of
 
 Inputs = Callable[[View], Sequence[View]]
 """The views that a computed view is made from, in the order of its parameters: `Graph.inputs`."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from cluster.errors import Conflict
+from cluster.base.errors import Conflict
 
 LAYOUT = 3
 """How all that is kept is packed: where it was packed otherwise, nothing is online yet."""

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from cluster.errors import LeptonError
+from cluster.base.errors import LeptonError
 from cluster.features.offline.snapshot import DataFile
-from cluster.features.view import View
+from cluster.features.schema.view import View
 
 log = logging.getLogger("ray.serve")  # what a replica's log file holds
 EVERY_S = 1.0

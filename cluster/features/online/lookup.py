@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cluster.batch import Batch, length, objects
-from cluster.errors import Conflict, NotFound, TooLarge, Unavailable
-from cluster.features.column import Time
-from cluster.features.graph import Graph
+from cluster.base.batch import Batch, length, objects
+from cluster.base.errors import Conflict, NotFound, TooLarge, Unavailable
+from cluster.features.derived.graph import Graph
+from cluster.features.derived.windows import Windows
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.online.bring import changes, has, lacking, needed, tables
 from cluster.features.online.events import Kept, Streams, streams_of
@@ -29,8 +29,8 @@ from cluster.features.online.keeper import Keeper, Put, Want
 from cluster.features.online.lag import FEW_ROWS, Lag
 from cluster.features.online.packing import types_of
 from cluster.features.online.sqlite_keeper import SqliteKeeper
-from cluster.features.view import View
-from cluster.features.windows import Windows
+from cluster.features.schema.column import Time
+from cluster.features.schema.view import View
 
 MOST_KEYS = 100_000
 DEGRADED = "degraded"

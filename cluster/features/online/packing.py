@@ -14,10 +14,10 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays, Batch, objects
-from cluster.errors import InvalidInput
-from cluster.features.column import Column, Time
-from cluster.features.view import View
+from cluster.base.batch import Arrays, Batch, objects
+from cluster.base.errors import InvalidInput
+from cluster.features.schema.column import Column, Time
+from cluster.features.schema.view import View
 
 TIME, CREATED = "__time", "__created"
 ORDER_BYTES = 16

@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cluster.errors import Conflict, NotEnough, Unavailable
+from cluster.base.errors import Conflict, NotEnough, Unavailable
 from cluster.features.online.breaker import Breaker
 from cluster.features.online.keeper import LAYOUT, Got, Merge, Put, Want, other_declaration
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from cluster import host
-from cluster.durable import make_folder
-from cluster.errors import Conflict, Corrupt, NotEnough, Unavailable
+from cluster.base import durable
+from cluster.base.durable import make_folder
+from cluster.base.errors import Conflict, Corrupt, NotEnough, Unavailable
 from cluster.features.online.keeper import (
     LAYOUT,
     Got,
@@ -190,7 +190,7 @@ class SqliteKeeper:
         What others wrote and did not merge into the file yet is in its log; then it has its locks.
         """
         log = self.path.with_name(f"{self.path.name}-wal")
-        return not host.is_writable(self.path.parent) and not log.exists()
+        return not durable.is_writable(self.path.parent) and not log.exists()
 
     def _place(self) -> tuple[int, int, int] | None:
         """Which file it is, and in which process: another one is opened anew."""

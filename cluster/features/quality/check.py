@@ -8,19 +8,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cluster.batch import Arrays, Batch, concat, length, numbered, take
-from cluster.features.column import ALWAYS, Text
-from cluster.features.copies import across, copies_of, plain
-from cluster.features.images import Image
+from cluster.base.batch import Arrays, Batch, concat, length, numbered, take
+from cluster.contract.split import TEST, TRAIN, ByKey, Split
 from cluster.features.intake.summary import LABEL, Summary, Tally
 from cluster.features.offline.snapshot import Snapshot
+from cluster.features.quality.copies import across, copies_of, plain
 from cluster.features.quality.encode import encode
 from cluster.features.quality.leakage import facts, named, telling
 from cluster.features.quality.noise import FEWEST, MOST_WEIGHTS, doubted, out_of_fold
 from cluster.features.quality.outliers import outliers
 from cluster.features.quality.shingles import near_copies
-from cluster.features.view import View
-from cluster.split import TEST, TRAIN, ByKey, Split
+from cluster.features.schema.column import ALWAYS, Text
+from cluster.features.schema.view import View
+from cluster.features.views.images import Image
 
 SAMPLE, PICTURES = 20_000, 5_000
 """How many rows are looked at one by one, and how many where each is a picture."""

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from scipy import sparse
 
-from cluster.batch import Batch
-from cluster.features.column import Column, Number, Text, Texts, Vector, Whole
-from cluster.features.images import Image
+from cluster.base.batch import Batch
+from cluster.features.schema.column import Column, Number, Text, Texts, Vector, Whole
+from cluster.features.views.images import Image
 
 TERMS = 30_000
 """How many n-grams of each kind are read at most."""

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch, numbered, objects
-from cluster.features.column import Column, Number, Text, Whole
-from cluster.features.copies import plain
-from cluster.features.images import Image
+from cluster.base.batch import Batch, numbered, objects
+from cluster.features.quality.copies import plain
+from cluster.features.schema.column import Column, Number, Text, Whole
+from cluster.features.views.images import Image
 
 FOLDS = 4
 WORD = re.compile(r"[^\W_]+")

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.batch import Batch
-from cluster.features.column import Column, Number, Text, Whole
-from cluster.features.images import Image
+from cluster.base.batch import Batch
 from cluster.features.quality.encode import deviations
+from cluster.features.schema.column import Column, Number, Text, Whole
+from cluster.features.views.images import Image
 
 FAR = 8.0
 """From so many deviations from the median on, a row is an outlier: the largest z of a million rows

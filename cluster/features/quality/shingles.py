@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.features.copies import plain
+from cluster.features.quality.copies import plain
 
 SHINGLE = 5
 """Characters that are compared at a time."""

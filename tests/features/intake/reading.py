@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cluster.batch import Arrays, concat
+from cluster.base.batch import Arrays, concat
 from cluster.features.intake.ingest import admit
-from cluster.features.view import Reject, Skipped, View
+from cluster.features.schema.view import Reject, Skipped, View
 
 
 def read(view: View, path: Path, zone: str = "", **columns: str) -> tuple[Arrays, list[Reject]]:

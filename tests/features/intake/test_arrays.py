@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.errors import InvalidInput
+from cluster.base.errors import InvalidInput
 from cluster.features.intake.image_files import read_images
-from cluster.features.pictures import encode
-from cluster.features.view import Reject, Skipped
+from cluster.features.schema.view import Reject, Skipped
+from cluster.media.pixels import encode
 
 GREY = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 

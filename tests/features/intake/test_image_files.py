@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.batch import Arrays, concat, objects
-from cluster.errors import InvalidInput, NotFound
-from cluster.features.images import item_images, labelled_images
+from cluster.base.batch import Arrays, concat, objects
+from cluster.base.errors import InvalidInput, NotFound
 from cluster.features.intake.image_files import read_images
 from cluster.features.intake.ingest import admit, ingest
 from cluster.features.offline.store import Store
-from cluster.features.pictures import decode, encode
-from cluster.features.view import Reject, Skipped
+from cluster.features.schema.view import Reject, Skipped
+from cluster.features.views.images import item_images, labelled_images
+from cluster.media.pixels import decode, encode
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 EMPTY = {name: objects([]) for name in ("image", "label", "split")}

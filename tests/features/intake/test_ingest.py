@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.batch import objects, without
-from cluster.errors import InvalidInput, NotFound
-from cluster.features.images import labelled_images
+from cluster.base.batch import objects, without
+from cluster.base.errors import InvalidInput, NotFound
+from cluster.base.writers import LOCK
 from cluster.features.intake.ingest import admit, ingest, ingest_rows
-from cluster.features.interactions import interactions, items, users
 from cluster.features.offline.store import Store
-from cluster.features.raw import KEY_CHARACTERS
-from cluster.features.texts import labelled_texts
-from cluster.features.view import View
-from cluster.writers import LOCK
+from cluster.features.schema.raw import KEY_CHARACTERS
+from cluster.features.schema.view import View
+from cluster.features.views.images import labelled_images
+from cluster.features.views.interactions import interactions, items, users
+from cluster.features.views.texts import labelled_texts
 from tests.features.offline.shelf import batch, shelf
 
 

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather
 
-from cluster.batch import Arrays, concat
-from cluster.errors import InvalidInput
-from cluster.features.images import labelled_images
+from cluster.base.batch import Arrays, concat
+from cluster.base.errors import InvalidInput
 from cluster.features.intake.ingest import admit
-from cluster.features.pictures import decode, encode
-from cluster.features.texts import labelled_texts
-from cluster.features.view import Reject, Skipped, View
+from cluster.features.schema.view import Reject, Skipped, View
+from cluster.features.views.images import labelled_images
+from cluster.features.views.texts import labelled_texts
+from cluster.media.pixels import decode, encode
 
 Read = tuple[Arrays, list[Reject], list[Skipped]]
 
@@ -216,6 +216,12 @@ def test_a_name_that_may_be_one_of_several_files_is_a_bad_row(tmp_path: Path) ->
         "image 'a' may be 'x/a.png' or 'y/a.png': give the path",
         "image 'c' is no file of the source",
     ]
+
+
+def test_a_table_finds_a_file_whose_name_has_another_unicode_form(tmp_path: Path) -> None:
+    table = "file,label\ncafe\u0301/e\u0301.png,red\nb.png,blue\n"
+    rows, bad, _ = read(lay(tmp_path, {"caf\u00e9/\u00e9.png": "1", "b.png": "2", "t.csv": table}))
+    assert (labels(rows), bad) == ({1: ("red", ""), 2: ("blue", "")}, [])
 
 
 def test_hugging_face_tables_say_what_their_classes_are_called(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.batch import Arrays, objects
-from cluster.features.images import labelled_images
+from cluster.base.batch import Arrays, objects
+from cluster.contract.split import ByKey
 from cluster.features.intake.ingest import Ingested, ingest
 from cluster.features.intake.naming import Repeats, fingerprints
-from cluster.features.interactions import interactions
 from cluster.features.offline.store import Store
-from cluster.features.pictures import encode
-from cluster.features.texts import labelled_texts
-from cluster.features.view import View
-from cluster.split import ByKey
+from cluster.features.schema.view import View
+from cluster.features.views.images import labelled_images
+from cluster.features.views.interactions import interactions
+from cluster.features.views.texts import labelled_texts
+from cluster.media.pixels import encode
 
 TEXTS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8)
 LOGS = st.lists(

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.errors import InvalidInput
-from cluster.features.intake.movielens import GENRES
-from cluster.features.interactions import interactions, items, users
+from cluster.base.errors import InvalidInput
+from cluster.features.intake.files.movielens import GENRES
+from cluster.features.views.interactions import interactions, items, users
 from tests.features.intake.reading import read
 
 

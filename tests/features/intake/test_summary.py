@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.features.images import labelled_images
-from cluster.features.intake.ingest import ingest
+from cluster.features.intake.ingest import ingest, ingest_rows
 from cluster.features.intake.summary import Reason, Summary, reasons
-from cluster.features.interactions import interactions
 from cluster.features.offline.store import Store
-from cluster.features.pictures import encode
-from cluster.features.texts import labelled_texts
-from cluster.features.view import Reject, View
-from services import show
+from cluster.features.schema.view import Reject, View
+from cluster.features.views.images import labelled_images
+from cluster.features.views.interactions import interactions
+from cluster.features.views.texts import labelled_texts
+from cluster.media.pixels import encode
+from services.cli import show
+from services.local import catalog
 
 
 def taken(folder: Path, text: str, view: View = labelled_texts, name: str = "a.csv") -> Summary:
@@ -195,3 +196,10 @@ def test_all_of_it_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         "Columns not used: 'stars' of a.csv.",
     ]
     assert said[5].startswith("Warning: The label 'b' has 1 row (under 20, as 1 other)")
+
+
+@pytest.mark.parametrize("name", ["images", "texts", "items", "item_images", "interactions"])
+def test_made_up_rows_are_no_reason_for_a_warning(tmp_path: Path, name: str) -> None:
+    view = catalog.find_view(name)
+    rows = view.sample(600, np.random.default_rng(0))
+    assert ingest_rows(view, rows, Store(tmp_path)).summary.warnings == []

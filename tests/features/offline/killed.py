@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cluster.errors import Conflict, NotEnough
+from cluster.base.errors import Conflict, NotEnough
+from cluster.base.writers import LOCK
 from cluster.features.intake.ingest import ingest
 from cluster.features.offline.bucket import MERGING
 from cluster.features.offline.retire import retired
 from cluster.features.offline.store import Store
-from cluster.features.texts import labelled_texts
-from cluster.writers import LOCK
+from cluster.features.views.texts import labelled_texts
 from tests.features.offline.shelf import Rows, batch, held, shelf
 
 CALLS = ("openat", "mkdir", "write", "fsync", "link", "unlink")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.batch import Arrays, objects
-from cluster.features.column import Number, Text, times
+from cluster.base.batch import Arrays, objects
 from cluster.features.offline.store import Store
-from cluster.features.view import View
+from cluster.features.schema.column import Number, Text, times
+from cluster.features.schema.view import View
 
 Rows = dict[tuple[str, int], tuple[str, float]]
 """Word and number by key and day: what a store should hold, as a dictionary."""

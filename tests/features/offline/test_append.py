@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.errors import Conflict, Corrupt
+from cluster.base.errors import Conflict, Corrupt
 from cluster.features.offline.store import WRITES, Store
 from tests.features.offline.shelf import Rows, batch, held, shelf
 

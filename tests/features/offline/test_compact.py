@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.errors import NotFound
+from cluster.base.errors import NotFound
 from cluster.features.offline import compact
 from cluster.features.offline.commits import WHOLE, Commit
 from cluster.features.offline.datafile import DataFile

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import fs
 
-from cluster.batch import objects
-from cluster.errors import Conflict, Corrupt, InvalidInput, Unavailable
-from cluster.features.column import Column, Number, Text, Texts, Time
-from cluster.features.interactions import interactions
+from cluster.base.batch import objects
+from cluster.base.errors import Conflict, Corrupt, InvalidInput, Unavailable
 from cluster.features.offline.bucket import LocalBucket, RemoteBucket, open_bucket
 from cluster.features.offline.datafile import SPAN_ROWS
 from cluster.features.offline.store import Store
-from cluster.features.view import View
+from cluster.features.schema.column import Column, Number, Text, Texts, Time
+from cluster.features.schema.view import View
+from cluster.features.views.interactions import interactions
 from tests.features.offline.shelf import Rows, batch, held, shelf
 
 DAY = np.timedelta64(1, "D")

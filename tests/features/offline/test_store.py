@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.batch import take
-from cluster.errors import Conflict, Corrupt, InvalidInput, NotFound
-from cluster.features.column import Number, Text
-from cluster.features.images import images, labelled_images
-from cluster.features.interactions import items
+from cluster.base.batch import take
+from cluster.base.errors import Conflict, Corrupt, InvalidInput, NotFound
+from cluster.base.writers import LOCK
 from cluster.features.offline.store import Store, Written
-from cluster.features.view import View
-from cluster.writers import LOCK
+from cluster.features.schema.column import Number, Text
+from cluster.features.schema.view import View
+from cluster.features.views.images import images, labelled_images
+from cluster.features.views.interactions import items
 from tests.features.offline.shelf import Rows, batch, held, shelf
 
 ROWS = st.dictionaries(

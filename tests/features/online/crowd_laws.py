@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.batch import Batch, objects, take
-from cluster.features.column import times
+from cluster.base.batch import Batch, objects, take
 from cluster.features.offline.store import Store
 from cluster.features.online.found import shelf_name
 from cluster.features.online.keeper import Got, Want
 from cluster.features.online.lookup import Online
+from cluster.features.schema.column import times
 from tests.features.online.online_laws import (
     DAY,
     Laws,

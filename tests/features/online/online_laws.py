@@ -14,19 +14,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.batch import Batch, objects
-from cluster.errors import Conflict, InvalidInput, NotFound, TooLarge
-from cluster.features.aggregates import Count, Distinct, Last, Mean, Since, Sum
-from cluster.features.column import ALWAYS, Number, Text, Vector, Whole, times
-from cluster.features.computed import computed
-from cluster.features.graph import Graph
-from cluster.features.images import labelled_images
-from cluster.features.interactions import interactions, items
-from cluster.features.modelview import model_view
+from cluster.base.batch import Batch, objects
+from cluster.base.errors import Conflict, InvalidInput, NotFound, TooLarge
+from cluster.features.derived.aggregates import Count, Distinct, Last, Mean, Since, Sum
+from cluster.features.derived.computed import computed
+from cluster.features.derived.graph import Graph
+from cluster.features.derived.modelview import model_view
+from cluster.features.derived.windows import KNOWN, NEWEST, Windows, aggregate, group_of, windows
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import MOST_KEYS, Online
-from cluster.features.view import View
-from cluster.features.windows import KNOWN, NEWEST, Windows, aggregate, group_of, windows
+from cluster.features.schema.column import ALWAYS, Number, Text, Vector, Whole, times
+from cluster.features.schema.view import View
+from cluster.features.views.images import labelled_images
+from cluster.features.views.interactions import interactions, items
 from tests.features.offline.shelf import Rows, batch, shelf
 
 DAY = 86_400_000_000

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from cluster.batch import objects
-from cluster.errors import Conflict
+from cluster.base.batch import objects
+from cluster.base.errors import Conflict
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.offline.store import Store
 from cluster.features.online.keeper import (

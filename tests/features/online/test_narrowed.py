@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.batch import objects
-from cluster.features.aggregates import Sum
-from cluster.features.graph import Graph
+from cluster.base.batch import objects
+from cluster.features.derived.aggregates import Sum
+from cluster.features.derived.graph import Graph
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
 from tests.features.online.online_laws import LATE, always, visit, visits

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.batch import objects
-from cluster.errors import Corrupt, NotEnough, NotFound, Unavailable
+from cluster.base.batch import objects
+from cluster.base.errors import Corrupt, NotEnough, NotFound, Unavailable
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
 from cluster.features.online.sqlite_keeper import SqliteKeeper

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.batch import objects
+from cluster.base.batch import objects
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
 from tests.features.online.online_laws import LATE, always, graph, visit, visits

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import redis
 
-from cluster.batch import objects
-from cluster.errors import Conflict, NotFound, Unavailable
-from cluster.features.graph import Graph
+from cluster.base.batch import objects
+from cluster.base.errors import Conflict, NotFound, Unavailable
+from cluster.features.derived.graph import Graph
 from cluster.features.layer import Layer
 from cluster.features.offline.store import Store
 from cluster.features.online.breaker import Breaker
 from cluster.features.online.lookup import Online
 from cluster.features.online.redis_keeper import RedisKeeper
-from cluster.models import Models
-from cluster.registry import Registry
-from services import catalog
+from cluster.registry.pool import Models
+from cluster.registry.versions import Registry
+from services.local import catalog
 from tests.features.offline.shelf import batch, shelf
 from tests.features.online.crowd_laws import CrowdLaws
 from tests.features.online.online_laws import LATE, always, graph, visit, visits

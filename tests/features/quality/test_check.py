@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from cluster.batch import Arrays, Batch, objects
-from cluster.features.column import Number, Text
-from cluster.features.images import labelled_images
+from cluster.base.batch import Arrays, Batch, objects
 from cluster.features.intake.ingest import ingest_rows
-from cluster.features.interactions import interactions
 from cluster.features.offline.store import Store
 from cluster.features.quality.check import Checked, Finding, check
 from cluster.features.quality.noise import doubted
 from cluster.features.quality.shingles import Shingles, near_copies
-from cluster.features.texts import labelled_texts
-from cluster.features.view import View
-from services import show_data
+from cluster.features.schema.column import Number, Text
+from cluster.features.schema.view import View
+from cluster.features.views.images import labelled_images
+from cluster.features.views.interactions import interactions
+from cluster.features.views.texts import labelled_texts
+from services.cli import show_data
 
 TOPICS = {
     "sea": ["wave", "boat", "harbour", "sail", "tide", "fish", "anchor", "captain", "storm"],

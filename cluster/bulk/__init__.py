@@ -1,0 +1,1 @@
+"""Whatever is spread over all nodes with Ray Data."""

@@ -1,0 +1,1 @@
+"""Ray on this machine or on a given cluster: start it, describe it, stop it."""

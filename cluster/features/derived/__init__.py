@@ -1,0 +1,1 @@
+"""Views made from others: windows, functions, model outputs, and the graph of them."""

@@ -1,0 +1,1 @@
+"""What was served, held to the offline join and to the training rows."""

@@ -1,0 +1,358 @@
+"""Say what one column of a view holds: raw, in memory and at rest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cluster.base.batch import objects
+from cluster.features.schema.raw import (
+    exact_below,
+    key_text,
+    read_numbers,
+    truths,
+    unwritable,
+    word,
+)
+from cluster.features.schema.times import read_times
+
+Faults = dict[int, str]
+"""Why a value was not let in, by row: a predicate that follows the column's name."""
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing", "t10k"), "test"),
+}
+"""What sources call their parts, and what we call them."""
+_NUMBERS = (int, float, np.integer, np.floating)
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Column:
+    """The type of a column. In memory it is a NumPy array; at rest it is an Arrow array."""
+
+    arrow: ClassVar[pa.DataType]
+    dtype: ClassVar[type]
+    compression: ClassVar[str] = "zstd"
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Raw to memory: whatever a source gave `[n]` to NumPy `[n]`, and per bad row the reason.
+
+        What stands in a bad row is not defined.
+        """
+        raise NotImplementedError(f"{type(self).__name__} says how raw values are let in.")
+
+    def pack(self, values: NDArray[Any]) -> pa.Array:
+        """Memory to rest: NumPy `[n]` to Arrow `[n]`."""
+        return pa.array(values, type=self.arrow)
+
+    def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+        """Rest to memory: Arrow `[n]` to NumPy `[n]`."""
+        plain: NDArray[Any] = values.to_numpy(zero_copy_only=False).astype(self.dtype, copy=False)
+        return plain
+
+    def size_bytes(self, packed: pa.Array) -> int:
+        """How much memory the values take once unpacked."""
+        return int(packed.nbytes)
+
+    def empty(self) -> Any:
+        """The value that stands where nothing is known."""
+        if pa.types.is_list(self.arrow):
+            return []
+        return "" if pa.types.is_string(self.arrow) else np.zeros((), self.dtype)[()]
+
+
+@dataclass(frozen=True)
+class Text(Column):
+    """A string: words, a label, an id. In memory an object array of `str`.
+
+    Args:
+        blank: whether it may be empty.
+    """
+
+    blank: bool = False
+    arrow = pa.string()
+    dtype = object
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Strings as they are; whole numbers as their digits, since ids are often numbers."""
+        # the digits of a 32-bit float are those of its own size: 4.1, not 4.099999904632568
+        narrow = values.dtype.kind == "f" and values.dtype.itemsize < 8
+        raw = list(values) if narrow else values.tolist()
+        words = [value if type(value) is str else word(value) for value in raw]
+        faults: Faults = {}
+        for row, text in enumerate(words):
+            if text is None:
+                faults[row] = f"is a {type(values[row]).__name__}, not text"
+                words[row] = ""
+            elif not self.blank and not text.strip():
+                faults[row] = "is empty"
+        for row in unwritable(words):
+            faults[row] = "is not valid UTF-8"
+            words[row] = ""
+        return objects(words), faults
+
+    def size_bytes(self, packed: pa.Array) -> int:
+        """The characters, and what Python takes for a string and a pointer to it."""
+        return int(packed.nbytes) + 57 * len(packed)
+
+
+@dataclass(frozen=True)
+class Key(Text):
+    """A part of a key: an id, as text of at most `KEY_CHARACTERS`."""
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Each as `key_text` reads it, the same at every door."""
+        below = exact_below(values.dtype)
+        read = [key_text(value, exact_below=below) for value in values.tolist()]
+        faults = {row: fault for row, (_, fault) in enumerate(read) if fault}
+        return objects(text for text, _ in read), faults
+
+
+@dataclass(frozen=True)
+class Split(Column):
+    """The part of the data that its source puts a row in: train, valid, test, or nothing."""
+
+    arrow = pa.string()
+    dtype = object
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Any of the usual words for a part, as ours."""
+        words = ["" if value is None else str(value).strip().lower() for value in values.tolist()]
+        known = {**SPLITS, "": ""}
+        faults = {
+            row: f"{word[:40]!r} is none of train, valid, test"
+            for row, word in enumerate(words)
+            if word not in known
+        }
+        return objects(known.get(word, "") for word in words), faults
+
+    def size_bytes(self, packed: pa.Array) -> int:
+        """A pointer a row: the three words stand in memory once."""
+        return 8 * len(packed)
+
+
+@dataclass(frozen=True)
+class Number(Column):
+    """A 64-bit float that is never NaN."""
+
+    arrow = pa.float64()
+    dtype = np.float64
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Numbers and text that reads as one; NaN and infinity are no numbers."""
+        faults: Faults = truths(values)
+        try:
+            numbers = values.astype(np.float64)
+        except (TypeError, ValueError, OverflowError):
+            numbers, bad = read_numbers(values)
+            faults = bad | faults
+        for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
+            missing = values[row] is None
+            faults.setdefault(
+                row, "is missing" if missing else f"is {numbers[row]}, not a finite number"
+            )
+        return numbers, faults
+
+
+@dataclass(frozen=True)
+class Whole(Column):
+    """A 64-bit integer."""
+
+    arrow = pa.int64()
+    dtype = np.int64
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Integers, and numbers or text without a fraction."""
+        numbers, faults = Number().admit(values)
+        whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (abs(numbers) < 2**63)
+        for row in np.flatnonzero(~whole).tolist():
+            faults.setdefault(row, f"is {values[row]!r}, not a 64-bit integer")
+        if values.dtype.kind in "iu":
+            return values.astype(np.int64), faults
+        # Python reads digits that a float would round.
+        exact = np.zeros(len(values), dtype=np.int64)
+        for row in np.flatnonzero(whole).tolist():
+            exact[row] = 0 if row in faults else _whole(values[row])
+        return exact, faults
+
+
+@dataclass(frozen=True)
+class Texts(Column):
+    """A list of strings per row. In memory an object array of `list[str]`."""
+
+    arrow = pa.list_(pa.string())
+    dtype = object
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Lists of words, or one text with `|` between them, as in flat files."""
+        lists, faults = [], {}
+        for row, value in enumerate(values):
+            parts = value.split("|") if isinstance(value, str) else value
+            if parts is None:
+                parts = []
+            if not isinstance(parts, list | tuple | np.ndarray):
+                faults[row] = f"is a {type(value).__name__}, not a list of words"
+                parts = []
+            words = [word.strip() for word in map(str, parts)]
+            lists.append([word for word in words if word])
+            if next(iter(unwritable(lists[-1])), None) is not None:
+                faults[row] = "is not valid UTF-8"
+                lists[-1] = []
+        return objects(lists), faults
+
+    def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+        """Arrow lists to an object array of Python lists."""
+        return objects(values.to_pylist())
+
+    def size_bytes(self, packed: pa.Array) -> int:
+        """The characters, and what Python takes for the strings and the lists."""
+        return int(packed.nbytes) + 57 * len(packed.flatten()) + 64 * len(packed)
+
+
+@dataclass(frozen=True)
+class Numbers(Column):
+    """A list of finite numbers per row. In memory an object array of `list[float]`."""
+
+    arrow = pa.list_(pa.float64())
+    dtype = object
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Lists of what reads as a number."""
+        lists, faults = [], {}
+        for row, value in enumerate(values):
+            parts = [] if value is None else value
+            if not isinstance(parts, list | tuple | np.ndarray):
+                faults[row] = f"is a {type(value).__name__}, not a list of numbers"
+                parts = []
+            numbers, bad = Number().admit(objects(parts))
+            if bad:
+                faults[row] = f"has a value that {next(iter(bad.values()))}"
+            lists.append(numbers.tolist())
+        return objects(lists), faults
+
+    def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+        """Arrow lists to an object array of Python lists."""
+        return objects(values.to_pylist())
+
+
+@dataclass(frozen=True)
+class Vector(Column):
+    """A vector of 32-bit floats, finite and of one size. In memory a float32 array `[n, size]`.
+
+    Args:
+        size: how many numbers each has.
+    """
+
+    size: int
+    dtype = np.float32
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """Fixed-size lists of 32-bit floats."""
+        return pa.list_(pa.float32(), self.size)
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Lists and arrays of finite numbers, as many as the size says."""
+        rows, faults = np.zeros((len(values), self.size), np.float32), {}
+        if values.ndim == 2 and values.shape[1] == self.size and values.dtype.kind in "fiu":
+            rows = _narrowed(values)
+        else:
+            for row, value in enumerate(values):
+                if reason := self._fault(value):
+                    faults[row] = reason
+                else:
+                    rows[row] = _narrowed(np.asarray(value))
+        for row in np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist():
+            place = int(np.flatnonzero(~np.isfinite(rows[row]))[0])
+            faults[row] = f"holds {values[row][place]}, not a finite 32-bit number"
+        return rows, faults
+
+    def empty(self) -> Any:
+        """Zeros."""
+        return np.zeros(self.size, np.float32)
+
+    def pack(self, values: NDArray[Any]) -> pa.Array:
+        """Memory to rest: float32 `[n, size]` to Arrow `[n]`."""
+        flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=self.arrow)
+
+    def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+        """Rest to memory: Arrow `[n]` to float32 `[n, size]`."""
+        chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+        flat = [chunk.flatten().to_numpy() for chunk in chunks]
+        rows: NDArray[Any] = np.concatenate(flat) if flat else np.zeros(0, np.float32)
+        return rows.reshape(-1, self.size)
+
+    def _fault(self, value: object) -> str:
+        """Why a raw value is no vector of this size, but for what an array holds."""
+        if not isinstance(value, list | tuple | np.ndarray):
+            return "is missing" if value is None else f"is a {type(value).__name__}, not a vector"
+        if isinstance(value, np.ndarray) and value.ndim != 1:
+            return f"has {value.ndim} axes, not one"
+        if len(value) != self.size:
+            return f"has {len(value)} numbers, not {self.size}"
+        plain = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+        return "" if plain else next(filter(None, map(_not_finite, value)), "")
+
+
+@dataclass(frozen=True)
+class Time(Column):
+    """A moment in UTC, to the microsecond. In memory `datetime64[us]`.
+
+    Args:
+        zone: where raw times that name no zone were written; empty to refuse them.
+    """
+
+    zone: str = ""
+    arrow = pa.timestamp("us", tz="UTC")
+    dtype = np.datetime64
+
+    def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """Unix time, ISO 8601 with a zone, or `datetime64`, which is UTC."""
+        return read_times(values, self.zone)
+
+    def empty(self) -> Any:
+        """The epoch."""
+        return np.datetime64(0, "us")
+
+    def unpack(self, values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+        """Arrow timestamps to `datetime64[us]`, which has no zone: it is UTC by definition."""
+        plain: NDArray[Any] = values.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
+        return plain
+
+
+ALWAYS = np.datetime64(0, "us")
+"""The event time of rows that come without one: they are taken to have held always."""
+
+
+def times(values: Sequence[object]) -> NDArray[Any]:
+    """Event times as the store keeps them: `datetime64[us]`, UTC."""
+    return np.asarray(values, dtype="datetime64[us]")
+
+
+def _not_finite(number: Any) -> str:
+    """Why a value cannot be among the numbers of a vector; nothing where it can."""
+    if isinstance(number, bool | np.bool_) or not isinstance(number, _NUMBERS):
+        return f"holds a {type(number).__name__} among its numbers"
+    if -_LARGEST <= number <= _LARGEST:
+        return ""
+    return f"holds {str(number)[:40]}, not a finite 32-bit number"
+
+
+def _narrowed(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Numbers as 32-bit floats; one that is too large becomes infinite, which is then refused."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, Decimal):
+        return int(value)
+    text = str(value).strip()
+    return int(text) if text.lstrip("+-").isdigit() else int(float(text))

@@ -1,0 +1,1 @@
+"""A made-up shop, for tests and demonstrations without data."""

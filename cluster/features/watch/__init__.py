@@ -1,1 +1,0 @@
-"""Hold what was served to what was stored and learnt from."""

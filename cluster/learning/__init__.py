@@ -1,0 +1,1 @@
+"""Models that need no network, kept as plain arrays."""

@@ -1,0 +1,194 @@
+"""Supply fit, predict, save and load for any capability that is a torch network.
+
+A replica never trains, so nothing here imports torch until `fit` does: what is served is the ONNX
+graph in ONNX Runtime, and what is evaluated is that same graph.
+"""
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from cluster.base.batch import Arrays, Batch, load_arrays, save_arrays
+from cluster.base.errors import LeptonError
+from cluster.contract.rows import Rows
+from cluster.contract.run import Run
+from cluster.contract.task import Task
+from cluster.neural.config import NeuralConfig
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from torch import Tensor, nn
+
+State = dict[str, Any]
+"""What must be known before a network is made: labels, tokenizer, normalisation. NumPy arrays are
+kept in `state.safetensors`, lists and dicts each in a `<name>.json`, the rest in `state.json`."""
+
+C = TypeVar("C", bound=NeuralConfig)
+I = TypeVar("I", bound=BaseModel)  # noqa: E741 - the letters of Config, Input, Output
+O = TypeVar("O", bound=BaseModel)  # noqa: E741
+
+
+class NeuralTask(Task[C, I, O], Generic[C, I, O]):
+    """A capability whose model is a network.
+
+    A subclass supplies `study`, `network`, `encode`, `encode_truth`, `decode` and `score`; the rest
+    has defaults. The network's `forward` takes what `encode` gives, by name, and returns a tensor
+    or a dict of tensors with the rows along the first axis.
+
+    Attributes:
+        state: what `study` found.
+        varying: axes of encoded arrays, beside the first, whose length differs between batches:
+            `{"ids": (1,)}`. Say in `lengths` how long rows are, or they are encoded anew whenever a
+            batch of them is learnt from.
+    """
+
+    varying: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    parallel = True  # the loop sums gradients over workers; `study` agrees through `run`
+
+    def __init__(self, config: C | None = None) -> None:
+        super().__init__(config)
+        self.state: State = {}
+        self.curves: list[dict[str, float]] = []
+        self._trained: nn.Module | None = None
+        self._example: Arrays = {}
+        self._folder: Path | None = None
+
+    def study(self, train: Rows, run: Run) -> State:
+        """Find what must be known before a network is made; workers agree through `run`."""
+        del train, run
+        return {}
+
+    @abstractmethod
+    def network(self, state: State) -> "nn.Module":
+        """The untrained network."""
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> Arrays:
+        """Rows to arrays; training, evaluation and serving alike."""
+
+    @abstractmethod
+    def encode_truth(self, batch: Batch) -> Arrays:
+        """The truth of the rows as arrays."""
+
+    def lengths(self, arrays: Arrays) -> Arrays:
+        """How long each row is in padded arrays, so that a batch is cut to its longest row.
+
+        Without this, nothing but `encode` knows: a zero may be padding, or a value.
+
+        Args:
+            arrays: what `encode` or `encode_truth` gave.
+
+        Returns:
+            By the names of those that are padded, lengths `[n]` along the second axis, or
+            `[n, axes]` along those after the first.
+        """
+        del arrays
+        return {}
+
+    @classmethod
+    def gives_lengths(cls) -> bool:
+        """Whether `lengths` says how long rows are; otherwise nothing but `encode` knows."""
+        return cls.lengths is not NeuralTask.lengths
+
+    def augment(
+        self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
+    ) -> tuple[Arrays, Arrays]:
+        """Vary a training batch; by default not at all."""
+        del rng
+        return arrays, truth
+
+    def loss(
+        self, network: "nn.Module", tensors: "dict[str, Tensor]", truth: "dict[str, Tensor]"
+    ) -> "Tensor":
+        """Call the network and say how wrong it is; by default the cross-entropy of one label."""
+        from torch.nn import functional  # noqa: PLC0415 - replicas import no torch
+
+        (label,) = truth.values()
+        logits = network(**tensors)
+        return functional.cross_entropy(logits, label, label_smoothing=self.config.label_smoothing)
+
+    @abstractmethod
+    def decode(self, outputs: Arrays, batch: Batch) -> Sequence[O | LeptonError]:
+        """The network's outputs as answers; sees the rows, and so each caller's options.
+
+        A network that returns one tensor has it under the name `output`.
+        """
+
+    def fit(self, train: Rows, valid: Rows, run: Run) -> None:
+        """Study the rows, then train the network on them with the one loop."""
+        from cluster.neural.loop import train as train_network  # noqa: PLC0415 - replicas import no torch
+
+        self.state = self.study(train, run)
+        self._trained = train_network(self, train, valid, run)
+        self._example = self.encode(next(iter(train.batches(2))))
+
+    def predict(self, batch: Batch) -> Sequence[Any]:
+        """Encode, run the exported graph, decode: Outputs, unless `decode` refuses rows."""
+        outputs = self._session.run(None, self.encode(batch))
+        names = (output.name for output in self._session.get_outputs())
+        return self.decode(dict(zip(names, outputs, strict=True)), batch)
+
+    def save(self, folder: Path) -> None:
+        """Write config, state, weights, the ONNX graph and the curves.
+
+        The task then answers from that folder, so what is evaluated is what will be served.
+        """
+        from cluster.neural.export import export  # noqa: PLC0415 - replicas import no torch
+
+        if self._trained is None:
+            raise RuntimeError("save() comes after fit(): there is no trained network yet")
+        self.save_state(folder)
+        export(self._trained, self._example, folder, varying=self.varying)
+        self._folder = folder
+
+    def save_state(self, folder: Path) -> None:
+        """Write config, state and curves: all that `load` reads, without a network."""
+        super().save(folder)
+        _save_state(self.state, folder)
+        (folder / "curves.json").write_text(json.dumps(self.curves))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote, without torch."""
+        task = super().load(folder)
+        task.state = _load_state(folder)
+        task.curves = json.loads((folder / "curves.json").read_bytes())
+        task._folder = folder  # noqa: SLF001 - its own instance
+        return task
+
+    @cached_property
+    def _session(self) -> "onnxruntime.InferenceSession":
+        import onnxruntime  # noqa: PLC0415 - a second that training and tests need not pay
+
+        if self._folder is None:
+            raise RuntimeError("predict() comes after save() or load(): the exported graph answers")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # replicas scale by number; a pool each would thrash
+        options.log_severity_level = 3
+        return onnxruntime.InferenceSession(
+            self._folder / "model.onnx", options, providers=["CPUExecutionProvider"]
+        )
+
+
+def _save_state(state: State, folder: Path) -> None:
+    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    large = {name: value for name, value in state.items() if isinstance(value, dict | list)}
+    if taken := large.keys() & {"config", "curves", "state", "manifest"}:
+        raise ValueError(f"study() names {taken} what are files of every version; rename it")
+    small = {name: value for name, value in state.items() if name not in arrays | large}
+    save_arrays(arrays, folder / "state.safetensors")
+    for name, value in large.items():
+        (folder / f"{name}.json").write_text(json.dumps(value, ensure_ascii=False))
+    (folder / "state.json").write_text(json.dumps({"values": small, "files": sorted(large)}))
+
+
+def _load_state(folder: Path) -> State:
+    state = json.loads((folder / "state.json").read_bytes())
+    large = {name: json.loads((folder / f"{name}.json").read_bytes()) for name in state["files"]}
+    return {**state["values"], **large, **load_arrays(folder / "state.safetensors")}

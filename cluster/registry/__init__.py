@@ -1,0 +1,1 @@
+"""Versions of models: files, manifests, cards, runs."""

@@ -1,0 +1,1 @@
+"""Ray Serve around `predict`: batches, live features, health, the request log."""

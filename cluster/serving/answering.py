@@ -1,0 +1,105 @@
+"""Answer a batch of many callers: look up what is known, predict, tell each caller of theirs."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from cluster.base.errors import InvalidInput, LeptonError
+from cluster.base.faults import together
+from cluster.features.monitoring.requests import RequestLog
+from cluster.registry.model import Model
+from cluster.serving.health import Health
+from cluster.serving.live import Joined, Live, OpenLayer, Statuses
+from cluster.serving.record import Recorder
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a replica says to the inputs of one request.
+
+    Attributes:
+        version: which version answered.
+        outputs: one for each input, in order.
+        features: for each input, what came of each view that was looked up for it.
+        degraded: whether a view could not be asked, so that its values count as missing.
+        behind: views of which stored rows are not online yet, so that they knew less.
+    """
+
+    version: int
+    outputs: Sequence[BaseModel]
+    features: Sequence[Statuses] = ()
+    degraded: bool = False
+    behind: Sequence[str] = ()
+
+
+class Row(NamedTuple):
+    """What a replica says to one input."""
+
+    output: BaseModel | Exception
+    statuses: Statuses
+    degraded: bool
+    behind: Sequence[str] = ()
+
+
+Answer = Callable[[Sequence[BaseModel]], Awaitable[Answered]]
+"""Answers the validated inputs of one request."""
+
+
+class Answering:
+    """Answers batches with one version: looks up, predicts, notes what was asked.
+
+    Args:
+        model: the version.
+        open_layer: opens the feature layer.
+        requests: where it is noted.
+    """
+
+    def __init__(self, model: Model, open_layer: OpenLayer, requests: RequestLog) -> None:
+        self.task = model.task
+        self.health = Health(model.probe)
+        self.live = Live(model.task, open_layer, model.manifest)
+        said, live = model.manifest, self.live
+        self.recorder = Recorder(said.version, said.statistics, live.pins, live.version)
+        self.requests = requests
+
+    def __call__(self, rows: Sequence[BaseModel]) -> list[Row]:
+        """Answer rows of Input and of Keys, in order."""
+        joined = self.live.join(rows)
+        outputs = iter(self._outputs(joined) if joined.inputs else ())
+        answers = [joined.refused.get(n) or next(outputs) for n in range(len(rows))]
+        self.requests.keep(partial(self.recorder.lines, joined), len(rows))
+        return [
+            Row(answer, statuses, joined.degraded, joined.behind)
+            for answer, statuses in zip(answers, joined.statuses, strict=True)
+        ]
+
+    def _outputs(self, joined: Joined) -> list[BaseModel | Exception]:
+        """Predict the rows that were joined, and note for the health check whether that worked."""
+        with self.health.batch():
+            outputs = self.task.answers(joined.batch, batch_rows=len(joined.inputs))
+        if any(isinstance(one, BaseModel | LeptonError) for one in outputs):
+            self.health.answered()
+        else:
+            self.health.failed()
+        return outputs
+
+
+def answered(version: int, rows: Sequence[Row]) -> Answered:
+    """The answer to one request, or what is wrong with its inputs."""
+    faults = []
+    for number, row in enumerate(rows):
+        if isinstance(row.output, InvalidInput):
+            faults.append(row.output.of_row(number))
+        elif isinstance(row.output, LeptonError):
+            raise row.output.of_row(number)
+        elif isinstance(row.output, Exception):
+            raise row.output
+    if faults:
+        raise together(faults)
+    outputs = [row.output for row in rows if isinstance(row.output, BaseModel)]
+    features = [row.statuses for row in rows] if any(row.statuses for row in rows) else []
+    behind = sorted({name for row in rows for name in row.behind})
+    return Answered(version, outputs, features, any(row.degraded for row in rows), behind)

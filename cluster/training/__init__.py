@@ -1,0 +1,1 @@
+"""Ray Train around `fit`: which rows, on which workers, resumed after any kill."""

@@ -1,0 +1,1 @@
+"""HTTP: one application for each capability, and the door at `/`."""
