@@ -57,7 +57,7 @@ def test_a_sound_that_cannot_be_used_is_rejected_with_the_reason(tmp_path: Path)
 
 def test_a_folder_without_sounds_says_so(tmp_path: Path) -> None:
     (tmp_path / "notes.bin").write_bytes(b"\0" * 40)
-    with pytest.raises(InvalidInput, match="can be read as these rows: it holds notes.bin"):
+    with pytest.raises(InvalidInput, match=r"can be read as these rows: it holds notes\.bin"):
         taken(tmp_path, tmp_path / "home")
 
 
