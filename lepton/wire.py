@@ -110,7 +110,7 @@ class ViewInfo(BaseModel):
 
     Attributes:
         name: the view's name.
-        kind: source, windows, computed or model: what its rows come from.
+        kind: source, windows, outcomes, computed or model: what its rows come from.
         description: what it holds.
         key: the columns that say what a row is about; all of them are text.
         columns: the type of every other column, as Arrow names it.
@@ -127,7 +127,7 @@ class ViewInfo(BaseModel):
     """
 
     name: str
-    kind: Literal["source", "windows", "computed", "model"]
+    kind: Literal["source", "windows", "outcomes", "computed", "model"]
     description: str = ""
     key: list[str]
     columns: dict[str, str]

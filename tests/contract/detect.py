@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from cluster.contract import ALWAYS, Arrays, Batch, Column, Objective, View, objects
 from cluster.features.schema.column import Faults
-from cluster.media import Picture, Pixels
+from cluster.media import Picture
 from cluster.neural import NeuralConfig, NeuralTask, State
 from vision._images import same_size
 
@@ -58,7 +58,7 @@ boxed = View("boxed", ("picture_id",), {"image": Picture(), "boxes": Boxes()}, d
 
 
 class Input(BaseModel):
-    image: Annotated[Pixels, Picture()]
+    image: Annotated[Any, Picture()]
     threshold: float = Field(0.5, ge=0, le=1)
 
 
