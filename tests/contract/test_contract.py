@@ -39,6 +39,7 @@ REPLICA = f"""
 import importlib, json, sys
 from pathlib import Path
 import numpy as np
+from cluster.contract import Task
 
 module = importlib.import_module(sys.argv[1])
 (task,) = [
