@@ -22,6 +22,9 @@ Status: TypeAlias = Literal["present", "missing", "stale"]
 class Output(BaseModel):
     """What a model says about one input: the fields that the task declares, whatever they are.
 
+    Objects inside it are read alike, ``output.boxes[0].label``, and are dicts as well; files are
+    base64 with ``.bytes``, ``.media`` and ``.save(path)``.
+
     A field is read as ``output.label`` or ``output["label"]``. Only the second reads a field that
     is named like a method of pydantic, for example ``output["copy"]``.
     """

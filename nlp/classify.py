@@ -1,11 +1,10 @@
 """Say what a text is about, or how it is meant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.contract import (
@@ -25,19 +24,18 @@ from cluster.contract import (
     labels_of,
 )
 from cluster.features.views.texts import labelled_texts, texts
-from cluster.neural import NeuralTask, State
+from cluster.neural import State
 from nlp._grams import bayes_ratios, count_by_class
 from nlp._linear import LinearTexts, chosen_details, learn
 from nlp._reading import (
     LINEAR,
     MOST_CHARACTERS,
     ROWS,
-    Reader,
     ReadingConfig,
-    as_network,
     study_grams,
     study_tokens,
 )
+from nlp._task import ReadingTask
 from nlp._tfidf import svm_reference
 
 if TYPE_CHECKING:
@@ -89,7 +87,7 @@ class Output(BaseModel):
     top: list[Guess]
 
 
-class Classify(NeuralTask[Config, Input, Output]):
+class Classify(ReadingTask[Config, Input, Output]):
     """Say what a text is about, or how it is meant."""
 
     inputs = texts
@@ -98,28 +96,23 @@ class Classify(NeuralTask[Config, Input, Output]):
     split = ByKey(valid=0.05, test=0.15)
     objective = Objective("max", "accuracy")
     serving = Serving(max_batch=64)
-    varying: ClassVar[Mapping[str, tuple[int, ...]]] = {"ids": (1,)}
 
-    def fit(self, train: Rows, valid: Rows, run: Run) -> None:
-        """Fit a linear classifier, or train the network that the config names."""
-        if self.config.encoder in LINEAR:
-            labels = self._labels(train, run)
-            if state := learn(self.config, labels, train, run):
-                self.state = state
-                return
-            self.config = as_network(self.config)
-        super().fit(train, valid, run)
+    def fit_linear(self, train: Rows, run: Run) -> State | None:
+        """SVMs over TF-IDF, chosen by cross-validation."""
+        if self.config.encoder not in LINEAR:
+            return None
+        return learn(self.config, labels_of(self.seen_labels(train, run)), train, run)
+
+    def linear_outputs(self, texts: Sequence[str]) -> NDArray[Any]:
+        """Logits `[n, classes]`."""
+        return self._linear.logits(texts)
 
     def study(self, train: Rows, run: Run) -> State:
         """Labels, and the n-grams or the tokenizer that the training texts suggest."""
-        self.state = {"labels": self._labels(train, run)}
+        self.state = {"labels": labels_of(self.seen_labels(train, run))}
         if self.config.encoder == "bag":
             return self.state | self._study_grams(train, run)
         return self.state | study_tokens(self.config, train, run)
-
-    def _labels(self, train: Rows, run: Run) -> list[str]:
-        seen = {label for batch in train.batches(ROWS) for label in batch["label"]}
-        return labels_of(set().union(*run.all_gather(seen)))
 
     def _study_grams(self, train: Rows, run: Run) -> State:
         """The n-grams that enough texts hold, and how much each speaks for each label."""
@@ -140,7 +133,7 @@ class Classify(NeuralTask[Config, Input, Output]):
         if c.encoder == "bag":
             ratios = state["ratios"]
             return nets.Bag(ratios, dim=c.dim, dropout=c.dropout, lean=c.lean, gain=c.gain)
-        size = self._reader.size
+        size = self.reader.size
         match c.encoder:
             case "rnn":
                 return nets.Recurrent(size, classes, width=c.width, dropout=c.dropout)
@@ -150,16 +143,6 @@ class Classify(NeuralTask[Config, Input, Output]):
             case name:
                 shift = state["shift"]
                 return nets.Backbone(name, size, classes, shift=shift, dropout=c.dropout)
-
-    def encode(self, batch: Batch) -> Arrays:
-        """Ids `[n, length]` int32, zeros after them."""
-        return {"ids": self._reader.encode(batch["text"].tolist())}
-
-    def lengths(self, arrays: Arrays) -> Arrays:
-        """Ids per row: none of them is zero."""
-        return {
-            name: np.count_nonzero(ids, axis=1) for name, ids in arrays.items() if name == "ids"
-        }
 
     def encode_truth(self, batch: Batch) -> Arrays:
         """Labels as numbers `[n]`."""
@@ -189,25 +172,8 @@ class Classify(NeuralTask[Config, Input, Output]):
     def details(self, batch: Batch, outputs: Sequence[Any]) -> str:
         """What cross-validation chose, and the confusion matrix."""
         matrix = confusion(list(batch["label"]), [output.label for output in outputs])
-        return chosen_details(self.state) + matrix if "chosen" in self.state else matrix
-
-    def predict(self, batch: Batch) -> Sequence[Output]:
-        """Name the likeliest labels of each text."""
-        if "chosen" not in self.state:
-            return super().predict(batch)
-        return self.decode({"output": self._linear.logits(batch["text"].tolist())}, batch)
-
-    def save(self, folder: Path) -> None:
-        """Write config, state, and where there is one, the network."""
-        if "chosen" in self.state:
-            self.save_state(folder)
-        else:
-            super().save(folder)
+        return chosen_details(self.state) + matrix if self.is_linear else matrix
 
     @cached_property
     def _linear(self) -> LinearTexts:
         return LinearTexts.restore(self.config, self.state)
-
-    @cached_property
-    def _reader(self) -> Reader:
-        return Reader(self.config, self.state)

@@ -1,11 +1,11 @@
 """Turn a text into a vector: texts that are alike have vectors that are near."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.contract import Arrays, Batch, Between, ByKey, Reference, Rows, Run, Serving, labels_of
@@ -16,13 +16,11 @@ from cluster.neural.embedding import EmbeddingConfig, EmbeddingTask
 from nlp._projection import Projection, learn
 from nlp._reading import (
     MOST_CHARACTERS,
-    ROWS,
-    Reader,
     ReadingConfig,
-    as_network,
     study_grams,
     study_tokens,
 )
+from nlp._task import ReadingTask
 from nlp._tfidf import WORDS, TfIdf
 
 if TYPE_CHECKING:
@@ -70,29 +68,27 @@ class Output(BaseModel):
     vector: list[float]
 
 
-class Embed(EmbeddingTask[Config, Input, Output]):
+class Embed(ReadingTask[Config, Input, Output], EmbeddingTask[Config, Input, Output]):
     """Turn a text into a vector: texts that are alike have vectors that are near."""
 
     inputs = texts
     examples = labelled_texts
     split = ByKey(valid=0.05, test=0.15)
     serving = Serving(max_batch=64)
-    varying: ClassVar[Mapping[str, tuple[int, ...]]] = {"ids": (1,)}
 
-    def fit(self, train: Rows, valid: Rows, run: Run) -> None:
-        """Fit a linear projection, or train the network that the config names."""
+    def fit_linear(self, train: Rows, run: Run) -> State | None:
+        """A projection of TF-IDF; without labels only where the config names it."""
         c, supervised = self.config, self.config.method == "supervised"
-        if c.encoder == "linear" or (c.encoder == "auto" and supervised):
-            labels = self._labels(train, run)
-            if state := learn(c, labels, train, run, dim=c.dim, supervised=supervised):
-                self.state = state
-                return
-        self.config = as_network(c)
-        super().fit(train, valid, run)
+        if c.encoder != "linear" and not (c.encoder == "auto" and supervised):
+            return None
+        return learn(c, self._labels(train, run), train, run, dim=c.dim, supervised=supervised)
+
+    def linear_outputs(self, texts: Sequence[str]) -> NDArray[Any]:
+        """Vectors `[n, dim]`."""
+        return self._projection.vectors(texts)
 
     def _labels(self, train: Rows, run: Run) -> list[str]:
-        seen = {label for batch in train.batches(ROWS) for label in batch["label"]}
-        labels = sorted(set().union(*run.all_gather(seen)))
+        labels = self.seen_labels(train, run)
         if self.config.method == "supervised":
             labels_of(labels, hint=ONE_LABEL)
         return labels
@@ -115,7 +111,7 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         c = self.config
         if c.encoder == "bag":
             return nets.Unit(nets.RareBag(state["rarity"], dim=c.dim, dropout=c.dropout))
-        size = self._reader.size
+        size = self.reader.size
         match c.encoder:
             case "rnn":
                 return nets.Unit(nets.Recurrent(size, c.dim, width=c.width, dropout=c.dropout))
@@ -125,16 +121,6 @@ class Embed(EmbeddingTask[Config, Input, Output]):
             case name:
                 shift = state["shift"]
                 return nets.Unit(nets.Backbone(name, size, c.dim, shift=shift, dropout=c.dropout))
-
-    def encode(self, batch: Batch) -> Arrays:
-        """Ids `[n, length]` int32, zeros after them."""
-        return {"ids": self._reader.encode(batch["text"].tolist())}
-
-    def lengths(self, arrays: Arrays) -> Arrays:
-        """Ids per row: none of them is zero."""
-        return {
-            name: np.count_nonzero(ids, axis=1) for name, ids in arrays.items() if name == "ids"
-        }
 
     def augment(
         self, arrays: Arrays, truth: Arrays, rng: np.random.Generator
@@ -147,19 +133,6 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         del rng
         return self.twice(arrays, arrays, truth)
 
-    def predict(self, batch: Batch) -> Sequence[Output]:
-        """A vector for each text."""
-        if "topics" not in self.state:
-            return super().predict(batch)
-        return self.decode({"output": self._projection.vectors(batch["text"].tolist())}, batch)
-
-    def save(self, folder: Path) -> None:
-        """Write config, state, and where there is one, the network."""
-        if "topics" in self.state:
-            self.save_state(folder)
-        else:
-            super().save(folder)
-
     def reference(self, train: Batch, test: Batch) -> Reference | None:
         """The cosine of TF-IDF."""
         tfidf = TfIdf.learn(WORDS, train["text"].tolist())
@@ -170,7 +143,3 @@ class Embed(EmbeddingTask[Config, Input, Output]):
     @cached_property
     def _projection(self) -> Projection:
         return Projection.restore(self.config, self.state)
-
-    @cached_property
-    def _reader(self) -> Reader:
-        return Reader(self.config, self.state)

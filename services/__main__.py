@@ -10,7 +10,7 @@ from cluster.base import signals
 from cluster.base.errors import InvalidInput, LeptonError
 from cluster.base.settings import direct_loopback, environment, export
 from lepton.terminal import Muted, unreadable, watched
-from services.cli import show, show_data, show_features, verbs
+from services.cli import operate, show, show_data, show_features, verbs
 from services.local import catalog, rows, watch
 from services.local import features as layer
 
@@ -35,19 +35,19 @@ Reference = Annotated[str, typer.Argument(help="A version's number, candidate or
 @app.command()
 def up() -> None:
     """Start Ray and the HTTP door on this machine."""
-    verbs.up(show.say)
+    operate.up(show.say)
 
 
 @app.command()
 def down() -> None:
     """Stop all that `up` started."""
-    verbs.down(show.say)
+    operate.down(show.say)
 
 
 @app.command()
 def status() -> None:
     """Say what runs, where, and why something does not."""
-    show.status(verbs.status())
+    show.status(operate.status())
 
 
 @app.command()
@@ -56,7 +56,7 @@ def logs(
     lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 50,
 ) -> None:
     """Print the last lines that replicas logged."""
-    for line in verbs.logs(task, lines) or ["Nothing was logged."]:
+    for line in operate.logs(task, lines) or ["Nothing was logged."]:
         show.say(line)
 
 
@@ -246,7 +246,7 @@ def rollback(task: TaskName) -> None:
 @app.command()
 def deploy(task: TaskName, reference: Reference = "production") -> None:
     """Serve a version over HTTP, or replace the one that is served, without a failed request."""
-    show.say(verbs.deploy(task, reference))
+    show.say(operate.deploy(task, reference))
     for sentence in rows.unseen_by(task):
         show.say(sentence)
 
@@ -254,7 +254,7 @@ def deploy(task: TaskName, reference: Reference = "production") -> None:
 @app.command()
 def undeploy(task: TaskName) -> None:
     """Stop serving a capability."""
-    show.say(verbs.undeploy(task))
+    show.say(operate.undeploy(task))
 
 
 @app.command()

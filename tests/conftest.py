@@ -51,7 +51,7 @@ def engine(environment: pytest.MonkeyPatch) -> Iterator["Engine"]:
     from cluster.base.settings import settings
     from cluster.engine.engine import status
     from cluster.engine.host import free_port
-    from services.cli import show, verbs
+    from services.cli import operate, show
 
     with TemporaryDirectory(prefix="lepton-") as home:
         for name, value in {
@@ -69,7 +69,7 @@ def engine(environment: pytest.MonkeyPatch) -> Iterator["Engine"]:
         }.items():
             environment.setenv(name, value)
         try:
-            verbs.up(show.say)
+            operate.up(show.say)
             running = status(settings()).engine
             assert running
             yield running
@@ -77,4 +77,4 @@ def engine(environment: pytest.MonkeyPatch) -> Iterator["Engine"]:
             import ray
 
             ray.shutdown()
-            verbs.down(show.say)
+            operate.down(show.say)

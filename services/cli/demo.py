@@ -19,7 +19,7 @@ from cluster.features.intake.ingest import ingest_rows
 from cluster.features.offline.store import Store
 from cluster.media.pixels import encode
 from cluster.registry.versions import Manifest
-from services.cli import demo_features, show, verbs
+from services.cli import demo_features, operate, show, verbs
 from services.http.schemas import path_of
 from services.local import catalog, rows
 
@@ -90,7 +90,7 @@ def _apart(folder: str) -> Settings:
 
 def _show(data: Path | None, here: Settings) -> None:
     began = time.monotonic()
-    verbs.up(show.say)
+    operate.up(show.say)
     for view in ROWS if data is None else REAL:
         _ingest(view, data, here)
     knobs = KNOBS if data is None else {}
@@ -140,7 +140,7 @@ def _train(task: str, knobs: Sequence[str]) -> Manifest:
 
 def _serve(task: str, here: Settings, knobs: Sequence[str]) -> Served:
     manifest = _train(task, knobs)
-    show.say(verbs.deploy(task, "production"))
+    show.say(operate.deploy(task, "production"))
     return Served(manifest, here.url + path_of(task))
 
 

@@ -22,7 +22,7 @@ from cluster.features.intake.ingest import Ingested
 from cluster.features.intake.summary import Summary
 from cluster.features.schema.column import ALWAYS
 from cluster.registry.versions import Manifest
-from services.cli.verbs import Overview
+from services.cli.operate import Overview
 from services.local.catalog import find_view
 
 out = Console(highlight=False, emoji=False, soft_wrap=True)

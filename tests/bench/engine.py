@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cluster.base.settings import export
 from cluster.engine.host import free_port
-from services.cli import verbs
+from services.cli import operate
 from tests.bench.machine import CORES
 from tests.bench.report import say
 
@@ -26,11 +26,11 @@ def running(home: Path) -> Iterator[None]:
         RAY_ADDRESS="",
     )
     try:
-        verbs.up(say)
+        operate.up(say)
         yield
     finally:
         _leave()
-        verbs.down(say)
+        operate.down(say)
 
 
 def _leave() -> None:

@@ -5,7 +5,7 @@ import pytest
 from cluster.base.settings import settings
 from cluster.engine.engine import Engine
 from cluster.registry.versions import Manifest
-from services.cli import verbs
+from services.cli import operate, verbs
 from services.local import catalog
 from tests.e2e.steps import ROWS, train
 from tests.support import stored
@@ -26,5 +26,5 @@ def served(shop: Engine) -> dict[str, Manifest]:
     for name in ROWS:
         made[name] = train(name)
         verbs.promote(name, "candidate", force=True)
-        verbs.deploy(name, "production")
+        operate.deploy(name, "production")
     return made

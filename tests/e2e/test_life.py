@@ -23,12 +23,12 @@ from cluster.registry.tracking import Tracker
 from cluster.registry.versions import Manifest, Registry
 from cluster.serving.live import Live
 from lepton.wire import Readiness, TaskList
-from services.cli import verbs
+from services.cli import operate
 from services.http.schemas import path_of
 from services.local import catalog
+from tests.contract.test_contract import alike
 from tests.e2e.steps import LEPTON, MARKS, NLP, RECSYS, ROWS, VISION, folder, replicas, run
 from tests.support import problem, questions
-from tests.test_contract import alike
 
 pytestmark = MARKS
 
@@ -263,12 +263,12 @@ def test_a_body_over_the_limit_is_a_problem_and_an_error_of_the_client(
 def test_a_capability_that_is_not_deployed_is_a_503_that_says_how_to_serve_it(
     served: dict[str, Manifest], http: httpx.Client, engine: Engine
 ) -> None:
-    verbs.undeploy(RECSYS)
+    operate.undeploy(RECSYS)
     try:
         absent = problem(http.post(path_of(RECSYS), json={"inputs": [{}]}), 503)
         assert f"python -m services deploy {RECSYS}" in absent.detail
     finally:
-        verbs.deploy(RECSYS, "production")
+        operate.deploy(RECSYS, "production")
     # on a connection of its own: one that was open before goes by the old routes once more
     again = httpx.post(f"{engine.url}{path_of(RECSYS)}", json={"inputs": [{}]})
     assert again.status_code == 200, again.text
@@ -281,8 +281,8 @@ def test_status_and_logs_say_what_runs(served: dict[str, Manifest]) -> None:
         (line,) = [line for line in status.stdout.splitlines() if f" {name} " in line]
         assert " ready " in line
         assert "1 running" in line
-    assert f" {VISION}_replica " in verbs.logs(VISION, 50)[-1]
-    assert len(verbs.logs("", 3)) == 3
+    assert f" {VISION}_replica " in operate.logs(VISION, 50)[-1]
+    assert len(operate.logs("", 3)) == 3
 
 
 def test_status_of_a_cluster_that_ray_address_names_says_what_runs_there(

@@ -17,12 +17,12 @@ from cluster.base.errors import Corrupt
 from cluster.base.settings import settings
 from cluster.engine.engine import Engine
 from cluster.registry.versions import Manifest, Registry
-from services.cli import verbs
+from services.cli import operate, verbs
 from services.http.schemas import path_of
 from services.local import catalog
+from tests.contract.test_contract import alike
 from tests.e2e.steps import MARKS, NLP, replicas, train, until
 from tests.support import questions
-from tests.test_contract import alike
 
 pytestmark = MARKS
 log = logging.getLogger(__name__)
@@ -104,10 +104,10 @@ def test_a_new_version_and_the_way_back_fail_no_request_and_mix_no_answer(
     assert not any(alike(a, b) for a, b in zip(says[str(old)], says[str(new)], strict=True))
     with callers(engine.url) as load:
         verbs.promote(NLP, str(new), force=True)
-        verbs.deploy(NLP, "production")
+        operate.deploy(NLP, "production")
         until(lambda: load.answered[-1][1]["version"] == str(new), wait_s=10, what="the change")
         verbs.rollback(NLP)
-        verbs.deploy(NLP, "production")
+        operate.deploy(NLP, "production")
         until(lambda: load.answered[-1][1]["version"] == str(old), wait_s=10, what="the way back")
     assert not load.failed, load.failed[:3]
     assert load.versions.keys() == says.keys()
@@ -124,7 +124,7 @@ def test_a_damaged_version_is_refused_by_name_and_the_old_one_goes_on(
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     try:
         with pytest.raises(Corrupt, match=rf"model\.onnx of {NLP} version {second.version} is not"):
-            verbs.deploy(NLP, str(second.version))
+            operate.deploy(NLP, str(second.version))
         assert serving() == before
     finally:
         path.write_bytes(whole)

@@ -14,8 +14,9 @@ from cluster.base.batch import Batch, objects
 from cluster.base.errors import InvalidInput
 from cluster.contract.rows import Resident
 from cluster.contract.run import Run
+from cluster.media.picture import Picture
 from cluster.media.pixels import encode
-from vision._images import erase, fit, mirror, read, same_size, shift, warp
+from vision._images import erase, fit, mirror, same_size, shift, warp
 from vision._study import warp_for
 from vision.classify import Classify, Config
 
@@ -121,7 +122,7 @@ PLAIN = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     ],
 )
 def test_a_picture_is_read_in_any_form_that_people_have(value: object) -> None:
-    assert read(value).tolist() == PLAIN.tolist()
+    assert Picture().read(value).tolist() == PLAIN.tolist()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_a_picture_is_read_in_any_form_that_people_have(value: object) -> None:
 )
 def test_what_is_no_picture_is_told_what_one_is(value: object, sentence: str) -> None:
     with pytest.raises(InvalidInput, match=re.escape(sentence)):
-        read(value)
+        Picture().read(value)
 
 
 def pixels() -> NDArray[np.uint8]:
@@ -193,3 +194,26 @@ def test_an_erased_box_is_black_and_the_rest_is_as_it_was() -> None:
     changed = erased != pixels()
     assert changed.any(axis=(1, 2, 3)).all()
     assert (erased[changed] == 0).all()
+
+
+class Indifferent(torch.nn.Module):
+    """Answers that all labels are equally likely."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(image), 2)
+
+
+def test_balance_makes_a_mistake_of_a_rare_label_the_dearer_one_and_of_equal_ones_none() -> None:
+    rows = stripes(40, np.random.default_rng(0))
+    rare = {name: np.concatenate([column, column[::2]]) for name, column in rows.items()}
+    losses = {}
+    for name, shown in (("equal", rows), ("one to two", rare)):
+        task = Classify(Config.parse([*SMALL, "balance=1", "label_smoothing=0"]))
+        task.state = task.study(Resident(shown), Run())
+        image = {"image": torch.zeros(1, 3, 16, 16)}
+        losses[name] = [
+            task.loss(Indifferent(), image, {"label": torch.tensor([label])}).item()
+            for label in range(2)
+        ]
+    assert losses["equal"] == pytest.approx([np.log(2), np.log(2)])
+    assert losses["one to two"] == pytest.approx([np.log(3), np.log(3 / 2)])

@@ -142,10 +142,7 @@ def read_table(
             _check_untimed(where, table.names, first, {*ours.values()})
         split = _part(tree, name)
         rewrites = _rewrites(tree, name, columns, first, ours)
-        for whole in chain([first], table.chunks):
-            chunk = whole
-            for column, rewrite in rewrites.items():
-                chunk = dates.rewritten(chunk, ours[column], column, rewrite)
+        for chunk in dates.all_rewritten(chain([first], table.chunks), rewrites, ours):
             yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())
             yield _named(split, place, chunk, ours)
 

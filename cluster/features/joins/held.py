@@ -40,7 +40,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Held:
+class AsOf:
     """What a view held for `n` questions.
 
     Args:
@@ -110,7 +110,7 @@ def leaves(views: Sequence[View], inputs: Inputs) -> list[View]:
 
 def held(
     view: View, asked: Asked, events: pl.DataFrame, newest_of_all: np.datetime64 = ALWAYS
-) -> Held:
+) -> AsOf:
     """What a view held that is not a function of others.
 
     Args:
@@ -137,12 +137,12 @@ def held(
         return _windows(view, asked, keys, events.filter(pl.Series(near)), group[near])
     found = newest(keys, asked.moments, group, times, created)
     if not len(events):
-        return Held(events.select(list(view.columns)), found, np.zeros(len(found), np.int64))
+        return AsOf(events.select(list(view.columns)), found, np.zeros(len(found), np.int64))
     moments = np.where(found >= 0, times[found], 0)
     return _fresh(view, asked, events.select(list(view.columns)), found, moments)
 
 
-def computed(view: Computed, asked: Asked, inputs: Mapping[str, Held]) -> Held:
+def computed(view: Computed, asked: Asked, inputs: Mapping[str, AsOf]) -> AsOf:
     """What a function of others gave: of what they held at the same moment.
 
     Where nothing is known of any of its inputs, nothing is known of it.
@@ -154,7 +154,7 @@ def computed(view: Computed, asked: Asked, inputs: Mapping[str, Held]) -> Held:
     return _fresh(view, asked, pl.DataFrame(pl.from_arrow(made)), found, times)
 
 
-def _windows(view: Windows, asked: Asked, keys: Ints, events: pl.DataFrame, group: Ints) -> Held:
+def _windows(view: Windows, asked: Asked, keys: Ints, events: pl.DataFrame, group: Ints) -> AsOf:
     """Windows over events, of which those of one moment stand in the order in which they came."""
     columns = {name: view.aggregates[name] for name in view.columns}
     made = aggregate(columns, _seen(view, events), group, keys, asked.moments)
@@ -170,13 +170,13 @@ def _outcomes(
     group: Ints,
     *,
     newest: np.datetime64,
-) -> Held:
+) -> AsOf:
     """What came after each question, of which events stand as for windows."""
     columns = {name: view.aggregates[name] for name in view.columns}
     until = int(newest.astype("M8[us]").astype(np.int64))
     made = ahead(columns, _seen(view, events), group, keys, asked.moments, newest=until)
     found = np.where(made[KNOWN], np.arange(len(keys)), -1)
-    return Held(frame(view, made), found, made[UNTIL])
+    return AsOf(frame(view, made), found, made[UNTIL])
 
 
 def _seen(view: Windows | Outcomes, events: pl.DataFrame) -> Batch:
@@ -186,9 +186,9 @@ def _seen(view: Windows | Outcomes, events: pl.DataFrame) -> Batch:
     return {name: view.over.schema[name].unpack(packed[name]) for name in names}
 
 
-def _fresh(view: View, asked: Asked, rows: pl.DataFrame, found: Ints, times: Ints) -> Held:
+def _fresh(view: View, asked: Asked, rows: pl.DataFrame, found: Ints, times: Ints) -> AsOf:
     """What is not older than the view's time-to-live; what has held always never is."""
-    return Held(rows, np.where(view.too_old(times, asked.moments), -1, found), times)
+    return AsOf(rows, np.where(view.too_old(times, asked.moments), -1, found), times)
 
 
 def micros(column: pl.Series) -> Ints:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cluster.features.offline.bucket import Bucket
-from cluster.features.offline.commits import State
+from cluster.features.offline.commits import ViewState
 from cluster.features.offline.compact import lineage_of
 from cluster.features.offline.datafile import DataFile, read_file, read_some, write_file
 from cluster.features.offline.ledger import Ledger
@@ -32,7 +32,7 @@ def rows_about(snapshot: Snapshot, wanted: Wanted) -> pl.DataFrame:
     return _of(snapshot.index(snapshot.files), wanted).select(names)
 
 
-def erase(ledger: Ledger, view: View, snapshot: Snapshot, state: State, wanted: Wanted) -> int:
+def erase(ledger: Ledger, view: View, snapshot: Snapshot, state: ViewState, wanted: Wanted) -> int:
     """Rewrites all files of a view that hold rows of a key, and removes them and older copies.
 
     To be called where nobody merges files. Killed in the middle, it leaves the rows as they were or

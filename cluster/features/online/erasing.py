@@ -10,7 +10,7 @@ import polars as pl
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.online.bring import EXTRA, changes
 from cluster.features.online.chunks import Chunk, Events, newest_chunk, unpacked
-from cluster.features.online.events import Kept
+from cluster.features.online.events import Retention
 from cluster.features.online.found import moment_of
 from cluster.features.online.keeper import Keeper, Merge, Value, Want, parts_of
 from cluster.features.online.merging import Merging
@@ -49,7 +49,7 @@ def erase(keeper: Keeper, view: View, gone: pl.DataFrame, head: Snapshot) -> int
         if shelf == view.name:
             erasures.append(Merge(shelf, declaration, own, Gone()))
         else:
-            merger = Dropping(Kept.read(declaration), frozenset(own), moment_of(None))
+            merger = Dropping(Retention.read(declaration), frozenset(own), moment_of(None))
             erasures.append(Merge(shelf, declaration, _texts(gone, _key(view, shelf)), merger))
     keeper.erase(erasures)
     for shelf, declaration in shelves.items():
@@ -84,7 +84,7 @@ class Dropping:
         now: the moment in microseconds.
     """
 
-    kept: Kept
+    kept: Retention
     gone: frozenset[str]
     now: int
 
@@ -138,7 +138,7 @@ def _bring_rest(
         key, streams, columns = view.key, {}, json.loads(declaration)
         as_declared = columns == types_of(view.columns)
     else:
-        kept = Kept.read(declaration)
+        kept = Retention.read(declaration)
         key, columns = _key(view, name), kept.types
         streams = {name: (key, kept)}
         as_declared = columns.items() <= types_of(view.schema).items()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cluster.base.settings import environment, settings
 from cluster.engine.host import free_port
-from services.cli import verbs
+from services.cli import operate
 from tests.bench import load
 from tests.bench.data import stored
 from tests.bench.engine import running
@@ -67,7 +67,7 @@ def results(home: Path) -> Iterator[Result]:
 def ours(home: Path) -> Iterator[str]:
     """What `up` and `deploy` give."""
     with running(home):
-        say(verbs.deploy(Classify.name(), "production"))
+        say(operate.deploy(Classify.name(), "production"))
         yield f"{settings().url}/v1/vision/classify"
 
 
@@ -96,7 +96,8 @@ def plain(folder: Path) -> Iterator[str]:
 def _prepared(home: Path) -> bytes:
     """Register a version of the default network, trained for one epoch, and draw the picture."""
     from cluster.registry.versions import Registry
-    from cluster.training.train import Recipe, learn
+    from cluster.training.recipe import Recipe
+    from cluster.training.steps import learn
 
     plan = stored(Classify, "fashion-mnist", home)
     say("Training one epoch: the weights do not matter here, the network does.")

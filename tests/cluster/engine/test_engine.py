@@ -194,7 +194,7 @@ PORTS = {
 DEPLOY = """
 import sys
 from pathlib import Path
-from cluster import engine, profile
+from cluster.engine import engine, profile
 from cluster.base.settings import Settings
 engine.connect(Settings(home=Path(sys.argv[1])))
 import ray

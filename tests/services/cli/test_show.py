@@ -7,7 +7,7 @@ from cluster.base.batch import objects
 from cluster.engine.engine import Status
 from cluster.features.monitoring.check import Difference, Report
 from services.cli import show, show_features
-from services.cli.verbs import Overview
+from services.cli.operate import Overview
 
 
 class Application:

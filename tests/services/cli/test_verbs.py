@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from services.cli import verbs
+from services.cli import operate
 
 
 class Replica(HTTPServer):
@@ -53,4 +53,4 @@ def test_a_version_its_absence_and_what_cannot_be_known_are_three_things(
 ) -> None:
     replica.status, replica.body = status, body
     url = f"http://127.0.0.1:{replica.server_port}"
-    assert verbs._answering("nlp.classify", url) == known
+    assert operate._answering("nlp.classify", url) == known

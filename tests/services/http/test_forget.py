@@ -75,7 +75,3 @@ def test_versions_that_learnt_after_the_row_came_are_listed(
     done = forget(layer, tmp_path, "goods", {"item_id": "42"})
     (one,) = done.versions
     assert (one.task, one.version, one.aliases) == ("vision.classify", 2, ["production"])
-        "vision.classify",
-        2,
-        ["candidate", "production"],
-    )
