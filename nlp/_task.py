@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from cluster.base.batch import Arrays, Batch
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.neural import NeuralTask, State
+from cluster.contract import Arrays, Batch, LeptonError, Rows, Run
+from cluster.neural import Ask, NeuralTask, State
 from nlp._reading import ROWS, Reader, ReadingConfig, as_network
 
 R = TypeVar("R", bound=ReadingConfig)
@@ -66,10 +64,10 @@ class ReadingTask(NeuralTask[R, I, O], Generic[R, I, O]):
             name: np.count_nonzero(ids, axis=1) for name, ids in arrays.items() if name == "ids"
         }
 
-    def predict(self, batch: Batch) -> Sequence[Any]:
-        """Answer each text by the linear model or the exported graph."""
+    def answer(self, ask: Ask, batch: Batch) -> Sequence[O | LeptonError]:
+        """Answer each text by the linear model or the network."""
         if not self.is_linear:
-            return super().predict(batch)
+            return super().answer(ask, batch)
         return self.decode({"output": self.linear_outputs(batch["text"].tolist())}, batch)
 
     def save(self, folder: Path) -> None:

@@ -16,7 +16,7 @@ BINS = 10
 
 
 @dataclass(frozen=True)
-class Said:
+class TableFeatures:
     """What tables say of some names.
 
     Attributes:
@@ -31,7 +31,7 @@ class Said:
     vectors: list[NDArray[np.float64]]
 
 
-def said(tables: Sequence[Batch], key: str, names: Sequence[str]) -> Said:
+def said(tables: Sequence[Batch], key: str, names: Sequence[str]) -> TableFeatures:
     """What every column of some tables says.
 
     Args:
@@ -58,7 +58,7 @@ def said(tables: Sequence[Batch], key: str, names: Sequence[str]) -> Said:
                     count[row] = len(own)
             if values.dtype == object:
                 counts.append(count)
-    return Said(bags, _amounts(counts, mentioned), vectors)
+    return TableFeatures(bags, _amounts(counts, mentioned), vectors)
 
 
 def _amounts(counts: list[NDArray[Any]], mentioned: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Small real things that several tests need: versions, stored rows, a way to ask an application."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import numpy as np
 from starlette.applications import Starlette
 
 from cluster.base.batch import Batch, take
+from cluster.base.errors import NotEnough
 from cluster.base.settings import Settings
-from cluster.contract.rows import Rows
+from cluster.contract.rows import Resident, Rows
 from cluster.contract.run import Run
 from cluster.contract.split import TEST, TRAIN, VALID
 from cluster.contract.task import AnyTask
@@ -86,16 +87,40 @@ def plan_in(task: type[AnyTask], store: Store, *, rows: int) -> Plan:
     return plan(task, store, memory_share=0.9, inputs=catalog.graph().inputs, resolve=first)
 
 
+class Stream(Rows):
+    """Rows that come in the order of those in memory, a batch at a time, and never whole."""
+
+    resident = False
+
+    def __init__(self, rows: Batch) -> None:
+        self.inner = Resident(rows)
+        self.count = self.inner.count
+
+    def whole(self) -> Batch:
+        raise NotEnough("A stream is never whole.")
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        return self.inner.batches(size)
+
+    def shuffled(self, size: int, *, seed: int) -> Iterator[Batch]:
+        return self.inner.shuffled(size, seed=seed)
+
+
 def parts_of(made: Plan) -> dict[str, Rows]:
     """The rows that a capability trains on, watches and is measured on."""
     return {part: made.rows(part) for part in (TRAIN, VALID, TEST)}
 
 
+def learner_of(task: type[AnyTask]) -> Any:
+    """The task, with knobs that make its training short."""
+    knobs = {name: value for name, value in SMALL.items() if name in task.Config.model_fields}
+    return task(task.Config.parse(knobs))
+
+
 def trained(task: type[AnyTask], made: Plan, folder: Path, *, seed: int = 0) -> Any:
     """The task after a short training, saved in the folder."""
     parts = parts_of(made)
-    knobs = {name: value for name, value in SMALL.items() if name in task.Config.model_fields}
-    learner = task(task.Config.parse(knobs))
+    learner = learner_of(task)
     learner.fit(parts[TRAIN], parts[VALID], Run(seed=seed, tables=made.whole()))
     folder.mkdir(parents=True)
     learner.save(folder)
@@ -112,7 +137,7 @@ def trained_side(folder: Path) -> Side:
 def questions(task: type[AnyTask], count: int, *, seed: int = 5) -> Batch:
     """Made-up rows as a caller sends them, options at their defaults."""
     drawn = task.inputs.sample(count, np.random.default_rng(seed))
-    asked = {name: drawn[name] for name in task.Input.model_fields if name in drawn}
+    asked = {n: drawn[n] for n in (*task.Input.model_fields, "event_time") if n in drawn}
     return task().complete(take(asked, slice(0, count)))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.contract import (
@@ -29,7 +30,7 @@ from vision._images import Picture, erase, mirror, same_size, shift, warp
 from vision._study import ROWS, look, measure, say_weights, warp_for
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 class Config(NeuralConfig):
@@ -37,7 +38,8 @@ class Config(NeuralConfig):
 
     Pictures are varied while it learns: moved by up to `crop` pixels, bent by up to a share `warp`
     of their side (left out, the fewer rows the more), and, where their mirror image shows the same
-    thing, mirrored (`flip`; it would teach that left is right, and b is d).
+    thing, mirrored (`flip`; it would teach that left is right, and b is d). With `balance=1` it
+    learns as if all labels were equally common: rare ones are answered more often.
     """
 
     network: str = "resnet"
@@ -47,6 +49,7 @@ class Config(NeuralConfig):
     warp: Annotated[float | None, Between(0.0, 0.5)] = None
     flip: bool = False
     erase: Annotated[float, Between(0.0, 1.0)] = 0.0
+    balance: Annotated[float, Between(0.0, 1.0)] = 0.0
     min_epochs: Annotated[int, Between(1, 1_000)] = 7
     min_steps: Annotated[int, Between(1, 1_000_000)] = 1_600
     optimizer: Literal["adamw", "sgd", "muon"] = "muon"
@@ -95,12 +98,21 @@ class Classify(NeuralTask[Config, Input, Output]):
         """Labels, the size and channels that pictures are brought to, and their mean and spread."""
         self.state = look(train, run, max_side=self.config.max_side)
         labels_of(self.state["labels"])
+        if self.config.balance:
+            self.state["counts"] = self._counted(train, run)
         encoded = (self.encode(batch)["image"] for batch in train.batches(ROWS))
         state = self.state | measure(encoded, self.state["channels"], run)
         state["warp"] = warp_for(state["rows"]) if self.config.warp is None else self.config.warp
         if self.config.network not in {"resnet", "lenet"}:
             say_weights(self.config.network, run)
         return state
+
+    def _counted(self, train: Rows, run: Run) -> NDArray[np.int64]:
+        """Rows of each label, of all workers."""
+        counts = np.zeros(len(self.state["labels"]), np.int64)
+        for batch in train.batches(ROWS):
+            counts += np.bincount(self.encode_truth(batch)["label"], minlength=len(counts))
+        return run.all_reduce(counts)
 
     def network(self, state: State) -> "nn.Module":
         """The network that the config names."""
@@ -140,6 +152,26 @@ class Classify(NeuralTask[Config, Input, Output]):
         if self.config.erase:
             pixels = erase(pixels, self.config.erase, rng)
         return {"image": pixels}, truth
+
+    def loss(
+        self, network: "nn.Module", tensors: "dict[str, Tensor]", truth: "dict[str, Tensor]"
+    ) -> "Tensor":
+        """The cross-entropy, with logits adjusted by how common labels are where `balance` says.
+
+        Menon et al. 2021, "Long-tail learning via logit adjustment" (arxiv.org/abs/2007.07314).
+        """
+        if not self.config.balance:
+            return super().loss(network, tensors, truth)
+        from torch import nn  # noqa: PLC0415 - replicas import no torch
+
+        class Adjusted(nn.Module):
+            def forward(self, image: "Tensor") -> "Tensor":
+                logits: Tensor = network(image=image)
+                return logits + logits.new_tensor(shift)
+
+        counts = self.state["counts"]
+        shift = self.config.balance * np.log(counts / counts.sum())
+        return super().loss(Adjusted(), tensors, truth)
 
     def decode(self, outputs: Arrays, batch: Batch) -> list[Output]:
         """Logits as the likeliest labels."""

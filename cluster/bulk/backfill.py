@@ -9,7 +9,7 @@ import ray
 import ray.data
 
 from cluster.base.batch import Batch
-from cluster.features.backfill import Backfill, Piece
+from cluster.features.backfill import Backfill, RowSlice
 from cluster.features.derived.modelview import Models
 
 FEW = 2  # pieces that are not worth an actor, which takes seconds to start
@@ -43,7 +43,7 @@ class Asker:
 
     def __init__(self, work: Backfill, pieces: Any, models: Models) -> None:
         self.work = work
-        self.pieces: list[Piece] = ray.get(pieces)
+        self.pieces: list[RowSlice] = ray.get(pieces)
         self.models = models
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:

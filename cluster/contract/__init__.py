@@ -15,7 +15,7 @@ from cluster.base.batch import (
     take,
 )
 from cluster.base.errors import InvalidInput, LeptonError, NotEnough
-from cluster.contract.config import Between, Config, Probability
+from cluster.contract.config import Between, Config, OneOf, Probability
 from cluster.contract.keys import Key
 from cluster.contract.labels import (
     as_numbers,
@@ -28,16 +28,28 @@ from cluster.contract.rows import Resident, Rows
 from cluster.contract.run import Run
 from cluster.contract.split import ByGroup, ByKey, ByTime, Folds, Given, PerUser
 from cluster.contract.task import Evaluation, Objective, Reference, Serving, Task
-from cluster.features.schema.column import Number, Numbers, Text, Texts, Time, Vector, Whole
+from cluster.features.schema.column import (
+    ALWAYS,
+    Column,
+    Number,
+    Numbers,
+    Text,
+    Texts,
+    Time,
+    Vector,
+    Whole,
+)
 from cluster.features.schema.view import View
 
 __all__ = [
+    "ALWAYS",
     "Arrays",
     "Batch",
     "Between",
     "ByGroup",
     "ByKey",
     "ByTime",
+    "Column",
     "Config",
     "Evaluation",
     "Folds",
@@ -49,6 +61,7 @@ __all__ = [
     "Number",
     "Numbers",
     "Objective",
+    "OneOf",
     "PerUser",
     "Probability",
     "Reference",

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self, get_origin
 
 import annotated_types
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 
 from cluster.base.errors import InvalidInput, nearest
 from cluster.base.faults import faults
@@ -30,6 +31,42 @@ class Between(annotated_types.GroupedMetadata):
         """What pydantic checks and JSON Schema shows."""
         yield annotated_types.Ge(self.low)
         yield annotated_types.Le(self.high)
+
+
+@dataclass(frozen=True, init=False)
+class OneOf:
+    """The values to choose from: `widths: Annotated[tuple[int, ...], OneOf((16,), (16, 32))]`.
+
+    A search tries these. Words alone are a `Literal`; this is for values that are none, and, with
+    `others`, for a knob that takes more than can be listed, such as any network by its name.
+
+    Args:
+        choices: at least one, each of the knob's type.
+        others: whether values beside these are taken when they are given.
+    """
+
+    choices: tuple[Any, ...]
+    others: bool
+
+    def __init__(self, *choices: Any, others: bool = False) -> None:
+        object.__setattr__(self, "choices", choices)
+        object.__setattr__(self, "others", others)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The knob's own type, and then one of the choices."""
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: Any) -> Any:
+        if value in self.choices or self.others:
+            return value
+        raise ValueError(f"{value!r} is not among its choices")
+
+    @property
+    def spelled(self) -> str:
+        """The choices, for people."""
+        return ", ".join(map(repr, self.choices))
 
 
 class Config(BaseModel):
@@ -65,10 +102,13 @@ class Config(BaseModel):
 
 
 def describe(name: str, fields: Mapping[str, FieldInfo]) -> str:
-    """One sentence about a knob: its default and, where it has one, its range."""
-    field = fields[name]
-    bound = next((m for m in field.metadata if isinstance(m, Between)), None)
-    span = f" and it lies between {bound.low:g} and {bound.high:g}" if bound else ""
+    """One sentence about a knob: its default and, where it has one, its range or its choices."""
+    field, span = fields[name], ""
+    for said in field.metadata:
+        if isinstance(said, Between):
+            span = f" and it lies between {said.low:g} and {said.high:g}"
+        elif isinstance(said, OneOf):
+            span = f" and it is {'such as' if said.others else 'one of'} {said.spelled}"
     if field.default is None:
         return f"Left out it is chosen by the data{span}."
     return f"Its default is {field.default!r}{span}."

@@ -32,6 +32,10 @@ class Run:
         checkpoint_s: about how many seconds of work a crash may cost.
         tables: what the views that the task reads whole tell of every key, by the view's name,
             alike on every worker; not those that tell nothing.
+        start: the folder of an earlier version that a network goes on from: its weights are loaded,
+            and what it had studied is not studied again.
+        stopped: whether the training is to end early: who watches it sets this in `report`, and
+            all workers end at the next point of the curves, with the best weights so far.
     """
 
     rank: int = 0
@@ -41,6 +45,8 @@ class Run:
     resume: Path | None = None
     checkpoint_s: float = 30.0
     tables: Mapping[str, Batch] = field(default_factory=dict, repr=False)
+    start: Path | None = None
+    stopped: bool = False
 
     def table(self, view: View) -> Batch:
         """The newest row of every key of a view: its key, its columns and `event_time`.
@@ -54,7 +60,10 @@ class Run:
         return {name: kind.unpack(pa.array([], type=kind.arrow)) for name, kind in types.items()}
 
     def report(self, **metrics: float) -> None:
-        """Say how far the run is: `step`, `steps`, `loss`, `rows_per_s` and whatever counts."""
+        """Say how far the run is: `step`, `steps`, `loss`, `rows_per_s` and whatever counts.
+
+        A subclass that has seen enough, such as a trial of a search, sets `stopped` in here.
+        """
 
     def say(self, sentence: str) -> None:
         """Tell the people who wait for the training something they should know."""

@@ -85,8 +85,12 @@ class Split(ABC):
             )
         return "Ingest more rows, or rows whose source names that part."
 
+    def drawn(self, rows: Batch, key: Sequence[str]) -> NDArray[np.float64]:
+        """A number in [0, 1) for each row, by which rows to watch are taken from training rows."""
+        return draw(rows, key)
+
     def _watch(self, parts: Parts, rows: Batch, key: Sequence[str], alike: Numbers | None) -> Parts:
-        drawn = draw(rows, key)
+        drawn = self.drawn(rows, key)
         if self.by_content and alike is not None:
             drawn = drawn[alike]
         parts[(parts == TRAIN) & (drawn < self.valid)] = VALID
@@ -123,7 +127,11 @@ class ByGroup(Split):
 
     def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
         """Shares of the hash's range."""
-        return _shares(draw(rows, (self.column,)), self.valid, self.test)
+        return _shares(self.drawn(rows, key), self.valid, self.test)
+
+    def drawn(self, rows: Batch, key: Sequence[str]) -> NDArray[np.float64]:
+        """The same for all rows of a group."""
+        return draw(rows, (self.column,))
 
 
 @dataclass(frozen=True)

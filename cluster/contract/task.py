@@ -1,9 +1,11 @@
 """The contract: what a capability declares and does, and nothing about what runs it."""
 
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
 
@@ -219,6 +221,10 @@ class Task(ABC, Generic[C, I, O]):
         """The rows to ask when measuring: the examples, unless a capability regroups them."""
         return examples
 
+    def asked(self, examples: Batch) -> Batch:
+        """The rows to ask, with every column that a batch has when serving, and the truth."""
+        return self.complete(self.questions(examples))
+
     def details(self, batch: Batch, outputs: Sequence[O]) -> str:
         """Markdown for the model card about these answers; by default nothing."""
         del batch, outputs
@@ -231,7 +237,7 @@ class Task(ABC, Generic[C, I, O]):
             InvalidInput: every row was refused.
             Exception: whatever `predict` raised that is no error of ours.
         """
-        asked = self.complete(self.questions(examples))
+        asked = self.asked(examples)
         answers = self.answers(without(asked, self.truth), batch_rows=batch_rows)
         outputs, kept = answered(answers)
         rows, refused = length(asked), length(asked) - len(kept)
@@ -258,7 +264,7 @@ class Task(ABC, Generic[C, I, O]):
 
     @classmethod
     def batch(cls, inputs: Sequence[BaseModel]) -> Batch:
-        """Validated inputs as columns: numbers as numeric arrays, all else as object arrays."""
+        """Validated inputs as columns: numbers and moments as such, all else as object arrays."""
         return {
             name: _column([getattr(row, name) for row in inputs], field.annotation)
             for name, field in cls.Input.model_fields.items()
@@ -266,13 +272,18 @@ class Task(ABC, Generic[C, I, O]):
 
     @classmethod
     def complete(cls, batch: Batch) -> Batch:
-        """The batch with what it does not have: options at their defaults, features as missing."""
+        """The batch with what it does not have.
+
+        Options are at their defaults, features are missing, and `event_time` is now, in UTC.
+        """
         rows = length(batch)
         missing = {
             name: _column([field.get_default(call_default_factory=True)] * rows, field.annotation)
             for name, field in cls.Input.model_fields.items()
             if name not in batch and not field.is_required()
         }
+        if "event_time" not in batch:
+            missing["event_time"] = np.full(rows, np.datetime64(time.time_ns() // 1_000, "us"))
         unknown: dict[str, Any] = {}
         for view in (*cls.features, *cls.live):
             if f"{view.name}_missing" not in batch:
@@ -306,8 +317,20 @@ def answered(answers: Sequence[O | Exception]) -> tuple[list[O], list[int]]:
     return [answer for answer in answers if not isinstance(answer, Exception)], kept
 
 
+def sent(value: Any) -> Any:
+    """A stored value as a caller would send it: a moment is a `datetime` in UTC."""
+    return value.item().replace(tzinfo=UTC) if isinstance(value, np.datetime64) else value
+
+
 def _column(values: list[Any], annotation: object) -> Any:
-    """Bools, ints and floats become numeric columns; everything else stays as it is."""
+    """Bools, ints, floats and moments become columns of their type; all else stays as it is."""
     if annotation in (bool, int, float):
         return np.array(values, dtype=annotation)
+    if annotation is datetime:
+        return np.array([_utc(moment) for moment in values], dtype="datetime64[us]")
     return objects(values)
+
+
+def _utc(moment: datetime) -> datetime:
+    """Without its zone, as stored moments are; one that names none is in UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment

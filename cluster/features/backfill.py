@@ -25,7 +25,7 @@ Ask = Callable[["Backfill", Models], Iterable[Batch]]
 
 
 @dataclass(frozen=True)
-class Piece:
+class RowSlice:
     """Some rows of one data file.
 
     Attributes:
@@ -53,7 +53,7 @@ class Backfill:
     source: Snapshot
     done: Snapshot | None
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[RowSlice]:
         """The rows that are not in `done`, or were replaced since; reads keys and times alone."""
         key = [*self.over.key, "event_time"]
         known = _frame(self.done.table([*key, "created"])) if self.done else None
@@ -67,9 +67,9 @@ class Backfill:
                 wanted = both.filter(asked.is_null() | (pl.col(ARRIVED) // 1_000 > asked))
             numbers = wanted["row"].sort().cast(pl.Int64).to_numpy()
             for start in range(0, len(numbers), PIECE_ROWS):
-                yield Piece(file, numbers[start : start + PIECE_ROWS])
+                yield RowSlice(file, numbers[start : start + PIECE_ROWS])
 
-    def made(self, piece: Piece, models: Models) -> Batch:
+    def made(self, piece: RowSlice, models: Models) -> Batch:
         """The view's rows for a piece: key, event time, and what the model says.
 
         Raises:

@@ -20,11 +20,11 @@ from cluster.features.joins.held import history_of, leaves
 from cluster.features.joins.history import Stored
 from cluster.features.joins.join import join
 from cluster.features.offline.store import Store
-from cluster.features.online.lag import Lag, Watch
+from cluster.features.online.lag import Lag, LagMonitor
 from cluster.features.online.lookup import Online
 from cluster.features.schema.times import SAY_ZONE
 from cluster.features.schema.view import Reject, View
-from cluster.features.vectors.neighbours import Found, Neighbours
+from cluster.features.vectors.neighbours import Nearest, Neighbours
 
 MOST_PUSHED = 10_000
 AS_ZONED = "write it as in 2024-05-01T12:00:00Z"
@@ -179,8 +179,8 @@ class Layer:
         return name in waiting or any(one.rpartition("_v")[0] in made for one in waiting)
 
     @cached_property
-    def _watch(self) -> Watch:
-        return Watch(self.lag, self._caught_up)
+    def _watch(self) -> LagMonitor:
+        return LagMonitor(self.lag, self._caught_up)
 
     def _caught_up(self, view: View) -> Lag | None:
         return self.online.catch_up(view, partial(self.store.head, view), self.graph)
@@ -197,7 +197,7 @@ class Layer:
         """The views that a computed view is made from, model views at the version that counts."""
         return [self.resolved(other) for other in self.graph.inputs(view)]
 
-    def nearest(self, name: str, vectors: NDArray[Any], k: int) -> Found:
+    def nearest(self, name: str, vectors: NDArray[Any], k: int) -> Nearest:
         """For each vector `[m, size]` the keys of the `k` nearest rows of a view, and the scores.
 
         What was pushed is found at once, whichever process did it.

@@ -1,6 +1,7 @@
 """What trains and serves any torch network: the loop, optimizers, export, backbones."""
 
 from cluster.neural.config import NeuralConfig
-from cluster.neural.task import NeuralTask, State
+from cluster.neural.graphs import Ask
+from cluster.neural.task import NeuralTask, State, Turn
 
-__all__ = ["NeuralConfig", "NeuralTask", "State"]
+__all__ = ["Ask", "NeuralConfig", "NeuralTask", "State", "Turn"]

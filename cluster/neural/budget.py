@@ -1,6 +1,7 @@
 """Fit a training to its data: batch size, number of steps, early stop, best weights."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from cluster.neural.config import NeuralConfig
 LARGEST = 256  # rows of a batch if the config does not say
 POINTS = 50  # of a training curve at most: few rows make many short epochs
 FEWEST_WATCHED = 200  # with fewer validation rows, a score is too coarse to stop early by
+FEWEST_COMPARED = 20  # with fewer, one row decides which of two scores is better
 COOLING = 0.2  # share of the steps done, over which the rate falls to zero after an early stop
 
 
@@ -93,8 +95,13 @@ class Watched:
         return done - max(self.when, config.warmup) >= config.patience
 
     def settle(self, network: nn.Module) -> None:
-        """Load the best weights if the last score is worse by more than chance explains."""
+        """Load the best weights if the last score is worse by more than chance explains.
+
+        With fewer than `FEWEST_COMPARED` rows chance explains any, but for one that is not finite.
+        """
         noise = abs(self.best) * 0.5 / math.sqrt(max(1, self.rows))
+        if self.rows < FEWEST_COMPARED:
+            noise = sys.float_info.max
         if self.weights and self.best - self.last > noise:
             network.load_state_dict(self.weights)
 

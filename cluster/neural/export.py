@@ -2,34 +2,110 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_model, save_file
 from torch import nn
 
 from cluster.base.batch import Arrays
+from cluster.base.errors import InvalidInput
+from cluster.neural.graphs import TWIN, Ask
+
+
+class TorchGraphs:
+    """The graphs of a network that still is torch's: what `Graphs` is to its exported files.
+
+    Args:
+        graphs: parts of the network by name.
+        device: where their weights are.
+
+    Attributes:
+        first: by the name of each graph the arrays that it was first asked with.
+    """
+
+    def __init__(self, graphs: Mapping[str, nn.Module], device: str = "cpu") -> None:
+        self.graphs = {name: graph.eval() for name, graph in graphs.items()}
+        self.device = device
+        self.first: dict[str, Arrays] = {}
+
+    def __call__(self, graph: str, /, **arrays: Any) -> Arrays:
+        """Run a graph, without gradients."""
+        if graph not in self.graphs:
+            raise ValueError(f"graphs() gives {_listed(self.graphs)}; answer() asks {graph!r}")
+        self.first.setdefault(graph, arrays)
+        with torch.no_grad():
+            outputs = self.graphs[graph](**tensors(arrays, self.device))
+        named = outputs if isinstance(outputs, dict) else {"output": outputs}
+        return {name: tensor.float().cpu().numpy() for name, tensor in named.items()}
+
+
+def tensors(arrays: Arrays, device: str) -> dict[str, torch.Tensor]:
+    """Arrays on a device."""
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(array)).to(device)
+        for name, array in arrays.items()
+    }
 
 
 def export(
-    network: nn.Module, example: Arrays, folder: Path, *, varying: Mapping[str, tuple[int, ...]]
+    network: nn.Module,
+    graphs: Mapping[str, nn.Module],
+    answer: Callable[[Ask], object],
+    folder: Path,
+    *,
+    varying: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Write `weights.safetensors` and `model.onnx`.
+    """Write `weights.safetensors`, and of each graph a file `<name>.onnx`.
 
     Args:
-        network: the trained network, on any device.
-        example: encoded arrays of some rows; their names are the graph's inputs.
+        network: the trained network, on the CPU.
+        graphs: parts of it by name.
+        answer: asks each of them with arrays of some rows, which are the examples to trace it by.
         folder: where the files go; it exists.
-        varying: axes beside the first whose length differs between batches.
+        varying: axes beside the first, of inputs by name, whose length differs between batches.
+
+    Raises:
+        ValueError: `answer` left a graph out.
     """
-    network = network.cpu().float().eval()
-    example = {name: _unlike(array, varying.get(name, ())) for name, array in example.items()}
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file(_unshared(weights), folder / "weights.safetensors")
+    asked = TorchGraphs(graphs)
+    answer(asked)
+    if unasked := asked.graphs.keys() - asked.first.keys():
+        raise ValueError(
+            f"answer() asked {_listed(asked.first)} about training rows, and not "
+            f"{_listed(unasked)}: a graph is exported by what it is asked"
+        )
+    for name, graph in asked.graphs.items():
+        export_graph(graph, asked.first[name], folder / f"{name}.onnx", varying=varying)
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Give a network the weights of a version.
+
+    Raises:
+        InvalidInput: they are those of another network.
+    """
+    try:
+        load_model(network, folder / "weights.safetensors")
+    except (OSError, RuntimeError) as error:
+        why = str(error).splitlines()[-1].strip()
+        raise InvalidInput(
+            f"The weights in {folder} do not fit this network: {why}",
+            hint="Train with the knobs of that version, or from nothing.",
+        ) from error
+
+
+def export_graph(
+    graph: nn.Module, example: Arrays, path: Path, *, varying: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Write one graph, whose inputs are called as the arrays of the example."""
+    example = {name: _unlike(array, varying.get(name, ())) for name, array in example.items()}
     axes = {name: _axes(name, varying.get(name, ())) for name in example}
     # The exporter puts a loop in the place of an LSTM for as long as it runs; without this, the
     # second export of a process would find the one that unrolls, and a fixed length with it.
@@ -37,16 +113,20 @@ def export(
     torch.ops.aten.gru.input._dispatch_cache.clear()  # noqa: SLF001
     with _quiet(), torch.no_grad():
         torch.onnx.export(
-            network,
+            graph,
             kwargs={name: torch.from_numpy(array) for name, array in example.items()},
-            f=folder / "model.onnx",
+            f=path,
             dynamo=True,
             external_data=False,
             dynamic_shapes=axes,
             input_names=list(example),
-            output_names=_output_names(network, example),
+            output_names=_output_names(graph, example),
             verbose=False,
         )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, sorted(names))) or "none"
 
 
 def _unlike(array: NDArray[Any], varying: tuple[int, ...]) -> NDArray[Any]:
@@ -63,9 +143,10 @@ def _axes(name: str, varying: tuple[int, ...]) -> dict[int, Any]:
     return {0: auto, **dict.fromkeys(varying, auto)}
 
 
-def _output_names(network: nn.Module, example: Arrays) -> list[str]:
-    outputs = network(**{name: torch.from_numpy(array) for name, array in example.items()})
-    return list(outputs) if isinstance(outputs, dict) else ["output"]
+def _output_names(graph: nn.Module, example: Arrays) -> list[str]:
+    outputs = graph(**{name: torch.from_numpy(array) for name, array in example.items()})
+    names = list(outputs) if isinstance(outputs, dict) else ["output"]
+    return [f"{name}{TWIN}" if name in example else name for name in names]
 
 
 def _unshared(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from cluster.base.batch import Arrays, shuffle, take
+from cluster.base.batch import Arrays, shuffle, take, without
 from cluster.contract.rows import Rows
 from cluster.contract.run import Run
 from cluster.contract.task import answered
 from cluster.neural.budget import COOLING, Watched, budget
 from cluster.neural.config import NeuralConfig
 from cluster.neural.encoding import Encoded, Task, encode, resident
-from cluster.neural.optimizers import make_optimizer, rate
+from cluster.neural.export import TorchGraphs, load_weights, tensors
+from cluster.neural.optimizers import rate
+from cluster.neural.parts import Part
 
 REPORT_S = 1.0
 WATCH_ROWS = 2_048  # enough to draw a curve; the test set is what measures
@@ -46,7 +47,10 @@ def train(task: Task, train: Rows, valid: Rows, run: Run) -> nn.Module:
         The trained network (its moving average if the config has one), in evaluation mode.
     """
     torch.manual_seed(run.seed)
-    loop = Loop(task, task.network(task.state).to(run.device), train, run, watched=valid.count)
+    network = task.network(task.state)
+    if run.start:
+        load_weights(network, run.start)
+    loop = Loop(task, network.to(run.device), train, run, watched=valid.count)
     if run.resume:
         loop.restore(run.resume)
     loop.run_steps(valid)
@@ -107,8 +111,7 @@ class Loop:
         self.loss = torch.zeros((), device=run.device)  # summed since the last point of the curves
         self.precision = self.config.precision
         self.averaged = deepcopy(network) if self.config.ema else network
-        self.trained = DistributedDataParallel(network) if run.workers > 1 else network
-        self.optimizer = make_optimizer(network, self.config)
+        self.parts = [Part(turn, network, self.config, run.workers) for turn in task.turns(network)]
 
     def run_steps(self, valid: Rows) -> None:
         """Train to the end, reporting about once a second and keeping checkpoints on the way."""
@@ -119,7 +122,8 @@ class Loop:
                 if self.precision == "auto":
                     self.choose_precision(arrays, truth)
                 self.loss += self.advance(arrays, truth)
-                if clock.report_due() or self.at_point():
+                at_point = self.at_point()
+                if clock.report_due() or at_point:
                     steps_per_s = clock.steps_per_s(self.step)
                     point = self.point(valid)
                     self.run.report(
@@ -128,6 +132,8 @@ class Loop:
                         eta_s=(self.end - self.step) / steps_per_s,
                         **point,
                     )
+                    if at_point and self.run.agree(self.run.stopped):
+                        self.end = self.step
                 if clock.checkpoint_due(self.step) and self.step < self.end:
                     self.run.checkpoint(self.save)
 
@@ -159,39 +165,30 @@ class Loop:
             self.end = min(self.steps, self.step + max(1, round(COOLING * self.step)))
 
     def advance(self, arrays: Arrays, truth: Arrays) -> Tensor:
-        """One step: forward, backward, clip, update. Returns the loss, detached."""
-        self.trained.train()
+        """One step, in which each part has its turn. Returns the sum of their losses, detached."""
+        self.network.train()
         reseed(
             (self.run.seed << 32) + self.step * self.run.workers + self.run.rank, self.run.device
         )
-        with self.casting(self.precision):
-            loss = self.task.loss(self.trained, self.tensors(arrays), self.tensors(truth))
-        if self.config.l1:
-            loss = loss + self.config.l1 * sum(p.abs().sum() for p in self.network.parameters())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.config.clip_norm:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr()
-        self.optimizer.step()
+        asked, told, lr = self.tensors(arrays), self.tensors(truth), self.lr()
+        losses = [
+            part.move(asked, told, lr=lr, casting=self.casting(self.precision))
+            for part in self.parts
+        ]
         self.step += 1
         if self.config.ema:
             average(self.averaged, self.network, min(self.config.ema, self.step / (self.step + 10)))
-        return loss.detach()
+        return torch.stack(losses).sum()
 
     def watch(self, valid: Rows) -> dict[str, float]:
         """Score the network as it stands on rows it does not learn from."""
         rows = next(iter(valid.batches(WATCH_ROWS)), None)
         if rows is None or self.run.rank:
             return {}
-        rows = self.task.complete(rows)
-        with torch.no_grad():
-            outputs = self.averaged.eval()(**self.tensors(self.task.encode(rows)))
-        named = outputs if isinstance(outputs, dict) else {"output": outputs}
-        arrays = {name: tensor.float().cpu().numpy() for name, tensor in named.items()}
-        answers, kept = answered(self.task.decode(arrays, rows))
-        return self.task.score(take(rows, kept), answers) if kept else {}
+        asked, network = self.task.asked(rows), self.averaged.eval()
+        ask = TorchGraphs(self.task.graphs(network), self.run.device)
+        answers, kept = answered(self.task.answer(ask, without(asked, self.task.truth)))
+        return self.task.score(take(asked, kept), answers) if kept else {}
 
     def lr(self) -> float:
         """The learning rate of this step."""
@@ -202,10 +199,7 @@ class Loop:
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         """Arrays on the device of this run."""
-        return {
-            name: torch.from_numpy(np.ascontiguousarray(array)).to(self.run.device)
-            for name, array in arrays.items()
-        }
+        return tensors(arrays, self.run.device)
 
     def casting(self, precision: str) -> AbstractContextManager[Any]:
         """The context in which the forward pass runs."""
@@ -224,10 +218,11 @@ class Loop:
         times = []
         for _ in range(4):
             began = time.perf_counter()
-            with self.casting(precision):
-                loss = self.task.loss(network, self.tensors(arrays), self.tensors(truth))
-            loss.backward()  # type: ignore[no-untyped-call]
-            loss.item()  # waits for a GPU to finish
+            for turn in self.task.turns(network):
+                with self.casting(precision):
+                    loss = turn.loss(network, self.tensors(arrays), self.tensors(truth))
+                loss.backward()  # type: ignore[no-untyped-call]
+                loss.item()  # waits for a GPU to finish
             times.append(time.perf_counter() - began)
         return min(times[1:])
 
@@ -236,7 +231,7 @@ class Loop:
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [part.optimizer.state_dict() for part in self.parts],
             "loss": self.loss,
             "best": self.watched.weights,
         }
@@ -256,7 +251,8 @@ class Loop:
         state = torch.load(folder / "training.pt", map_location=self.run.device, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for part, kept in zip(self.parts, state["optimizers"], strict=True):
+            part.optimizer.load_state_dict(kept)
         place = json.loads((folder / "place.json").read_bytes())
         self.loss = state["loss"]
         self.step, self.precision = place["step"], place["precision"]

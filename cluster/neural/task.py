@@ -6,32 +6,47 @@ graph in ONNX Runtime, and what is evaluated is that same graph.
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.base.batch import Arrays, Batch, load_arrays, save_arrays
+from cluster.base.batch import Arrays, Batch, length, load_arrays, save_arrays, without
 from cluster.base.errors import LeptonError
-from cluster.contract.rows import Rows
+from cluster.contract.rows import Rows, mapped
 from cluster.contract.run import Run
 from cluster.contract.task import Task
 from cluster.neural.config import NeuralConfig
+from cluster.neural.graphs import GRAPH, Ask, Graphs
 
 if TYPE_CHECKING:
-    import onnxruntime
     from torch import Tensor, nn
 
 State = dict[str, Any]
 """What must be known before a network is made: labels, tokenizer, normalisation. NumPy arrays are
 kept in `state.safetensors`, lists and dicts each in a `<name>.json`, the rest in `state.json`."""
 
+SETTLED_ROWS = 2_048
+EXPORTED_ROWS = 64  # that `answer` is asked when graphs are exported: questions may regroup them
+
 C = TypeVar("C", bound=NeuralConfig)
 I = TypeVar("I", bound=BaseModel)  # noqa: E741 - the letters of Config, Input, Output
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
+
+
+class Turn(NamedTuple):
+    """A part of a network that moves, while all else of it stands, and what it minimises.
+
+    Attributes:
+        part: whose weights move.
+        loss: called as `NeuralTask.loss` is, with the whole network.
+    """
+
+    part: "nn.Module"
+    loss: "Callable[[Any, dict[str, Tensor], dict[str, Tensor]], Tensor]"
 
 
 class NeuralTask(Task[C, I, O], Generic[C, I, O]):
@@ -39,13 +54,17 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
 
     A subclass supplies `study`, `network`, `encode`, `encode_truth`, `decode` and `score`; the rest
     has defaults. The network's `forward` takes what `encode` gives, by name, and returns a tensor
-    or a dict of tensors with the rows along the first axis.
+    or a dict of tensors with the rows along the first axis. One that is asked otherwise, such as a
+    decoder in a loop, has `graphs` and `answer` in place of `decode`.
+
+    Training curves, evaluation and serving call `answer` on `questions(rows)`: with the torch
+    network while it learns, with the exported graphs from then on.
 
     Attributes:
         state: what `study` found.
-        varying: axes of encoded arrays, beside the first, whose length differs between batches:
-            `{"ids": (1,)}`. Say in `lengths` how long rows are, or they are encoded anew whenever a
-            batch of them is learnt from.
+        varying: axes of what graphs are asked with, beside the first, whose length differs between
+            batches: `{"ids": (1,)}`. Say in `lengths` how long rows are, or they are encoded anew
+            whenever a batch of them is learnt from.
     """
 
     varying: ClassVar[Mapping[str, tuple[int, ...]]] = {}
@@ -56,8 +75,9 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         self.state: State = {}
         self.curves: list[dict[str, float]] = []
         self._trained: nn.Module | None = None
-        self._example: Arrays = {}
-        self._folder: Path | None = None
+        self._sample: Batch = {}
+        self._valid: Batch = {}
+        self._graphs: Graphs | None = None
 
     def study(self, train: Rows, run: Run) -> State:
         """Find what must be known before a network is made; workers agree through `run`."""
@@ -113,29 +133,68 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         logits = network(**tensors)
         return functional.cross_entropy(logits, label, label_smoothing=self.config.label_smoothing)
 
-    @abstractmethod
+    def turns(self, network: "nn.Module") -> Sequence[Turn]:
+        """Which parts move in a step, one after the other; by default the network by `loss`.
+
+        Each has an optimizer of its own, and no gradient from another's loss. Weights that are in
+        no turn stay as they are.
+        """
+        return [Turn(network, self.loss)]
+
+    def graphs(self, network: "nn.Module") -> "Mapping[str, nn.Module]":
+        """The parts that are exported, each as `<name>.onnx`; by default the network, as `model`.
+
+        The names of a part's inputs are those that `answer` asks it with.
+        """
+        return {GRAPH: network}
+
+    def answer(self, ask: Ask, batch: Batch) -> Sequence[O | LeptonError]:
+        """Answer each row by asking graphs; by default `model` once.
+
+        A decoder or a sampler asks in a loop. Every graph must be asked for any row, since it is
+        exported by what it was asked.
+
+        Args:
+            ask: runs a graph: `ask("decoder", ids=..., state=...)`.
+            batch: every column of Input, options included, and none of the truth.
+        """
+        return self.decode(ask(GRAPH, **self.encode(batch)), batch)
+
     def decode(self, outputs: Arrays, batch: Batch) -> Sequence[O | LeptonError]:
         """The network's outputs as answers; sees the rows, and so each caller's options.
 
         A network that returns one tensor has it under the name `output`.
         """
+        raise NotImplementedError(f"{type(self).__name__} has neither decode() nor answer().")
+
+    def settle(self, valid: Batch) -> State:
+        """What is decided once the exported graphs answer: a threshold, a temperature, an interval.
+
+        It is kept with the state; `self.predict` may be called in here. Without validation rows it
+        is not called, so `answer` needs a default: `self.state.get("threshold", 0.5)`.
+
+        Args:
+            valid: validation rows as they are asked, with their truth: 2,048 at most.
+        """
+        del valid
+        return {}
 
     def fit(self, train: Rows, valid: Rows, run: Run) -> None:
         """Study the rows, then train the network on them with the one loop."""
         from cluster.neural.loop import train as train_network  # noqa: PLC0415 - replicas import no torch
 
-        self.state = self.study(train, run)
+        train, valid = mapped(train, self.complete), mapped(valid, self.complete)
+        self.state = _load_state(run.start) if run.start else self.study(train, run)
         self._trained = train_network(self, train, valid, run)
-        self._example = self.encode(next(iter(train.batches(2))))
+        self._sample = next(iter(train.batches(EXPORTED_ROWS)))
+        self._valid = next(iter(valid.batches(SETTLED_ROWS)), {})
 
     def predict(self, batch: Batch) -> Sequence[Any]:
-        """Encode, run the exported graph, decode: Outputs, unless `decode` refuses rows."""
-        outputs = self._session.run(None, self.encode(batch))
-        names = (output.name for output in self._session.get_outputs())
-        return self.decode(dict(zip(names, outputs, strict=True)), batch)
+        """Answer by the exported graphs: Outputs, and errors of ours for rows that are refused."""
+        return self.answer(self._graphs or unsaved, batch)
 
     def save(self, folder: Path) -> None:
-        """Write config, state, weights, the ONNX graph and the curves.
+        """Write config, state, weights, the ONNX graphs and the curves.
 
         The task then answers from that folder, so what is evaluated is what will be served.
         """
@@ -143,9 +202,13 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
 
         if self._trained is None:
             raise RuntimeError("save() comes after fit(): there is no trained network yet")
+        network = self._trained.cpu().float().eval()
+        answer = partial(self.answer, batch=without(self.asked(self._sample), self.truth))
+        export(network, self.graphs(network), answer, folder, varying=self.varying)
+        self._graphs = Graphs(folder)
+        if length(self._valid):
+            self.state |= self.settle(self.asked(self._valid))
         self.save_state(folder)
-        export(self._trained, self._example, folder, varying=self.varying)
-        self._folder = folder
 
     def save_state(self, folder: Path) -> None:
         """Write config, state and curves: all that `load` reads, without a network."""
@@ -159,21 +222,14 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         task = super().load(folder)
         task.state = _load_state(folder)
         task.curves = json.loads((folder / "curves.json").read_bytes())
-        task._folder = folder  # noqa: SLF001 - its own instance
+        task._graphs = Graphs(folder)  # noqa: SLF001 - its own instance
         return task
 
-    @cached_property
-    def _session(self) -> "onnxruntime.InferenceSession":
-        import onnxruntime  # noqa: PLC0415 - a second that training and tests need not pay
 
-        if self._folder is None:
-            raise RuntimeError("predict() comes after save() or load(): the exported graph answers")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # replicas scale by number; a pool each would thrash
-        options.log_severity_level = 3
-        return onnxruntime.InferenceSession(
-            self._folder / "model.onnx", options, providers=["CPUExecutionProvider"]
-        )
+def unsaved(graph: str, /, **arrays: Any) -> Arrays:
+    """Refuse, as a task does that was neither saved nor loaded."""
+    del graph, arrays
+    raise RuntimeError("predict() comes after save() or load(): the exported graphs answer")
 
 
 def _save_state(state: State, folder: Path) -> None:

@@ -100,7 +100,9 @@ class Models:
         """
         model = self._open(view.task, view.release)
         task = model.task
-        asked = task.complete({field: rows[column] for field, column in view.inputs.items()})
+        moments = {"event_time": rows["event_time"]} if "event_time" in rows else {}
+        inputs = {field: rows[column] for field, column in view.inputs.items()}
+        asked = task.complete({**moments, **inputs})
         answers = task.answers(asked, batch_rows=task.serving.max_batch)
         kept = [number for number, one in enumerate(answers) if isinstance(one, BaseModel)]
         if errors := [one for one in answers if isinstance(one, Exception)]:

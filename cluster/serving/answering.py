@@ -35,7 +35,7 @@ class Answered:
     behind: Sequence[str] = ()
 
 
-class Row(NamedTuple):
+class RowAnswer(NamedTuple):
     """What a replica says to one input."""
 
     output: BaseModel | Exception
@@ -65,14 +65,14 @@ class Answering:
         self.recorder = Recorder(said.version, said.statistics, live.pins, live.version)
         self.requests = requests
 
-    def __call__(self, rows: Sequence[BaseModel]) -> list[Row]:
+    def __call__(self, rows: Sequence[BaseModel]) -> list[RowAnswer]:
         """Answer rows of Input and of Keys, in order."""
         joined = self.live.join(rows)
         outputs = iter(self._outputs(joined) if joined.inputs else ())
         answers = [joined.refused.get(n) or next(outputs) for n in range(len(rows))]
         self.requests.keep(partial(self.recorder.lines, joined), len(rows))
         return [
-            Row(answer, statuses, joined.degraded, joined.behind)
+            RowAnswer(answer, statuses, joined.degraded, joined.behind)
             for answer, statuses in zip(answers, joined.statuses, strict=True)
         ]
 
@@ -87,7 +87,7 @@ class Answering:
         return outputs
 
 
-def answered(version: int, rows: Sequence[Row]) -> Answered:
+def answered(version: int, rows: Sequence[RowAnswer]) -> Answered:
     """The answer to one request, or what is wrong with its inputs."""
     faults = []
     for number, row in enumerate(rows):

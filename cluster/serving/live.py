@@ -15,7 +15,7 @@ from cluster.base.batch import Batch, objects
 from cluster.base.errors import Conflict, InvalidInput, LeptonError, NotFound, Unavailable
 from cluster.base.faults import faults
 from cluster.contract.keys import keys_of, sent_columns
-from cluster.contract.task import AnyTask
+from cluster.contract.task import AnyTask, sent
 from cluster.features.derived.modelview import ModelView
 from cluster.features.schema.column import ALWAYS
 from cluster.features.schema.view import View, columns_of
@@ -146,9 +146,7 @@ class Live:
         """
         named = {n for n, row in enumerate(rows) if self.shape and isinstance(row, self.shape)}
         if not named and not self.views:
-            batch = self.task.batch(rows)
-            if self.task.features or self.task.live:  # which no key that is sent leads to
-                batch = self.task.complete(batch)
+            batch = self.task.complete(self.task.batch(rows))
             return Joined(rows, batch, [NOTHING] * len(rows))
         at = datetime.now(UTC)
         views = [*([self.task.inputs] * bool(named)), *self.views, *self._under]
@@ -165,7 +163,7 @@ class Live:
         inputs = [row for row in filled if isinstance(row, BaseModel)]
         return Joined(
             inputs,
-            self._batch(inputs, [isinstance(row, BaseModel) for row in filled], looked),
+            self._batch(inputs, [isinstance(row, BaseModel) for row in filled], looked, at),
             [self._told(looked, n, sent=n not in named) for n in range(len(rows))],
             {n: row for n, row in enumerate(filled) if isinstance(row, LeptonError)},
             bool(failed),
@@ -177,10 +175,15 @@ class Live:
         )
 
     def _batch(
-        self, inputs: Sequence[BaseModel], kept: Sequence[bool], looked: Mapping[str, Looked]
+        self,
+        inputs: Sequence[BaseModel],
+        kept: Sequence[bool],
+        looked: Mapping[str, Looked],
+        at: datetime,
     ) -> Batch:
-        """The columns of the rows that can be answered."""
-        features: dict[str, Any] = {}
+        """The columns of the rows that can be answered, as of a moment."""
+        now = np.datetime64(at.replace(tzinfo=None), "us")
+        features: dict[str, Any] = {"event_time": np.full(len(inputs), now)}
         for view in self.views:
             own, mask = looked[view.name], np.array(kept)
             for name, column in own.columns.items():
@@ -228,7 +231,7 @@ class Live:
             return _unknown(view, key, status, self.columns)
         values = {name: value for name, value in row if name in fields}
         if status == "present":
-            values |= {name: own.columns[name][number] for name in self.columns}
+            values |= {name: sent(own.columns[name][number]) for name in self.columns}
         try:
             return self.task.Input.model_validate(values)
         except ValidationError as error:

@@ -18,7 +18,7 @@ from cluster.engine import profile
 from cluster.features.monitoring.requests import RequestLog
 from cluster.registry.model import Model
 from cluster.registry.versions import Registry
-from cluster.serving.answering import Answer, Answered, Answering, Row, answered
+from cluster.serving.answering import Answer, Answered, Answering, RowAnswer, answered
 from cluster.serving.asgi import Quiet
 from cluster.serving.batching import Batcher
 from cluster.serving.health import Health
@@ -82,7 +82,7 @@ class Replica:
             here.requests / task.name(), share=here.log_share, limit_bytes=here.log_mb * 2**20
         )
         self.model: Model | None = None
-        self.batcher: Batcher[BaseModel, Row] | None = None
+        self.batcher: Batcher[BaseModel, RowAnswer] | None = None
         self.health: Health | None = None
 
     async def reconfigure(self, config: dict[str, Any]) -> None:

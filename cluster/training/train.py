@@ -1,18 +1,14 @@
 """Train a capability with Ray Train: on one worker or many, resumed after any kill."""
 
-import hashlib
 import json
 import math
-import platform
 import shutil
 import tempfile
 import threading
 import traceback
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,56 +18,18 @@ import ray.exceptions
 import ray.train
 from numpy.typing import NDArray
 from ray.train import Checkpoint
-from ray.train.torch import TorchTrainer, get_device
+from ray.train.torch import TorchTrainer
 
 from cluster.base import signals
-from cluster.base.code import capability_digest
 from cluster.base.errors import InvalidInput, LeptonError, NotEnough, error_of
-from cluster.contract.config import Config
-from cluster.contract.keys import sent_columns
 from cluster.contract.run import Progress, Report, Run, Write
 from cluster.contract.split import TRAIN
-from cluster.contract.task import AnyTask, Evaluation
-from cluster.features.monitoring.drift import Statistics, statistics
-from cluster.registry.card import below_reference, write_card
-from cluster.registry.versions import Manifest, Registry, now
-from cluster.training.data import Plan
+from cluster.registry.versions import Manifest, Registry
+from cluster.training.recipe import Recipe
+from cluster.training.steps import learn
 
 RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "scikit-learn", "torch", "transformers")
 POLL_S = 0.5
-STATISTICS_ROWS = 5_000
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that makes a run; it travels to every worker."""
-
-    task: type[AnyTask]
-    config: Config
-    plan: Plan
-    home: Path
-    seed: int = 0
-    workers: int = 1
-    checkpoint_s: float = 30.0
-    nonce: str = ""
-    mailbox: Any = None
-
-    @property
-    def run(self) -> str:
-        """A name that the same task, code, config, data, seed and workers always give.
-
-        So a run that was killed is found again, and one that ended is not repeated. A nonce makes
-        it another run all the same.
-        """
-        what = [self.task.name(), capability_digest(self.task), self.plan.identity, self.nonce]
-        how = [self.config.model_dump_json(), str(self.seed), str(self.workers)]
-        digest = hashlib.sha256("\n".join(what + how).encode()).hexdigest()
-        return f"{self.task.name()}-{digest[:12]}"
-
-
-def again(recipe: Recipe) -> Recipe:
-    """The same recipe as a run of its own, though an equal one may have ended."""
-    return replace(recipe, nonce=uuid.uuid4().hex)
 
 
 def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest:
@@ -105,14 +63,14 @@ def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest
     if existing := Registry(recipe.home).of_run(recipe.task.name(), recipe.run):
         return existing
     with mailbox(on_progress) as box:
-        answered = _fit(replace(recipe, mailbox=box))
+        answered = _launch(replace(recipe, mailbox=box))
     manifest = manifest_of(recipe, json.loads(answered))
     # nobody resumes a run that has its version, and its checkpoints are larger than that
     shutil.rmtree(recipe.home / "runs" / recipe.run, ignore_errors=True)
     return manifest
 
 
-def _fit(recipe: Recipe) -> str:
+def _launch(recipe: Recipe) -> str:
     """Let the workers work, and return what rank 0 did."""
     datasets = recipe.plan.datasets(recipe.workers)
     trainer: Any = TorchTrainer(  # its result does not declare what a worker returned
@@ -195,94 +153,12 @@ def answer(recipe: Recipe, run: Run) -> str:
     return manifest.model_dump_json() if manifest else ""
 
 
-def learn(recipe: Recipe, run: Run) -> Manifest | None:
-    """Fit on this worker's rows; rank 0 then evaluates what was exported and registers it."""
-    task = recipe.task(recipe.config)
-    if run.rank == 0:
-        for sentence in recipe.plan.warnings(task.truth):
-            run.say(f"Warning: {sentence}")
-    train_rows = recipe.plan.rows("train", rank=run.rank, workers=run.workers)
-    run.tables = recipe.plan.whole()
-    task.fit(train_rows, recipe.plan.rows("valid"), run)
-    return register(recipe, task, run) if run.rank == 0 else None
-
-
-def register(recipe: Recipe, task: AnyTask, run: Run) -> Manifest:
-    """Write the version: files, what they scored on the test rows, and the card."""
-
-    def fill(folder: Path) -> Manifest:
-        task.save(folder)
-        evaluation = measured(recipe.plan, recipe.task.load(folder), run)
-        if warning := below_reference(task, evaluation):
-            run.say(f"Warning: {warning}")
-        manifest = Manifest(
-            task=task.name(),
-            version=0,
-            created=now(),
-            run=recipe.run,
-            config=task.config.used(),  # fit may have chosen
-            metrics=evaluation.metrics,
-            reference=evaluation.reference.metrics if evaluation.reference else {},
-            objective=task.objective.metric,
-            direction=task.objective.direction,
-            rows=recipe.plan.counts,
-            views=recipe.plan.views,
-            split=repr(recipe.plan.split),
-            seed=recipe.seed,
-            workers=recipe.workers,
-            code=capability_digest(recipe.task),
-            statistics=statistics_of(recipe),
-            packages={
-                "python": platform.python_version(),
-                **{name: metadata.version(name) for name in RECORDED},
-            },
-        )
-        curves = getattr(task, "curves", [])
-        warnings = [*recipe.plan.warnings(task.truth), *filter(None, [warning])]
-        summary = task.summary()
-        write_card(folder, manifest, evaluation, curves, summary=summary, warnings=warnings)
-        return manifest
-
-    return Registry(recipe.home).write(task.name(), fill)
-
-
-def measured(plan: Plan, artefact: AnyTask, run: Run) -> Evaluation:
-    """Score an artefact on the test rows, and the reference on the same rows.
-
-    A reference that fails is said and left out: it must not cost the trained model.
-    """
-    test = plan.rows("test").whole()
-    evaluation = artefact.evaluate(test)
-    train = plan.sample("train", artefact.reference_rows)
-    try:
-        return replace(evaluation, reference=artefact.reference(train, test))
-    except Exception as error:
-        run.say(f"There is no reference beside it: {error or type(error).__name__}")
-        return evaluation
-
-
-def statistics_of(recipe: Recipe) -> Statistics:
-    """What the columns that a caller sends, and the features, hold in training rows.
-
-    Live views are told as of the last row: what they would tell who asks next.
-    """
-    task, plan = recipe.task, recipe.plan
-    names = [name for name in sent_columns(task) if name not in task.truth]
-    views = [*([task.inputs.only(*names)] if names else ()), *plan.features]
-    sample = plan.sample("train", STATISTICS_ROWS)
-    called = task.feature_names()
-    lived: dict[str, NDArray[Any]] = {}
-    for name, told in plan.lived(sample).items():
-        lived |= {here: told[column] for column, here in called[name].items()}
-        lived[f"{name}_missing"] = told[f"{name}_missing"]
-    live = [view for view in plan.live if f"{view.name}_missing" in lived]
-    return {**statistics(views, sample, called), **statistics(live, lived, called)}
-
-
 class RayRun(Run):
     """A worker of a Ray Train run."""
 
     def __init__(self, recipe: Recipe, resume: Path | None) -> None:
+        from ray.train.torch import get_device  # noqa: PLC0415 - imports torch
+
         context = ray.train.get_context()
         super().__init__(
             rank=context.get_world_rank(),
@@ -291,6 +167,7 @@ class RayRun(Run):
             seed=recipe.seed,
             resume=resume,
             checkpoint_s=recipe.checkpoint_s,
+            start=recipe.start,
         )
         self._mailbox = recipe.mailbox
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from cluster.base.errors import Conflict, Corrupt, LeptonError
 from cluster.base.settings import settings
@@ -18,12 +17,10 @@ from cluster.registry.model import Model
 from cluster.registry.tracking import Tracker
 from cluster.registry.versions import Manifest, Registry
 from cluster.training.data import Plan, plan
+from cluster.training.recipe import Recipe, again
 from services.local import catalog
 from services.local.compare import compared
 from services.local.rows import made_ready
-
-if TYPE_CHECKING:
-    from cluster.training import train as training
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     engine.connect(here)
     if _backfilled(task, config, on_progress):
         rows = plan_of(task, config)
-    recipe = training.Recipe(
+    recipe = Recipe(
         task,
         config,
         rows,
@@ -85,7 +82,7 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
         workers=wanted.workers,
         checkpoint_s=here.checkpoint_s,
     )
-    recipe = training.again(recipe) if wanted.again else recipe
+    recipe = again(recipe) if wanted.again else recipe
     tracker, registry = Tracker(here.tracking, here.home), Registry(here.home)
     if existing := registry.of_run(wanted.task, recipe.run):
         registry.point("candidate", wanted.task, existing.version)
@@ -121,7 +118,7 @@ def models_behind(views: Sequence[View], graph: Graph) -> list[ModelView]:
     return [view for view in found if isinstance(view, ModelView)]
 
 
-def _stopped(recipe: "training.Recipe") -> str:
+def _stopped(recipe: Recipe) -> str:
     kept = any((recipe.home / "runs" / recipe.run).glob("checkpoint_*"))
     goes_on = kept and not recipe.nonce  # with a nonce, every command is a run of its own
     return "Stopped." + (" The same command goes on from the last checkpoint." if goes_on else "")
@@ -172,23 +169,16 @@ def _no_worse(task: str, registry: Registry, new: Manifest) -> str:
         return f"Version {new.version} was compared with none: {error.message}"
     store = catalog.layer(here).store
     found = compared(capability, lambda: plan_of(capability), store, registry, new=new, old=old)
-    metric = capability.objective.metric
-    if found.refuses_more:
+    has = f"has {capability.objective.metric} {found.new:.4f}"
+    old_has = f"{found.old:.4f} of version {old.version} in production, {found.basis}."
+    worse = not capability.objective.better(found.new, found.old)
+    if worse or found.refuses_more:
+        how = "worse than" if worse else "but refuses more rows, beside"
         raise Conflict(
-            f"Version {new.version} of {task} refuses more test rows than version {old.version} in "
-            f"production: {metric} {found.new:.4f} and {found.old:.4f}, {found.basis}.",
+            f"Version {new.version} of {task} {has}, {how} {old_has}",
             hint="Promote it all the same with --force.",
         )
-    if not capability.objective.better(found.new, found.old):
-        raise Conflict(
-            f"Version {new.version} of {task} has {metric} {found.new:.4f}, worse than "
-            f"{found.old:.4f} of version {old.version} in production, {found.basis}.",
-            hint="Promote it all the same with --force.",
-        )
-    return (
-        f"Version {new.version} has {metric} {found.new:.4f} and version {old.version} "
-        f"{found.old:.4f}, {found.basis}."
-    )
+    return f"Version {new.version} {has}, beside {old_has}"
 
 
 def rollback(task: str) -> str:

@@ -10,9 +10,9 @@ from tests.bench.report import Result, say
 
 # A row is the file of its name in this folder; these are in the order of the README's table.
 ROWS = (
-    "fashion", "small-pictures", "textbook", "rt-polarity", "texts", "movielens", "cold-items",
-    "ials-workers", "serving", "reading", "join", "online", "features-http", "nearest",
-    "csv-writers",
+    "fashion", "small-pictures", "textbook", "rt-polarity", "texts", "embeddings", "movielens",
+    "cold-items", "ials-workers", "serving", "reading", "join", "online", "features-http",
+    "nearest", "csv-writers",
 )  # fmt: skip
 
 

@@ -26,9 +26,9 @@ from lepton.wire import Readiness, TaskList
 from services.cli import operate
 from services.http.schemas import path_of
 from services.local import catalog
+from tests.contract.test_contract import alike
 from tests.e2e.steps import LEPTON, MARKS, NLP, RECSYS, ROWS, VISION, folder, replicas, run
 from tests.support import problem, questions
-from tests.test_contract import alike
 
 pytestmark = MARKS
 

@@ -195,14 +195,13 @@ def test_two_workers_for_what_learns_on_one_is_an_error_that_says_what_to_do(
     shop: Engine,
 ) -> None:
     from cluster.training import train as training
+    from cluster.training.recipe import Recipe
     from services.local import catalog
 
     class Alone(catalog.find(RECSYS)):  # type: ignore[misc]
         parallel = False
 
-    recipe = training.Recipe(
-        Alone, Alone.Config(), verbs.plan_of(Alone), settings().home, workers=2
-    )
+    recipe = Recipe(Alone, Alone.Config(), verbs.plan_of(Alone), settings().home, workers=2)
     with pytest.raises(InvalidInput, match=r"learns on one worker, not on 2\. Leave --workers out"):
         training.train(recipe)
 

@@ -20,9 +20,9 @@ from cluster.registry.versions import Manifest, Registry
 from services.cli import operate, verbs
 from services.http.schemas import path_of
 from services.local import catalog
+from tests.contract.test_contract import alike
 from tests.e2e.steps import MARKS, NLP, replicas, train, until
 from tests.support import questions
-from tests.test_contract import alike
 
 pytestmark = MARKS
 log = logging.getLogger(__name__)

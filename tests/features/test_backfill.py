@@ -25,8 +25,8 @@ ROWS = 4 * PIECE_ROWS + 100
 @pytest.fixture
 def home(side: Side, tmp_path: Path) -> Path:
     """A folder with many points, and one version of the toy in production."""
-    assert side._folder
-    files = {path.name: path.read_bytes() for path in side._folder.iterdir()}
+    assert side._graphs
+    files = {path.name: path.read_bytes() for path in side._graphs.folder.iterdir()}
     registry = Registry(tmp_path)
     registry.write("tests.toy", filler(manifest("tests.toy"), files))
     registry.point("production", "tests.toy", 1)

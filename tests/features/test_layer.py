@@ -56,8 +56,8 @@ side = model_view(
 @pytest.fixture
 def registry(side: Side, tmp_path: Path) -> Registry:
     """One version of the toy capability, in production."""
-    assert side._folder
-    files = {path.name: path.read_bytes() for path in side._folder.iterdir()}
+    assert side._graphs
+    files = {path.name: path.read_bytes() for path in side._graphs.folder.iterdir()}
     made = Registry(tmp_path)
     made.write("tests.toy", filler(manifest("tests.toy"), files))
     made.point("production", "tests.toy", 1)

@@ -193,3 +193,26 @@ def test_an_erased_box_is_black_and_the_rest_is_as_it_was() -> None:
     changed = erased != pixels()
     assert changed.any(axis=(1, 2, 3)).all()
     assert (erased[changed] == 0).all()
+
+
+class Indifferent(torch.nn.Module):
+    """Answers that all labels are equally likely."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(image), 2)
+
+
+def test_balance_makes_a_mistake_of_a_rare_label_the_dearer_one_and_of_equal_ones_none() -> None:
+    rows = stripes(40, np.random.default_rng(0))
+    rare = {name: np.concatenate([column, column[::2]]) for name, column in rows.items()}
+    losses = {}
+    for name, shown in (("equal", rows), ("one to two", rare)):
+        task = Classify(Config.parse([*SMALL, "balance=1", "label_smoothing=0"]))
+        task.state = task.study(Resident(shown), Run())
+        image = {"image": torch.zeros(1, 3, 16, 16)}
+        losses[name] = [
+            task.loss(Indifferent(), image, {"label": torch.tensor([label])}).item()
+            for label in range(2)
+        ]
+    assert losses["equal"] == pytest.approx([np.log(2), np.log(2)])
+    assert losses["one to two"] == pytest.approx([np.log(3), np.log(3 / 2)])

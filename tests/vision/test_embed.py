@@ -53,8 +53,9 @@ def test_a_transformers_network_is_had_by_name() -> None:
     shown = Resident(stripes(8, np.random.default_rng(0)))
     task = Embed(Config(network="resnet-18", dim=24))
     state = task.study(shown, Run())
-    pixels = torch.from_numpy(task.encode(shown.whole())["image"])
-    vectors = task.network(state).eval()(image=pixels)
+    vectors = task.network(state).eval()(
+        image=torch.from_numpy(task.encode(shown.whole())["image"])
+    )
     assert vectors.shape == (8, 24)
     assert torch.allclose(vectors.norm(dim=1), torch.ones(8), atol=1e-5)
 

@@ -1,7 +1,7 @@
 """Read dates such as 12/31/2010 8:26, whose day and month only a whole column tells apart."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from cluster.base.errors import InvalidInput
@@ -81,7 +81,18 @@ def by_column(values: Iterable[object], where: str, column: str) -> Rewrite:
     return rewritten
 
 
-def rewritten(chunk: Chunk, at: int, column: str, rewrite: Rewrite) -> Chunk:
+def all_rewritten(
+    chunks: Iterable[Chunk], rewrites: Mapping[str, Rewrite], ours: Mapping[str, int]
+) -> Iterator[Chunk]:
+    """The chunks with some columns rewritten, each of which stands where `ours` says."""
+    for chunk in chunks:
+        done = chunk
+        for column, rewrite in rewrites.items():
+            done = _rewritten(done, ours[column], column, rewrite)
+        yield done
+
+
+def _rewritten(chunk: Chunk, at: int, column: str, rewrite: Rewrite) -> Chunk:
     """A chunk whose times in one column are ISO 8601; rows with others are broken."""
     values, broken = chunk.columns[at].astype(object), dict(chunk.broken)
     for row, value in enumerate(values.tolist()):

@@ -142,8 +142,7 @@ def read_table(
             _check_untimed(where, table.names, first, {*ours.values()})
         split = _part(tree, name)
         rewrites = _rewrites(tree, name, columns, first, ours)
-        for whole in chain([first], table.chunks):
-            chunk = _with_iso_times(whole, ours, rewrites)
+        for chunk in dates.all_rewritten(chain([first], table.chunks), rewrites, ours):
             yield from (Reject(f"{place} {n}", why) for n, why in chunk.broken.items())
             yield _named(split, place, chunk, ours)
 
@@ -162,14 +161,6 @@ def _rewrites(
                 values = (value for chunk in again.chunks for value in chunk.columns[at].tolist())
                 found[column] = dates.by_column(values, tree.where(name), column)
     return found
-
-
-def _with_iso_times(
-    chunk: Chunk, ours: Mapping[str, int], rewrites: Mapping[str, dates.Rewrite]
-) -> Chunk:
-    for column, rewrite in rewrites.items():
-        chunk = dates.rewritten(chunk, ours[column], column, rewrite)
-    return chunk
 
 
 def header(tree: Tree, name: str, columns: Mapping[str, str]) -> tuple[str, ...]:

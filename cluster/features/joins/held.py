@@ -37,7 +37,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Held:
+class AsOf:
     """What a view held for `n` questions.
 
     Args:
@@ -104,7 +104,7 @@ def leaves(views: Sequence[View], inputs: Inputs) -> list[View]:
     return list(found.values())
 
 
-def held(view: View, asked: Asked, events: pl.DataFrame) -> Held:
+def held(view: View, asked: Asked, events: pl.DataFrame) -> AsOf:
     """What a view held that is not a function of others.
 
     Args:
@@ -124,12 +124,12 @@ def held(view: View, asked: Asked, events: pl.DataFrame) -> Held:
         return _windows(view, asked, keys, events.filter(pl.Series(near)), group[near])
     found = newest(keys, asked.moments, group, times, created)
     if not len(events):
-        return Held(events.select(list(view.columns)), found, np.zeros(len(found), np.int64))
+        return AsOf(events.select(list(view.columns)), found, np.zeros(len(found), np.int64))
     moments = np.where(found >= 0, times[found], 0)
     return _fresh(view, asked, events.select(list(view.columns)), found, moments)
 
 
-def computed(view: Computed, asked: Asked, inputs: Mapping[str, Held]) -> Held:
+def computed(view: Computed, asked: Asked, inputs: Mapping[str, AsOf]) -> AsOf:
     """What a function of others gave: of what they held at the same moment.
 
     Where nothing is known of any of its inputs, nothing is known of it.
@@ -141,7 +141,7 @@ def computed(view: Computed, asked: Asked, inputs: Mapping[str, Held]) -> Held:
     return _fresh(view, asked, pl.DataFrame(pl.from_arrow(made)), found, times)
 
 
-def _windows(view: Windows, asked: Asked, keys: Ints, events: pl.DataFrame, group: Ints) -> Held:
+def _windows(view: Windows, asked: Asked, keys: Ints, events: pl.DataFrame, group: Ints) -> AsOf:
     """Windows over events, of which those of one moment stand in the order in which they came."""
     names = [*view.event_columns, "event_time"]
     seen = events.select(names).to_arrow()
@@ -152,9 +152,9 @@ def _windows(view: Windows, asked: Asked, keys: Ints, events: pl.DataFrame, grou
     return _fresh(view, asked, frame(view, made), found, made[NEWEST].astype(np.int64))
 
 
-def _fresh(view: View, asked: Asked, rows: pl.DataFrame, found: Ints, times: Ints) -> Held:
+def _fresh(view: View, asked: Asked, rows: pl.DataFrame, found: Ints, times: Ints) -> AsOf:
     """What is not older than the view's time-to-live; what has held always never is."""
-    return Held(rows, np.where(view.too_old(times, asked.moments), -1, found), times)
+    return AsOf(rows, np.where(view.too_old(times, asked.moments), -1, found), times)
 
 
 def micros(column: pl.Series) -> Ints:

@@ -13,7 +13,7 @@ from cluster.features.derived.computed import Computed
 from cluster.features.joins.asof import Ints
 from cluster.features.joins.held import (
     Asked,
-    Held,
+    AsOf,
     among,
     computed,
     held,
@@ -101,9 +101,9 @@ def asked_of(examples: pl.DataFrame, views: Sequence[View]) -> Asked:
 def all_held(
     views: Sequence[View],
     asked: Asked,
-    leaf: Callable[[View], Held],
+    leaf: Callable[[View], AsOf],
     inputs: Inputs | None = None,
-) -> dict[str, Held]:
+) -> dict[str, AsOf]:
     """What each of the views held, by its name; each is made once, however many are made from it.
 
     Args:
@@ -115,7 +115,7 @@ def all_held(
     inputs = inputs or among(views)
     found = {view.name: leaf(view) for view in leaves(views, inputs)}
 
-    def visit(view: View) -> Held:
+    def visit(view: View) -> AsOf:
         if view.name not in found:
             assert isinstance(view, Computed)  # noqa: S101 - the others are leaves
             found[view.name] = computed(
@@ -127,7 +127,7 @@ def all_held(
 
 
 def finish(
-    examples: pl.DataFrame, views: Sequence[View], found: Mapping[str, Held]
+    examples: pl.DataFrame, views: Sequence[View], found: Mapping[str, AsOf]
 ) -> pl.DataFrame:
     """Examples with what was found for them, defaults filled in, the columns by their names."""
     names = columns_of(views, examples.columns)
@@ -192,15 +192,15 @@ def _strings(name: str, column: NDArray[Any]) -> pl.Series:
         ) from None
 
 
-def _read(asked: Asked, history: History) -> Callable[[View], Held]:
-    def read(view: View) -> Held:
+def _read(asked: Asked, history: History) -> Callable[[View], AsOf]:
+    def read(view: View) -> AsOf:
         keys = {name: asked.keys[name].to_numpy() for name in view.key}
         return held(view, asked, history.frame(*history_of(view), keys))
 
     return read
 
 
-def _unpacked(view: View, own: Held) -> tuple[Batch, Ints]:
+def _unpacked(view: View, own: AsOf) -> tuple[Batch, Ints]:
     """The rows that any question found, each once, in memory; and of each question its row."""
     places, again = np.unique(own.found[own.known], return_inverse=True)
     rows = own.rows.select(pl.all().gather(places)).to_arrow()

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from cluster.base.errors import NotEnough
 from cluster.features.joins.held import (
     Asked,
-    Held,
+    AsOf,
     among,
     held,
     history_of,
@@ -250,7 +250,7 @@ def _merge(
         for frame in examples_of(examples):
             start, rows = rows, rows + len(frame)
 
-            def found(view: View, start: int = start, end: int = rows) -> Held:
+            def found(view: View, start: int = start, end: int = rows) -> AsOf:
                 parts = [part for reader in readers[view.name] for part in reader.before(end)]
                 return _together(view, parts, end - start)
 
@@ -264,14 +264,14 @@ def _merge(
     return rows
 
 
-def _together(view: View, parts: Sequence[pl.DataFrame], count: int) -> Held:
+def _together(view: View, parts: Sequence[pl.DataFrame], count: int) -> AsOf:
     """What several parts found for examples that follow each other."""
     if not count:
         none = np.zeros(0, dtype=np.int64)
-        return Held(framed(view, None, list(view.columns)), none, none)
+        return AsOf(framed(view, None, list(view.columns)), none, none)
     frame = pl.concat(parts).sort(ROW)
     found = np.where(frame[KNOWN].to_numpy(), np.arange(count), -1)
-    return Held(frame.select(list(view.columns)), found, frame[TIME].to_numpy())
+    return AsOf(frame.select(list(view.columns)), found, frame[TIME].to_numpy())
 
 
 def examples_of(path: Path, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:

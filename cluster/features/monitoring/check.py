@@ -12,7 +12,7 @@ import polars as pl
 from cluster.base.batch import Batch
 from cluster.base.errors import LeptonError
 from cluster.features.derived.modelview import ModelView
-from cluster.features.joins.held import Asked, Held, held, history_of, leaves
+from cluster.features.joins.held import Asked, AsOf, held, history_of, leaves
 from cluster.features.joins.history import Stored
 from cluster.features.joins.join import all_held
 from cluster.features.layer import Layer
@@ -72,7 +72,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class State:
+class Observed:
     """What one side knows of a view for one key at one moment: values only where present."""
 
     status: str
@@ -86,7 +86,7 @@ class Logged:
 
     key: Mapping[str, str]
     at: int
-    state: State
+    state: Observed
 
 
 def check(
@@ -139,7 +139,7 @@ def _grouped(
                 report.left_out[reason] = report.left_out.get(reason, 0) + 1
                 continue
             key = {part: line["keys"][part] for part in declared[name].key}
-            state = State(seen["status"], seen.get("time", 0), seen.get("values", {}))
+            state = Observed(seen["status"], seen.get("time", 0), seen.get("values", {}))
             grouped.setdefault((name, release), []).append(Logged(key, line["at"], state))
     return [((declared[name], release), asked) for (name, release), asked in grouped.items()]
 
@@ -186,7 +186,7 @@ def _compare(offline: "_Offline", asked: Sequence[Logged], report: Report) -> No
             report.lags |= {lag.view: lag for lag in offline.lags}
 
 
-def _differences(view: View, one: Logged, offline: State) -> list[Difference]:
+def _differences(view: View, one: Logged, offline: Observed) -> list[Difference]:
     if one.state.status != offline.status:
         words = (one.state.status, offline.status)
         return [Difference(view.name, one.key, one.at, STATUS, *words)]
@@ -237,7 +237,7 @@ class _Offline:
         """The keys that were asked about: of events, a part of theirs."""
         return {name: self.keys[name].to_numpy() for name in leaf.key}
 
-    def states(self, numbers: Sequence[int], shift_us: int | None) -> list[State]:
+    def states(self, numbers: Sequence[int], shift_us: int | None) -> list[Observed]:
         """What held for some look-ups, seen through the rows that had come in by their moments.
 
         Args:
@@ -245,7 +245,7 @@ class _Offline:
             shift_us: how much later than its moment a row may have been committed; None for any
                 time.
         """
-        made: dict[int, State] = {}
+        made: dict[int, Observed] = {}
         arrivals = [_arrived(rows) for rows in self.rows.values() if ARRIVED in rows.columns]
         known = np.unique(np.concatenate(arrivals)) if arrivals else np.zeros(0, np.int64)
         mine = np.asarray(numbers, dtype=np.int64)
@@ -259,10 +259,10 @@ class _Offline:
             made |= dict(zip(group.tolist(), self._held(group, latest), strict=True))
         return [made[number] for number in numbers]
 
-    def _held(self, numbers: Any, latest: int) -> list[State]:
+    def _held(self, numbers: Any, latest: int) -> list[Observed]:
         asked = Asked(self.keys[numbers], self.at[numbers])
 
-        def leaf(view: View) -> Held:
+        def leaf(view: View) -> AsOf:
             rows = self.rows[view.name]
             if ARRIVED in rows.columns:
                 rows = rows.filter(pl.Series(_arrived(rows) <= latest)).drop(ARRIVED)
@@ -273,9 +273,11 @@ class _Offline:
         columns = {name: column.unpack(rows[name]) for name, column in self.view.columns.items()}
         place = np.cumsum(own.known) - 1
         return [
-            State("present", int(time), {n: spelled(of[place[row]]) for n, of in columns.items()})
+            Observed(
+                "present", int(time), {n: spelled(of[place[row]]) for n, of in columns.items()}
+            )
             if own.known[row]
-            else State("stale" if time else "missing", 0, {})
+            else Observed("stale" if time else "missing", 0, {})
             for row, time in enumerate(own.times.tolist())
         ]
 

@@ -96,7 +96,7 @@ class Commit:
 
 
 @dataclass(frozen=True)
-class State:
+class ViewState:
     """What the commits of a view say together, in whatever order they became visible.
 
     Args:
@@ -156,9 +156,9 @@ class State:
         )
 
 
-def state_of(names: Iterable[str], read: Callable[[str], Commit]) -> State:
+def state_of(names: Iterable[str], read: Callable[[str], Commit]) -> ViewState:
     """The state that commits make, reading no more of them than it takes."""
-    state, listed = State(), sorted(names)
+    state, listed = ViewState(), sorted(names)
     for name in reversed(listed):
         if name.endswith(WHOLE) and name not in state.included:
             state = state.with_whole(name, read(name))
@@ -166,7 +166,9 @@ def state_of(names: Iterable[str], read: Callable[[str], Commit]) -> State:
     return state.grown({name: read(name) for name in state.pending})
 
 
-def early_state(names: Sequence[str], read: Callable[[str], Commit], count: int) -> State | None:
+def early_state(
+    names: Sequence[str], read: Callable[[str], Commit], count: int
+) -> ViewState | None:
     """The state after that many writes; None where it is not known any more, or not yet."""
     wholes = state_of([name for name in names if name.endswith(WHOLE)], read)
     pending = replace(wholes, names=frozenset(names)).pending

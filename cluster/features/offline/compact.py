@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from cluster.base.errors import Conflict
 from cluster.features.offline.bucket import Bucket
-from cluster.features.offline.commits import State
+from cluster.features.offline.commits import ViewState
 from cluster.features.offline.datafile import (
     FILE_BYTES,
     FILE_ROWS,
@@ -58,8 +58,9 @@ class Compacted:
 
 
 def compact(
-    ledger: Ledger, view: View, snapshot: Snapshot, state: State, *, choose: Choice, keep_s: float
-) -> Compacted:
+    ledger: Ledger, view: View, snapshot: Snapshot, state: ViewState, *,
+    choose: Choice, keep_s: float,
+) -> Compacted:  # fmt: skip
     """Merges files of a view into others, and all its commits into one that says so.
 
     Args:
@@ -79,8 +80,7 @@ def compact(
     old = [file for group in groups for file in group]
     if not old and not state.pending:
         return Compacted(0, 0, 0)
-    made: list[DataFile] = []
-    notes: list[str] = []
+    made, notes = list[DataFile](), list[str]()
     place, begun = "", time.monotonic()
     try:
         for file in _merged(ledger.bucket, view, snapshot, groups):
@@ -170,7 +170,7 @@ def _in_time(view: View, begun: float) -> None:
         )
 
 
-def _live(state: State, old: Sequence[DataFile], made: Sequence[DataFile]) -> list[DataFile]:
+def _live(state: ViewState, old: Sequence[DataFile], made: Sequence[DataFile]) -> list[DataFile]:
     gone = {file.name for file in old}
     live = [file for file in state.files if file.name not in gone]
     return [*(file if _late(file) else replace(file, lineage=()) for file in live), *made]

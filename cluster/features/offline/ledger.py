@@ -11,7 +11,7 @@ from cluster.features.offline.commits import (
     EARLIER,
     WHOLE,
     Commit,
-    State,
+    ViewState,
     commit_name,
     early_state,
     is_commit,
@@ -35,7 +35,7 @@ class Ledger:
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
-        self._known: dict[str, State] = {}
+        self._known: dict[str, ViewState] = {}
 
     def names(self, view: str) -> list[str]:
         """The commit objects of a view.
@@ -53,7 +53,7 @@ class Ledger:
             )
         return names
 
-    def state(self, view: str) -> State:
+    def state(self, view: str) -> ViewState:
         """What the commits of a view say now; reads only those that are new.
 
         Raises:
@@ -62,7 +62,7 @@ class Ledger:
         """
         for _ in range(TRIES):
             names = frozenset(self.names(view))
-            known = self._known.get(view, State())
+            known = self._known.get(view, ViewState())
             new = names - known.names
             try:
                 if known.names <= names and not any(name.endswith(WHOLE) for name in new):
@@ -79,7 +79,7 @@ class Ledger:
             hint="Try again.",
         )
 
-    def early(self, view: str, count: int) -> State | None:
+    def early(self, view: str, count: int) -> ViewState | None:
         """The state after that many writes; None where it is not known any more, or not yet."""
         return early_state(self.names(view), lambda name: self._read(view, name), count)
 
@@ -90,7 +90,11 @@ class Ledger:
         return commit_name(stamp, whole=False), Commit(view, shape, tuple(numbered))
 
     def whole(
-        self, snapshot: Snapshot, state: State, files: Iterable[DataFile], old: Iterable[DataFile]
+        self,
+        snapshot: Snapshot,
+        state: ViewState,
+        files: Iterable[DataFile],
+        old: Iterable[DataFile],
     ) -> tuple[str, Commit]:
         """A commit that says all that a state says, in other files, and the name for it.
 
@@ -123,7 +127,7 @@ class Ledger:
         if known is not None and not name.endswith(WHOLE):
             self._known[view] = known.grown({name: commit})
 
-    def forget(self, view: str, state: State) -> None:
+    def forget(self, view: str, state: ViewState) -> None:
         """Removes the commits that a whole one, which is durable, now stands for.
 
         Where a listing takes its time it must not miss both them and the whole one: there those
@@ -143,7 +147,7 @@ class Ledger:
 
     def _new(self, view: str, commit: Commit) -> list[DataFile]:
         """The files of a commit that no earlier one names."""
-        known = self._known.get(view, State()).added
+        known = self._known.get(view, ViewState()).added
         return [file for file in commit.files if file.name not in known]
 
     def _read(self, view: str, name: str) -> Commit:

@@ -23,7 +23,7 @@ from pyarrow import fs
 from cluster.base.batch import Batch
 from cluster.base.errors import Conflict, Corrupt, NotFound
 from cluster.features.offline.bucket import open_bucket
-from cluster.features.offline.commits import State
+from cluster.features.offline.commits import ViewState
 from cluster.features.offline.compact import Choice, Compacted, compact, recent, worthwhile
 from cluster.features.offline.datafile import FILE_BYTES, DataFile, in_order, pieces
 from cluster.features.offline.ledger import Ledger
@@ -296,14 +296,14 @@ class Store:
         old = [file for file, age in ages if litter(file) and age >= self.bucket.litter_s]
         self.bucket.remove(f"{folder}/{file}" for file in old)
 
-    def _state(self, name: str) -> State:
+    def _state(self, name: str) -> ViewState:
         if not _NAME.fullmatch(name):
             raise NotFound(
                 f"{name!r} is no name of a view.", hint="Names are small letters, digits and _."
             )
         return self._ledger.state(name)
 
-    def _seen(self, name: str, state: State, shape: Shape) -> Snapshot:
+    def _seen(self, name: str, state: ViewState, shape: Shape) -> Snapshot:
         return Snapshot(name, self.bucket, state.count, shape, state.files)
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from cluster.base.errors import Conflict, Corrupt
 from cluster.features.offline.snapshot import DataFile, Snapshot
-from cluster.features.online.events import Kept, Streams
+from cluster.features.online.events import Retention, Streams
 from cluster.features.online.found import moment_of, never, other_columns
 from cluster.features.online.keeper import Merge, Put
 from cluster.features.online.merging import Merging
@@ -108,7 +108,7 @@ def changes(
             made.append(_put(view, rows, index, declaration, files))
             continue
         key, wanted = streams[shelf]
-        kept = Kept.read(declaration)
+        kept = Retention.read(declaration)
         if not kept.covers(wanted):
             raise Conflict(
                 f"Windows by {', '.join(key)} need more events of {view.name!r} than are online.",

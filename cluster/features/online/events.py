@@ -13,7 +13,7 @@ from cluster.features.schema.view import View
 
 
 @dataclass(frozen=True)
-class Kept:
+class Retention:
     """Which events are kept for windows, and what of them.
 
     Args:
@@ -55,14 +55,14 @@ class Kept:
         held = {"types": dict(sorted(self.types.items())), "within": self.within}
         return json.dumps({**held, "last": self.last, "every": self.every})
 
-    def covers(self, other: "Kept") -> bool:
+    def covers(self, other: "Retention") -> bool:
         """Whether who needs the other finds all of it here."""
         deep = not other.every and self.within >= other.within and self.last >= other.last
         return (self.every or deep) and other.types.items() <= self.types.items()
 
-    def joined(self, other: "Kept") -> "Kept":
+    def joined(self, other: "Retention") -> "Retention":
         """What covers both; a column of two types has the other's."""
-        return Kept(
+        return Retention(
             {**self.types, **other.types},
             max(self.within, other.within),
             max(self.last, other.last),
@@ -70,7 +70,7 @@ class Kept:
         )
 
 
-Streams = Mapping[str, tuple[tuple[str, ...], Kept]]
+Streams = Mapping[str, tuple[tuple[str, ...], Retention]]
 """By shelf the key that events are kept by, and what is kept of them."""
 
 
@@ -81,9 +81,9 @@ def shelf_of(over: View, key: Sequence[str]) -> str:
 
 def streams_of(views: Sequence[Windows]) -> Streams:
     """The events that some windows need: once for those over the same events by the same key."""
-    found: dict[str, tuple[tuple[str, ...], Kept]] = {}
+    found: dict[str, tuple[tuple[str, ...], Retention]] = {}
     for view in views:
-        shelf, kept = shelf_of(view.over, view.key), Kept.of(view)
+        shelf, kept = shelf_of(view.over, view.key), Retention.of(view)
         found[shelf] = (view.key, found[shelf][1].joined(kept) if shelf in found else kept)
     return found
 

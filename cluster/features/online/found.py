@@ -16,7 +16,7 @@ from cluster.base.errors import Conflict, InvalidInput, NotFound
 from cluster.features.derived.computed import Computed, frame
 from cluster.features.derived.windows import KNOWN, NEWEST, Windows, aggregate
 from cluster.features.online.chunks import read_events
-from cluster.features.online.events import Kept, shelf_of
+from cluster.features.online.events import Retention, shelf_of
 from cluster.features.online.keeper import Got, Want
 from cluster.features.online.packing import Layout, Reader, key_texts, types_of
 from cluster.features.schema.column import ALWAYS
@@ -35,7 +35,7 @@ MOST_READERS = 256
 
 
 @dataclass(frozen=True)
-class Found:
+class LookupResult:
     """What a view holds for `n` keys.
 
     Attributes:
@@ -104,8 +104,8 @@ class Readers:
         held = self._layouts.get(place)
         if held is not None:
             return held[1]
-        kept = Kept.read(declaration)
-        if not kept.covers(Kept.of(view)):
+        kept = Retention.read(declaration)
+        if not kept.covers(Retention.of(view)):
             raise Conflict(
                 f"View {view.name!r} needs more events of {view.over.name!r} than are online.",
                 hint=f"Bring them: python -m services materialize {view.over.name}",
@@ -133,7 +133,7 @@ class Lookup:
     inputs: Inputs | None
     readers: Readers
     _texts: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
-    _done: dict[str, Found] = field(default_factory=dict)
+    _done: dict[str, LookupResult] = field(default_factory=dict)
 
     def wants(self, views: Sequence[View]) -> list[Want]:
         """What must be read, each shelf once.
@@ -154,7 +154,7 @@ class Lookup:
             visit(view)
         return list(found.values())
 
-    def found(self, view: View, got: Mapping[str, Got]) -> Found:
+    def found(self, view: View, got: Mapping[str, Got]) -> LookupResult:
         """What the view holds.
 
         Args:
@@ -174,7 +174,7 @@ class Lookup:
             return self._windows(view, shelf, shelf.declaration)
         return self._rows(view, shelf, shelf.declaration)
 
-    def _rows(self, view: View, got: Got, declaration: str) -> Found:
+    def _rows(self, view: View, got: Got, declaration: str) -> LookupResult:
         reader = self.readers.of(view, declaration)
         columns, times = reader.read(got.values)
         status = np.zeros(len(times), dtype=np.int8)
@@ -185,9 +185,9 @@ class Lookup:
             if (status == STALE).any():
                 fresh = zip(got.values, (status == STALE).tolist(), strict=True)
                 columns, _ = reader.read([None if old else value for value, old in fresh])
-        return Found(columns, times, status)
+        return LookupResult(columns, times, status)
 
-    def _windows(self, view: Windows, got: Got, declaration: str) -> Found:
+    def _windows(self, view: Windows, got: Got, declaration: str) -> LookupResult:
         layout = self.readers.of_events(view, declaration)
         count = len(got.values)
         status = np.full(count, MISSING, dtype=np.int8)
@@ -203,9 +203,9 @@ class Lookup:
         self._age(view, times, status)
         return _with_defaults(view, made, times, status)
 
-    def _computed(self, view: Computed, got: Mapping[str, Got]) -> Found:
+    def _computed(self, view: Computed, got: Mapping[str, Got]) -> LookupResult:
         """What the function makes of what its inputs hold; null is what they do not."""
-        found: dict[str, Found] = {}
+        found: dict[str, LookupResult] = {}
         frames: dict[str, pl.DataFrame] = {}
         for other in self._made_from(view):
             if other.name not in self._done:
@@ -250,7 +250,7 @@ def shelf_name(view: View) -> str:
     return view.rows_of.name
 
 
-def nothing(views: Sequence[View], keys: Batch) -> dict[str, Found]:
+def nothing(views: Sequence[View], keys: Batch) -> dict[str, LookupResult]:
     """What is known of views where nothing can be read: all of it missing."""
     count = length(keys)
     times = np.full(count, ALWAYS)
@@ -296,11 +296,11 @@ def other_columns(view: View, types: Mapping[str, str]) -> Conflict:
 
 def _with_defaults(
     view: View, made: Batch, times: NDArray[np.datetime64], status: NDArray[np.int8]
-) -> Found:
+) -> LookupResult:
     """Columns with the view's defaults where nothing holds."""
     unknown = np.flatnonzero(status != PRESENT).tolist()
     if made and not unknown:
-        return Found({name: made[name] for name in view.columns}, times, status)
+        return LookupResult({name: made[name] for name in view.columns}, times, status)
     columns: Arrays = {}
     for name, column in view.columns.items():
         empty: Any = view.empty(name)
@@ -312,4 +312,4 @@ def _with_defaults(
             columns[name] = np.empty(shape, dtype=kind)
         for row in unknown:
             columns[name][row] = list(empty) if isinstance(empty, list) else empty
-    return Found(columns, times, status)
+    return LookupResult(columns, times, status)

@@ -64,7 +64,7 @@ Ask = Callable[[View], Lag | None]
 """Says what of a view is not online; None where the view is not."""
 
 
-class Watch:
+class LagMonitor:
     """Remembers how far views are behind; what is older than a second is asked in a thread.
 
     Args:

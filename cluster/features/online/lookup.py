@@ -14,13 +14,13 @@ from cluster.features.derived.graph import Graph
 from cluster.features.derived.windows import Windows
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.online.bring import changes, has, lacking, needed, tables
-from cluster.features.online.events import Kept, Streams, streams_of
+from cluster.features.online.events import Retention, Streams, streams_of
 from cluster.features.online.found import (
     PRESENT,
     STATUSES,
-    Found,
     Inputs,
     Lookup,
+    LookupResult,
     Readers,
     moment_of,
     nothing,
@@ -269,7 +269,9 @@ class Online:
         """End the connections of this thread; the next call makes new ones."""
         self.keeper.close()
 
-    def _answer(self, views: Sequence[View], keys: Batch, found: Mapping[str, Found]) -> Batch:
+    def _answer(
+        self, views: Sequence[View], keys: Batch, found: Mapping[str, LookupResult]
+    ) -> Batch:
         """Keys and what was found for them, each column by its name."""
         names = self._readers.names(views, keys)
         answer: dict[str, Any] = {**keys}
@@ -295,7 +297,7 @@ class Online:
             self.keeper.declare(view.name, declared[view.name])
         for shelf, declaration in held.items():
             _, wanted = streams[shelf]
-            kept = wanted if declaration is None else Kept.read(declaration)
+            kept = wanted if declaration is None else Retention.read(declaration)
             if declaration is None or not kept.covers(wanted):
                 kept = kept.joined(wanted)
                 self.keeper.declare(shelf, kept.declaration)
@@ -323,7 +325,7 @@ def _holds(view: View, streams: Streams, declared: Mapping[str, str | None]) -> 
     if own is None or json.loads(own) != types_of(view.columns):
         return False
     pairs = zip(others, streams.values(), strict=True)
-    return all(held is not None and Kept.read(held).covers(kept) for held, (_, kept) in pairs)
+    return all(held is not None and Retention.read(held).covers(kept) for held, (_, kept) in pairs)
 
 
 def _streams(view: View, graph: Graph | None) -> Streams:

@@ -21,7 +21,7 @@ from cluster.features.online.chunks import (
     packed,
     unpacked,
 )
-from cluster.features.online.events import Kept
+from cluster.features.online.events import Retention
 from cluster.features.online.keeper import NAME_BYTES, Value, part_key, parts_of
 from cluster.features.online.packing import CREATED, Layout, moments, sortable
 
@@ -43,13 +43,13 @@ class Merging:
         now: the moment in microseconds; later events make no others too old.
     """
 
-    kept: Kept
+    kept: Retention
     keys: Sequence[str]
     fresh: Events
     now: int
 
     @classmethod
-    def of(cls, kept: Kept, rows: pa.Table, keys: pl.Series, own: pl.Series, now: int) -> Self:
+    def of(cls, kept: Retention, rows: pa.Table, keys: pl.Series, own: pl.Series, now: int) -> Self:
         """Of rows of the view of the events.
 
         Args:

@@ -29,6 +29,9 @@ COLOUR_TOLERANCE = 6.0
 ASPECT_TOLERANCE = 0.06
 FINE_SIDE = 64  # below as many pixels a side, fine cells are moved more by an encoder
 LEAST_CONTRAST = 6.0  # what is flatter has no coarse light to tell it by: only equal pixels do
+EVEN, EVEN_TOLERANCE = 0.7, 4.5
+"""Encoders and other sizes change edges most. A difference that lies over all cells alike (its mean
+size by its root mean square: 0.8 where it is Gaussian) is noise of two pictures from so much on."""
 COARSE, SEARCHED = 64, 16  # of the DCT's coefficients, the lowest first
 LONG = 8_192  # longer sides are averaged stretch by stretch: a matrix would be 64 times the column
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -103,9 +106,12 @@ def _alike(
     fine = limit * np.maximum(1, FINE_SIDE / smallest)
     aspects = sides[0][:, 0] / sides[0][:, 1], sides[1][0] / sides[1][1]
     colours = found["colour"][others].astype(np.float32) - found["colour"][row]
+    change = np.sqrt(apart.sum(axis=1))
+    size = np.abs(found["light"][others].astype(np.float32) - found["light"][row]).mean(axis=1)
+    fine = np.where(size > EVEN * change, np.minimum(fine, EVEN_TOLERANCE), fine)
     return np.asarray(
         (np.sqrt(apart[:, :COARSE].sum(axis=1)) <= limit)
-        & (np.sqrt(apart.sum(axis=1)) <= fine)
+        & (change <= fine)
         & (np.sqrt(np.square(colours).mean(axis=1)) <= COLOUR_TOLERANCE)
         & (np.abs(np.log(aspects[0] / aspects[1])) <= ASPECT_TOLERANCE)
     )

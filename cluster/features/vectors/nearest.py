@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cluster.base.errors import InvalidInput
 
 Floats = NDArray[np.float32]
-Found = tuple[list[list[str]], list[list[float]]]
+Nearest = tuple[list[list[str]], list[list[float]]]
 """For each query the keys, nearest first, and how alike they are."""
 
 EXACT_TO = 100_000
@@ -72,7 +72,7 @@ class Vectors:
     def __contains__(self, key: str) -> bool:
         return key in self._slots
 
-    def nearest(self, queries: NDArray[Any], k: int) -> Found:
+    def nearest(self, queries: NDArray[Any], k: int) -> Nearest:
         """The `k` nearest keys of each query `[m, size]`; fewer where there are fewer.
 
         Raises:

@@ -20,7 +20,7 @@ from cluster.features.schema.view import View
 from cluster.features.vectors.nearest import Vectors
 
 Key = tuple[str, ...]
-Found = tuple[list[list[Key]], list[list[float]]]
+Nearest = tuple[list[list[Key]], list[list[float]]]
 """For each query the keys, nearest first, and how alike they are."""
 
 
@@ -40,7 +40,7 @@ class Others(Vectors):
 
 
 @dataclass
-class Shelf:
+class VectorCache:
     """What is in memory of one view.
 
     Attributes:
@@ -71,13 +71,13 @@ class Neighbours:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._shelves: dict[str, Shelf] = {}
+        self._shelves: dict[str, VectorCache] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What is in memory stays in its process."""
         return (Neighbours, (self.store,))
 
-    def nearest(self, view: View, queries: NDArray[Any], k: int) -> Found:
+    def nearest(self, view: View, queries: NDArray[Any], k: int) -> Nearest:
         """For each query `[m, size]` the keys of the `k` nearest rows, and how alike they are.
 
         Rows that are older than the view's time-to-live are left out, so that fewer may be found.
@@ -94,7 +94,7 @@ class Neighbours:
         shelf = self._current(view)
         return _fresh(view, shelf, *shelf.vectors.nearest(queries, k))
 
-    def beside(self, view: View, key: Key, vector: NDArray[Any], k: int) -> Found:
+    def beside(self, view: View, key: Key, vector: NDArray[Any], k: int) -> Nearest:
         """The same for one row and its vector `[size]`: the `k` nearest other rows.
 
         Raises:
@@ -105,11 +105,11 @@ class Neighbours:
         keys, scores = shelf.vectors.beside(_text(key), vector, k)
         return _fresh(view, shelf, [keys], [scores])
 
-    def _current(self, view: View) -> Shelf:
+    def _current(self, view: View) -> VectorCache:
         column = vector_column(view)
         shelf = self._shelves.get(view.name)
         if shelf is None:
-            made = Shelf(Others(view.columns[column].empty().size))
+            made = VectorCache(Others(view.columns[column].empty().size))
             shelf = self._shelves.setdefault(view.name, made)
         head = self.store.head(view)
         if not head.files:
@@ -143,7 +143,7 @@ def vector_column(view: View) -> str:
     return columns[0]
 
 
-def _take_in(view: View, column: str, head: Snapshot, file: DataFile, shelf: Shelf) -> None:
+def _take_in(view: View, column: str, head: Snapshot, file: DataFile, shelf: VectorCache) -> None:
     """The newest row of each key in a file, where it is newer than what is there."""
     names = [*view.key, "event_time", "created", column]
     rows = view.unpack(head.rows_of(file, names))
@@ -158,10 +158,12 @@ def _take_in(view: View, column: str, head: Snapshot, file: DataFile, shelf: She
     shelf.vectors.put(list(newer), rows[column][order[list(newer.values())]])
 
 
-def _fresh(view: View, shelf: Shelf, keys: list[list[str]], scores: list[list[float]]) -> Found:
+def _fresh(
+    view: View, shelf: VectorCache, keys: list[list[str]], scores: list[list[float]]
+) -> Nearest:
     """What was found, less what is older than the time-to-live."""
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us").astype(np.int64)
-    found: Found = ([], [])
+    found: Nearest = ([], [])
     for names, alike in zip(keys, scores, strict=True):
         times = np.array([shelf.moments[key] for key in names], dtype=np.int64)
         fresh = np.flatnonzero(~view.too_old(times, now)).tolist()

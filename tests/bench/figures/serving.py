@@ -96,7 +96,8 @@ def plain(folder: Path) -> Iterator[str]:
 def _prepared(home: Path) -> bytes:
     """Register a version of the default network, trained for one epoch, and draw the picture."""
     from cluster.registry.versions import Registry
-    from cluster.training.train import Recipe, learn
+    from cluster.training.recipe import Recipe
+    from cluster.training.steps import learn
 
     plan = stored(Classify, "fashion-mnist", home)
     say("Training one epoch: the weights do not matter here, the network does.")

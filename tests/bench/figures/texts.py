@@ -1,4 +1,4 @@
-"""Hold nlp.classify and nlp.embed, as they come, to TF-IDF: an SVM on it, and its cosine."""
+"""Hold nlp.classify, as it comes, to a linear SVM on TF-IDF."""
 
 import csv
 import gzip
@@ -16,12 +16,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
 from cluster.base.batch import Batch, objects
-from cluster.contract.retrieval import retrieval
 from cluster.contract.rows import Resident
 from cluster.contract.run import Run
 from cluster.contract.task import AnyTask
 from nlp.classify import Classify
-from nlp.embed import Embed
 from tests.bench.data import folder
 from tests.bench.fitting import hold_threads
 from tests.bench.report import Result, at_least, at_most, say
@@ -32,7 +30,7 @@ SENTENCES, DOCUMENTS = 30, 2_000
 
 
 def results(home: Path) -> Iterator[Result]:
-    """Accuracy less that of the SVM in points, recall@1 over that of the cosine, seconds."""
+    """Accuracy less that of the SVM in points, and seconds."""
     del home
     hold_threads()
     for name, draws in classified().items():
@@ -43,10 +41,6 @@ def results(home: Path) -> Iterator[Result]:
         yield at_least(f"texts.{name}", ours - svm, "points over the SVM", -0.3, 0.5)
         if name == "amazon":
             yield at_most("texts.seconds", seconds / rows * 1_000, "s for 1,000 rows", 30.0, 15.0)
-    for name, (train, test) in embedded().items():
-        ours, cosine, seconds = found(train, test)
-        say(f"embed {name}: recall@1 {ours:.3f} in {seconds:.1f} s; TF-IDF {cosine:.3f}.")
-        yield at_least(f"texts.embed-{name}", ours / cosine, "x TF-IDF", 1.0, 1.1)
 
 
 def classified() -> dict[str, list[Parts]]:
@@ -68,19 +62,6 @@ def classified() -> dict[str, list[Parts]]:
     }
 
 
-def embedded() -> dict[str, Parts]:
-    """Three sizes of the intents of customers."""
-    (bank, bank_test), (clinc_train, clinc_test) = banking(), clinc()
-    rng = np.random.default_rng(0)
-    drawn = [bank[row] for row in rng.permutation(len(bank))]
-    some = [bank_test[row] for row in rng.permutation(len(bank_test))]
-    return {
-        "300": (drawn[:300], some),
-        "3,000": (drawn[:3_000], some),
-        "25,003": (bank + clinc_train, bank_test + clinc_test),
-    }
-
-
 def compared(train: Texts, test: Texts) -> tuple[float, float, float]:
     """Accuracy of the default and of the SVM in percent, and the seconds of the default."""
     truth = [label for _, label in test]
@@ -90,19 +71,6 @@ def compared(train: Texts, test: Texts) -> tuple[float, float, float]:
     svm = LinearSVC().fit(_features(tfidf.fit_transform, train), [label for _, label in train])
     theirs = np.mean(svm.predict(_features(tfidf.transform, test)) == np.array(truth))
     return 100 * ours, 100 * float(theirs), seconds
-
-
-def found(train: Texts, test: Texts) -> tuple[float, float, float]:
-    """Recall@1 of the default and of the better of two TF-IDF cosines, and the seconds."""
-    artefact, seconds = fitted(Embed, train)
-    ours = artefact.evaluate(columns(test)).metrics["recall_at_1"]
-    labels, cosines = [label for _, label in test], []
-    for words in (1, 2):
-        tfidf = TfidfVectorizer(ngram_range=(1, words), sublinear_tf=True)
-        _features(tfidf.fit_transform, train)
-        vectors = _features(tfidf.transform, test).astype(np.float32)
-        cosines.append(retrieval(vectors, labels)["recall_at_1"])
-    return ours, max(cosines), seconds
 
 
 def fitted(task: type[AnyTask], train: Texts) -> tuple[AnyTask, float]:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError, model_validator
 
 from cluster.base.errors import InvalidInput
-from cluster.contract.config import Between, Config
+from cluster.contract.config import Between, Config, OneOf, describe
 
 
 class Knobs(Config):
@@ -80,6 +80,28 @@ def test_bounds_stand_in_the_json_schema() -> None:
     assert Knobs.model_json_schema()["properties"]["epochs"] == {
         "default": 8, "maximum": 100, "minimum": 1, "title": "Epochs", "type": "integer",
     }  # fmt: skip
+
+
+class Choices(Config):
+    widths: Annotated[tuple[int, ...], OneOf((16,), (16, 32))] = (16,)
+    network: Annotated[str, OneOf("small", "large", others=True)] = "small"
+
+
+def test_a_knob_takes_one_of_its_choices_and_tells_them() -> None:
+    assert Choices.parse(["widths=16,32"]).widths == (16, 32)
+    with pytest.raises(InvalidInput) as refused:
+        Choices.parse(["widths=8"])
+    assert str(refused.value) == (
+        "widths: (8,) is not among its choices. "
+        "Its default is (16,) and it is one of (16,), (16, 32)."
+    )
+
+
+def test_choices_for_a_search_may_leave_room_for_others() -> None:
+    assert Choices.parse(["network=resnet-18"]).network == "resnet-18"
+    assert describe("network", Choices.model_fields) == (
+        "Its default is 'small' and it is such as 'small', 'large'."
+    )
 
 
 def test_a_config_does_not_change_and_defaults_are_checked_too() -> None:

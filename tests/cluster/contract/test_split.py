@@ -220,6 +220,15 @@ def test_by_group_nobody_is_on_two_sides(count: int, seed: int) -> None:
     assert ByGroup(column="user_id", valid=0.2, test=0.4).parts(alone, KEY)[0] == parts[0]
 
 
+def test_a_group_is_not_both_learnt_from_and_watched_where_the_source_names_test_rows() -> None:
+    batch = concat([rows(20, given="test"), rows(200)])
+    batch["user_id"][:20] = "tested"
+    parts = ByGroup(column="user_id", valid=0.3).parts(batch, KEY)
+    assert {"train", "valid"} <= set(parts)
+    for user in set(batch["user_id"]):
+        assert len(set(parts[batch["user_id"] == user])) == 1
+
+
 def test_one_long_id_takes_no_memory_in_other_rows_and_no_id_is_cut() -> None:
     names = objects(f"{number:08}" for number in range(20_000))
     long = names.copy()

@@ -12,7 +12,7 @@ from cluster.base.batch import Batch
 from cluster.contract.rows import Resident
 from cluster.contract.run import Run, Write
 from cluster.contract.task import Objective
-from cluster.neural.budget import FEWEST_WATCHED, Watched, budget
+from cluster.neural.budget import FEWEST_COMPARED, FEWEST_WATCHED, Watched, budget
 from cluster.neural.config import NeuralConfig
 from cluster.neural.embedding import EmbeddingConfig
 from cluster.neural.loop import Loop
@@ -75,6 +75,10 @@ def test_the_best_weights_replace_the_last_where_these_are_worse_beyond_chance()
     assert kept(watched([0.5, 0.9, 0.89], rows=400)) == -1
     assert kept(watched([0.5, 0.9, 0.6], rows=2)) == -1
     assert kept(watched([2.0, 1.0, 1.5], rows=400, objective="min")) == 1
+    for few in (1, 2, 4, FEWEST_COMPARED - 1):  # one row more or less decides nothing
+        assert kept(watched([0.0, 1.0, 0.0], rows=few)) == -1
+        assert kept(watched([0.0, 1.0, math.nan], rows=few)) == 1
+    assert kept(watched([0.0, 1.0, 0.0], rows=FEWEST_COMPARED)) == 1
     assert kept(watched([], rows=0)) == -1
     assert kept(watched([math.nan], rows=400)) == -1
     assert kept(watched([0.5, 0.9, math.nan], rows=400)) == 1

@@ -1,6 +1,6 @@
 """Rows in memory are learnt from in just the batches that a stream of them gives."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,37 +10,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cluster.base.batch import Arrays, Batch, objects
-from cluster.contract.rows import Resident, Rows
+from cluster.contract.rows import Resident
 from cluster.contract.run import Run
 from cluster.neural.encoding import trim
 from cluster.neural.loop import Feed
 from nlp.classify import Classify
 from nlp.classify import Config as Reading
+from tests.support import Stream
 from tests.toy import Config, Side
 
 Lists = list[list[float]]
 lists = st.lists(
     st.lists(st.sampled_from([0.0, 0.0, 1.5, -2.0]), max_size=7), min_size=1, max_size=40
 )
-
-
-class Stream(Rows):
-    """Rows that come in the order of those in memory, a batch at a time, and never whole."""
-
-    resident = False
-
-    def __init__(self, rows: Batch) -> None:
-        self.inner = Resident(rows)
-        self.count = self.inner.count
-
-    def whole(self) -> Batch:
-        raise AssertionError("a stream is never whole")
-
-    def batches(self, size: int) -> Iterator[Batch]:
-        return self.inner.batches(size)
-
-    def shuffled(self, size: int, *, seed: int) -> Iterator[Batch]:
-        return self.inner.shuffled(size, seed=seed)
 
 
 def padded(rows: NDArray[np.object_]) -> NDArray[np.float32]:

@@ -120,3 +120,42 @@ def test_a_network_that_refuses_rows_is_watched_by_those_that_it_answers() -> No
     task = Choosy(Config(precision="fp32", epochs=1))
     task.fit(Resident(rows()), Resident(rows(100)), Run())
     assert 0 < task.curves[-1]["accuracy"] <= 1
+
+
+def test_a_run_that_has_seen_enough_ends_at_the_next_point_and_is_whole(tmp_path: Path) -> None:
+    class Enough(Run):
+        def report(self, **metrics: float) -> None:
+            self.stopped = metrics["epoch"] >= 2
+
+    task = fitted(Config(precision="fp32", epochs=9), Enough())
+    assert [point["epoch"] for point in task.curves] == [1, 2]
+    task.save(tmp_path)
+    assert Side.load(tmp_path).evaluate(rows(50)).rows == 50
+
+
+def test_a_network_goes_on_from_an_earlier_version(tmp_path: Path) -> None:
+    first = fitted(Config(precision="fp32", epochs=3), Run())
+    first.save(tmp_path)
+    still = Config(precision="fp32", epochs=1, lr=1e-5)
+    on, anew = fitted(still, Run(start=tmp_path)), fitted(still, Run())
+    assert on.curves[-1]["accuracy"] >= first.curves[-1]["accuracy"] - 0.03
+    assert on.curves[-1]["loss"] < anew.curves[-1]["loss"]
+
+
+class Wider(Side):
+    """The toy, with another network."""
+
+    def network(self, state: Any) -> Any:
+        from torch import nn
+
+        return nn.Linear(2, 3)
+
+
+def test_a_version_of_another_network_is_nothing_to_go_on_from(tmp_path: Path) -> None:
+    fitted(Config(precision="fp32", epochs=1), Run()).save(tmp_path)
+    with pytest.raises(
+        InvalidInput, match=r"The weights in .* do not fit this network: .*Train with"
+    ):
+        Wider(Config(precision="fp32", epochs=1)).fit(
+            Resident(rows()), Resident(rows(10)), Run(start=tmp_path)
+        )

@@ -84,8 +84,8 @@ def test_a_version_is_opened_from_its_folder_and_a_damaged_one_is_not(
             (folder / path.name).write_bytes(path.read_bytes())
         return manifest("tests.toy")
 
-    assert side._folder is not None
-    side_folder = side._folder
+    assert side._graphs is not None
+    side_folder = side._graphs.folder
     registry = Registry(tmp_path)
     registry.write("tests.toy", fill)
     folder = registry.folder("tests.toy", 1)

@@ -1,6 +1,7 @@
 """What a worker tells of its training is what `train` returns or raises, and no Ray is needed."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from cluster.features.intake.ingest import ingest_rows
 from cluster.features.offline.store import Store
 from cluster.registry.versions import Manifest
 from cluster.training.data import plan
-from cluster.training.train import Recipe, answer, manifest_of, measured, train
+from cluster.training.recipe import Recipe
+from cluster.training.steps import fit, measure
+from cluster.training.train import answer, manifest_of, train
 from tests.support import stored
 from tests.toy import Side, labelled_points
 
@@ -85,10 +88,32 @@ def test_a_reference_that_fails_costs_no_model(tmp_path: Path) -> None:
     run, learner = Noting(), task(task.Config())
     learner.fit(rows.rows("train"), rows.rows("valid"), run)
     learner.save(tmp_path)
-    evaluation = measured(rows, learner, run)
+    evaluation = measure(rows, learner, run)
     assert evaluation.reference is None
     assert evaluation.rows == rows.counts["test"]
     assert run.said == ["There is no reference beside it: no words"]
+
+
+def test_a_trial_is_fitted_and_measured_without_test_rows_and_registers_nothing(
+    tmp_path: Path,
+) -> None:
+    rows = plan(Side, stored(Side, tmp_path / "features", rows=200), memory_share=0.9)
+    read: list[str] = []
+
+    class Reading(type(rows)):  # type: ignore[misc]
+        def rows(self, part: str, **who: int) -> Rows:
+            read.append(part)
+            return super().rows(part, **who)  # type: ignore[no-any-return]
+
+    watched = Reading(**{field.name: getattr(rows, field.name) for field in fields(rows)})
+    recipe = Recipe(Side, Side.Config.parse(["epochs=1"]), watched, tmp_path)
+    task = fit(recipe, Run())
+    (tmp_path / "trial").mkdir()
+    task.save(tmp_path / "trial")
+    evaluation = measure(watched, task, Run(), part="valid")
+    assert evaluation.rows == rows.counts["valid"]
+    assert set(read) == {"train", "valid"}
+    assert not (tmp_path / "registry").exists()
 
 
 class Noting(Run):

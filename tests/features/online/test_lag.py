@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cluster.features.online.lag import EVERY_S, Lag, Watch, log
+from cluster.features.online.lag import EVERY_S, Lag, LagMonitor, log
 from tests.features.offline.shelf import shelf
 
 BEHIND = Lag("shelf", unnoted=True)
@@ -32,7 +32,7 @@ def test_a_bug_in_the_thread_is_in_the_log_and_the_view_is_asked_about_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     views = Views()
-    watch = Watch(lambda _: None, views)
+    watch = LagMonitor(lambda _: None, views)
     log.addHandler(caplog.handler)  # itself, since Ray keeps what its loggers say from all others
     until = time.monotonic() + SOON_S
     while not views.answered.is_set() and time.monotonic() < until:
@@ -52,7 +52,7 @@ def test_a_view_is_asked_about_by_one_thread_at_a_time_however_many_look_it_up()
         begun.set()
         go_on.wait(SOON_S)
 
-    watch = Watch(lambda _: BEHIND, ask)
+    watch = LagMonitor(lambda _: BEHIND, ask)
     crowd = [threading.Thread(target=watch.renew, args=(shelf,)) for _ in range(8)]
     for one in crowd:
         one.start()
@@ -65,7 +65,7 @@ def test_a_view_is_asked_about_by_one_thread_at_a_time_however_many_look_it_up()
 
 def test_who_looks_up_while_the_process_ends_is_still_answered() -> None:
     now = [0.0]
-    watch = Watch(lambda _: BEHIND, lambda _: BEHIND, clock=lambda: now[0])
+    watch = LagMonitor(lambda _: BEHIND, lambda _: BEHIND, clock=lambda: now[0])
     watch._threads.shutdown()  # as the interpreter does at its end
     assert watch.lag(shelf) is None
     now[0] += EVERY_S

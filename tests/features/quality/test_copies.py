@@ -2,6 +2,7 @@
 
 import io
 import tracemalloc
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,23 @@ def test_a_picture_encoded_again_or_made_a_little_smaller_is_a_near_copy(
     found = stored(tmp_path, labelled_images, "image", [*files])
     assert groups(found.same) == [{0, 1}]
     assert groups(found.alike) == [{0, 1, 2, 3, 4}, {5, 6}]
+
+
+@pytest.mark.parametrize("contrast", [30, 50, 65])
+def test_small_pictures_that_share_all_but_noise_are_no_copies(contrast: int) -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:1:32j, 0:1:32j]
+    scene = 128 + 2 * contrast * np.sin(6 * x) * np.cos(4 * y)
+    drawn = [
+        (scene + rng.normal(0, 10, scene.shape)).clip(0, 255).astype(np.uint8)[..., None]
+        for _ in range(40)
+    ]
+    sketches = np.array([sketch(pixels) for pixels in drawn], SKETCH)
+    assert cluster(sketches, np.arange(40), np.arange(40)).tolist() == [*range(40)]
+    for pixels, quality in product(drawn[:8], (60, 75, 85, 95)):
+        again = Pillow.open(io.BytesIO(written(pixels, "JPEG", quality=quality)))
+        pair = [sketch(pixels), sketch(np.asarray(again)[..., None])]
+        assert cluster(np.array(pair, SKETCH), np.arange(2), np.arange(2)).tolist() == [0, 0]
 
 
 def test_grey_kept_as_rgb_is_the_same_picture(tmp_path: Path) -> None:

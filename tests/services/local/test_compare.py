@@ -17,7 +17,8 @@ from cluster.features.offline.store import Store
 from cluster.registry.model import Model
 from cluster.registry.versions import Manifest, Registry
 from cluster.training.data import Plan, plan
-from cluster.training.train import Recipe, answer, manifest_of
+from cluster.training.recipe import Recipe
+from cluster.training.train import answer, manifest_of
 from services.local.compare import Compared, compared
 from tests.toy import Output, Side, draw, labelled_points
 

@@ -14,15 +14,17 @@ from pydantic import BaseModel
 
 from cluster.base.batch import chunks, length, without
 from cluster.base.code import ROOT
-from cluster.base.errors import LeptonError
-from cluster.contract.split import TEST, Split
-from cluster.contract.task import AnyTask, Objective, Task
+from cluster.base.errors import LeptonError, NotEnough
+from cluster.contract.run import Run
+from cluster.contract.split import TEST, TRAIN, VALID, ByGroup, Split
+from cluster.contract.task import AnyTask, Objective, Task, sent
 from cluster.features.schema.view import View
 from cluster.training.data import Plan
 from services.local import catalog
-from tests.support import plan_in, questions, stored, trained
+from tests.support import Stream, learner_of, plan_in, questions, stored, trained
 
-NAMES = [*catalog.names(), "tests.toy", "tests.picky"]
+SHAPES = [f"tests.contract.{name}" for name in ("translate", "tag", "detect", "sketch", "verify")]
+NAMES = [*catalog.names(), "tests.toy", "tests.picky", *SHAPES]
 ROWS = 160
 SERVED_WITHOUT = ("torch", "ray", "mlflow", "sklearn", "transformers", "starlette")
 
@@ -39,7 +41,7 @@ module = importlib.import_module(sys.argv[1])
     if isinstance(kind, type) and issubclass(kind, Task) and kind.__module__ == sys.argv[1]
 ]
 drawn = task.inputs.sample(5, np.random.default_rng(5))
-asked = {{name: drawn[name] for name in task.Input.model_fields if name in drawn}}
+asked = {{n: drawn[n] for n in (*task.Input.model_fields, "event_time") if n in drawn}}
 outputs = task.load(Path(sys.argv[2])).predict(task.complete(asked))
 imported = [name for name in {SERVED_WITHOUT!r} if name in sys.modules]
 told = [
@@ -59,6 +61,9 @@ def find(name: str) -> type[AnyTask]:
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Task) and kind.__module__ == name
     )
+
+
+GROUPED = [name for name in NAMES if isinstance(find(name).split, ByGroup)]
 
 
 @dataclass
@@ -148,10 +153,10 @@ def test_what_it_learns_from_holds_its_truth(name: str) -> None:
 def test_a_sent_row_and_a_stored_row_make_the_same_question(name: str) -> None:
     task = find(name)
     asked = {n: c for n, c in questions(task, 3).items() if n in task.Input.model_fields}
-    rows = [{column: asked[column][row] for column in asked} for row in range(3)]
-    sent = task.batch([task.Input.model_validate(row) for row in rows])
-    assert sent.keys() == asked.keys()
-    assert {c: column.dtype for c, column in sent.items()} == {
+    rows = [{column: sent(asked[column][row]) for column in asked} for row in range(3)]
+    made = task.batch([task.Input.model_validate(row) for row in rows])
+    assert made.keys() == asked.keys()
+    assert {c: column.dtype for c, column in made.items()} == {
         c: column.dtype for c, column in asked.items()
     }
 
@@ -192,6 +197,15 @@ def test_its_outputs_survive_json(name: str, artefact: Artefact) -> None:
         assert find(name).Output.model_validate_json(output.model_dump_json()) == output
 
 
+@pytest.mark.parametrize("name", GROUPED)
+def test_no_group_is_on_two_sides(name: str, artefact: Artefact) -> None:
+    plan, split = artefact.plan, find(name).split
+    assert isinstance(split, ByGroup)
+    parts = [set(plan.rows(part).whole()[split.column]) for part in (TRAIN, VALID, TEST)]
+    assert all(parts)
+    assert len(set().union(*parts)) == sum(map(len, parts))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_answers(
@@ -200,6 +214,22 @@ def test_the_same_seed_gives_the_same_answers(
     asked = questions(find(name), 5)
     again = trained(find(name), artefact.plan, tmp_path / "again")
     assert dumped(again.predict(asked)) == dumped(artefact.task.predict(asked))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stream_teaches_what_rows_in_memory_teach(
+    name: str, artefact: Artefact, tmp_path: Path
+) -> None:
+    learner, plan = learner_of(find(name)), artefact.plan
+    run = Run(tables=plan.whole())
+    try:
+        learner.fit(Stream(plan.rows(TRAIN).whole()), plan.rows(VALID), run)
+    except NotEnough:
+        pytest.skip(f"{name} learns from rows in memory alone.")
+    learner.save(tmp_path)
+    asked = questions(find(name), 5)
+    assert dumped(learner.predict(asked)) == dumped(artefact.task.predict(asked))
 
 
 @pytest.mark.parametrize("name", NAMES)
