@@ -10,7 +10,12 @@ from typing import Any, Literal
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "examples" / "README.md",
+]
 RUN = ("bash", "python")
 """Blocks of these languages are run; those of others show data or what was printed."""
 
@@ -97,5 +102,9 @@ def run_bash(block: Block, folder: Path, env: Mapping[str, str], url: str = "") 
 
 
 def located(code: str, url: str) -> str:
-    """The code with the address of the server that runs, which the pages call by its default."""
+    """The code with the address of the server that runs in place of the default one.
+
+    A quiet curl fails on an error's status, where a reader's shows the error.
+    """
+    code = re.sub(r"^curl ", "curl --silent --show-error --fail-with-body ", code, flags=re.M)
     return re.sub(r"(http://)?(localhost|127\.0\.0\.1):8000", url, code) if url else code
