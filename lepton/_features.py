@@ -11,8 +11,8 @@ from uuid import uuid4
 from lepton._answers import counted_from
 from lepton._core import Call, Core, finish
 from lepton._fields import Field
+from lepton._files import is_binary
 from lepton._inputs import Frame, Row, rows_of, to_wire
-from lepton._pictures import is_binary
 from lepton.errors import APIStatusError, BadValue, UnexpectedAnswer, status_error
 from lepton.wire import Looked, Lookup, Neighbour, Neighbours, Pushed, ViewInfo, ViewList
 
