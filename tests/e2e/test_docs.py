@@ -9,6 +9,7 @@ import pytest
 
 from cluster.engine.engine import Engine
 from cluster.registry.versions import Manifest
+from services.local import rows
 from tests.docs.blocks import ROOT, blocks, run_bash, run_python
 from tests.docs.reader import write_files
 from tests.e2e.steps import MARKS
@@ -16,6 +17,12 @@ from tests.e2e.steps import MARKS
 pytestmark = MARKS
 
 BASH, PYTHON = blocks(language="bash", where="served"), blocks(language="python", where="served")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def online(served: dict[str, Manifest]) -> None:
+    """The rows that the pages look up."""
+    rows.materialize(["items", "users", "interactions"])
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("page", BASH)
 def test_the_commands_of_a_page_run_beside_a_server(
-    page: str, folder: Path, engine: Engine, served: dict[str, Manifest]
+    page: str, folder: Path, engine: Engine
 ) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # noqa: TID251 - a child's
     more = {"PATH": path, "PYTHONPATH": str(ROOT), "LEPTON_URL": engine.url}
@@ -40,10 +47,6 @@ def test_the_commands_of_a_page_run_beside_a_server(
 
 @pytest.mark.parametrize("page", PYTHON)
 def test_the_python_of_a_page_runs_beside_a_server(
-    page: str,
-    folder: Path,
-    engine: Engine,
-    served: dict[str, Manifest],
-    monkeypatch: pytest.MonkeyPatch,
+    page: str, folder: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_python(PYTHON[page], monkeypatch, folder, engine.url)
