@@ -215,6 +215,41 @@ class Pushed(BaseModel):
     request_id: str = ""
 
 
+class Learnt(BaseModel):
+    """A version of a model that learnt from rows before they were erased.
+
+    Attributes:
+        task: the capability.
+        version: its number.
+        aliases: what it is called: production, candidate.
+    """
+
+    task: str
+    version: int
+    aliases: list[str] = []
+
+
+class Forgotten(BaseModel):
+    """The answer to ``DELETE /v1/features/<view>?<key>=...``.
+
+    Attributes:
+        view: the view.
+        key: which of its rows.
+        rows: how many stored rows were erased, of it and of what models made of them.
+        online: how many keys had values where they are looked up.
+        logged: how many lines of request logs.
+        versions: those that may have learnt from the rows; they are not changed.
+    """
+
+    view: str
+    key: dict[str, str]
+    rows: dict[str, int]
+    online: int
+    logged: int
+    versions: list[Learnt]
+    request_id: str = ""
+
+
 class NearestRequest(BaseModel):
     """The body of ``POST /v1/features/<view>/nearest``: a vector, or the key of one that is known.
 
