@@ -16,6 +16,7 @@ from cluster.base.batch import (
 )
 from cluster.base.errors import InvalidInput, LeptonError, NotEnough
 from cluster.contract.config import Between, Config, OneOf, Probability
+from cluster.contract.inputs import input_of
 from cluster.contract.keys import Key
 from cluster.contract.labels import (
     as_numbers,
@@ -28,6 +29,7 @@ from cluster.contract.rows import Resident, Rows
 from cluster.contract.run import Run
 from cluster.contract.split import ByGroup, ByKey, ByTime, Folds, Given, PerUser
 from cluster.contract.task import Evaluation, Objective, Reference, Serving, Task
+from cluster.features.schema.category import Category
 from cluster.features.schema.column import (
     ALWAYS,
     Column,
@@ -49,6 +51,7 @@ __all__ = [
     "ByGroup",
     "ByKey",
     "ByTime",
+    "Category",
     "Column",
     "Config",
     "Evaluation",
@@ -81,6 +84,7 @@ __all__ = [
     "concat",
     "confusion",
     "guesses",
+    "input_of",
     "labels_of",
     "length",
     "load_arrays",

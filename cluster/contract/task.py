@@ -3,7 +3,7 @@
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from cluster.contract.rows import Rows
 from cluster.contract.rowwise import each
 from cluster.contract.run import Run
 from cluster.contract.split import ByKey, Split
+from cluster.features.schema.column import Column
 from cluster.features.schema.view import View, columns_of
 
 __all__ = ["AnyTask", "Arrays", "Batch", "Evaluation", "Objective", "Reference", "Serving", "Task"]
@@ -147,6 +148,7 @@ class Task(ABC, Generic[C, I, O]):
     serving: ClassVar[Serving] = Serving()
     reference_rows: ClassVar[int] = 20_000
     parallel: ClassVar[bool] = False
+    _gaps: ClassVar[dict[str, Column]]
 
     def __init_subclass__(cls) -> None:
         """Read the three types off `Task[Config, Input, Output]`."""
@@ -298,7 +300,19 @@ class Task(ABC, Generic[C, I, O]):
                 names = cls.feature_names()[view.name]
                 for name, column in view.absent(rows).items():
                     unknown[names.get(name, name)] = column
-        return {**unknown, **batch, **missing}
+        return with_masks({**unknown, **batch, **missing}, cls.gaps())
+
+    @classmethod
+    def gaps(cls) -> dict[str, Column]:
+        """The columns of a batch that may have gaps, by name: of each the mask is `<name>_gap`."""
+        if "_gaps" not in cls.__dict__:
+            own = [cls.inputs, cls.examples]
+            named = [(name, kind) for view in own for name, kind in view.columns.items()]
+            for view in (*cls.features, *cls.live):
+                names = cls.feature_names()[view.name]
+                named += [(names[name], kind) for name, kind in view.columns.items()]
+            cls._gaps = {n: kind for n, kind in named if kind.gap(np.zeros(0)) is not None}
+        return cls._gaps
 
     @classmethod
     def feature_names(cls) -> dict[str, dict[str, str]]:
@@ -325,6 +339,20 @@ def answered(answers: Sequence[O | Exception]) -> tuple[list[O], list[int]]:
     return [answer for answer in answers if not isinstance(answer, Exception)], kept
 
 
+def with_masks(batch: dict[str, Any], gaps: Mapping[str, Column]) -> Batch:
+    """The batch with a mask `<name>_gap` for each column that may have gaps, and none left in it.
+
+    Zero stands in place of a missing number, "" of a missing word.
+    """
+    for name, column in gaps.items():
+        if name in batch and f"{name}_gap" not in batch:
+            values = batch[name].copy()
+            mask = batch[f"{name}_gap"] = column.gap(values)
+            values[mask] = "" if values.dtype == object else 0
+            batch[name] = values
+    return batch
+
+
 def sent(value: Any) -> Any:
     """A stored value as a caller would send it: a moment is a `datetime` in UTC."""
     return value.item().replace(tzinfo=UTC) if isinstance(value, np.datetime64) else value
@@ -334,6 +362,8 @@ def _column(values: list[Any], annotation: object) -> Any:
     """Bools, ints, floats and moments become columns of their type; all else stays as it is."""
     if annotation in (bool, int, float):
         return np.array(values, dtype=annotation)
+    if annotation == float | None:
+        return np.array([np.nan if value is None else value for value in values])
     if annotation is datetime:
         return np.array([_utc(moment) for moment in values], dtype="datetime64[us]")
     return objects(values)

@@ -48,6 +48,9 @@ class Waveform:
         self.samples = samples
         self.rate_hz = rate_hz
 
+    def __bytes__(self) -> bytes:
+        return f"{self.rate_hz} ".encode() + np.ascontiguousarray(self.samples).tobytes()
+
     def __repr__(self) -> str:
         return f"Waveform({self.seconds:.3f} s at {self.rate_hz:,} Hz)"
 

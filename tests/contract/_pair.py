@@ -11,7 +11,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from cluster.contract.run import Run
+from cluster.contract import Run
 from cluster.contract.split import TRAIN, VALID
 from cluster.neural import NeuralTask
 from tests.contract.test_contract import ROWS, find

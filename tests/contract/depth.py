@@ -8,13 +8,7 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.base.batch import Batch, objects
-from cluster.contract.config import Config
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.contract.task import Objective, Task
-from cluster.features.schema.column import ALWAYS, Text
-from cluster.features.schema.view import View
+from cluster.contract import ALWAYS, Batch, Config, Objective, Rows, Run, Task, Text, View, objects
 from cluster.media import DeepPicture
 
 LEVELS = {"dim": 1_000, "bright": 1_040}

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.base.batch import Arrays, Batch, objects
-from cluster.contract.split import ByTime, Split
-from cluster.contract.task import Objective
+from cluster.contract import Arrays, Batch, ByTime, Number, Objective, View, objects
+from cluster.contract.split import Split
 from cluster.features.derived.aggregates import Last
 from cluster.features.derived.outcomes import Next, outcomes
 from cluster.features.derived.windows import windows
-from cluster.features.schema.column import Number
-from cluster.features.schema.view import View
 from cluster.neural import NeuralConfig, NeuralTask, State
 
 if TYPE_CHECKING:

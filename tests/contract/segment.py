@@ -6,12 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.base.batch import Arrays, Batch, objects
-from cluster.contract.rows import Rows
-from cluster.contract.run import Run
-from cluster.contract.task import Objective
-from cluster.features.schema.column import ALWAYS
-from cluster.features.schema.view import View
+from cluster.contract import ALWAYS, Arrays, Batch, Objective, Rows, Run, View, objects
 from cluster.media import Mask, Picture, nearest_size
 from cluster.neural import NeuralConfig, NeuralTask, State
 

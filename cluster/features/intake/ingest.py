@@ -151,6 +151,7 @@ def admit(
     rows = length(raw)
     if _nameless(view, raw):
         raw = {**raw, view.key[0]: fingerprints(raw[view.named_by])}
+    raw = {**_gaps(view, raw), **raw}
     schema = {**view.schema, "event_time": Time(zone), "created": Time(zone)}
     good: Arrays = {}
     faults: dict[int, str] = {}
@@ -171,6 +172,13 @@ def admit(
     if not faults:
         return good, rejects
     return take(good, np.setdiff1d(np.arange(rows), list(faults))), rejects
+
+
+def _gaps(view: View, raw: Batch) -> Batch:
+    """Columns that a source leaves out and that may have gaps: no row has a value of them."""
+    none = objects([None] * length(raw))
+    names = [n for n, column in view.columns.items() if column.gap(np.zeros(0)) is not None]
+    return {name: none for name in names if name not in raw}
 
 
 def _judged(name: str, column: Column, raw: NDArray[Any]) -> tuple[NDArray[Any], dict[int, str]]:

@@ -104,13 +104,16 @@ def statistics(
         known = ~batch.get(f"{view.name}_missing", np.zeros(length(batch), dtype=bool))
         for name, column in view.columns.items():
             here = names.get(view.name, {}).get(name, name)
-            values = batch[here][known] if here in batch else objects(())
+            there = known
+            if here in batch and (gap := column.gap(batch[here])) is not None:
+                there = known & ~gap
+            values = batch[here][there] if here in batch else objects(())
             measure = column.drift_measure(values) if len(values) else ""
             if not measure:
                 continue
             measured = MEASURES[measure](values)
             summary = _words(measured) if measure == "word" else _numbers(measured)
-            share = float(1 - known.mean())
+            share = float(1 - there.mean())
             made[f"{view.name}.{name}"] = {
                 "measure": measure,
                 "column": here,
@@ -133,7 +136,8 @@ def measured(of: Statistics, batch: Batch) -> dict[str, list[float | str | None]
         values = MEASURES[kept["measure"]](column).tolist()
         if kept["measure"] == "word":
             values = [value if value in kept["words"] else OTHER for value in values]
-        missing = batch.get(f"{view}_missing", np.zeros(len(values), dtype=bool))
+        none = np.zeros(len(values), dtype=bool)
+        missing = batch.get(f"{view}_missing", none) | batch.get(f"{kept['column']}_gap", none)
         found[feature] = [
             None if gone else value for value, gone in zip(values, missing, strict=True)
         ]

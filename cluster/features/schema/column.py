@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cluster.base.batch import objects
 from cluster.features.schema.raw import (
     exact_below,
+    gone,
     key_text,
     read_numbers,
     truths,
@@ -82,6 +83,11 @@ class Column:
         """
         del values
         return self.measure
+
+    def gap(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Which values `[n]` are missing; None for a column that refuses rows without a value."""
+        del values
+        return None
 
     def empty(self) -> Any:
         """The value that stands where nothing is known."""
@@ -166,13 +172,23 @@ class Split(Column):
         return 8 * len(packed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Number(Column):
-    """A 64-bit float that is never NaN."""
+    """A 64-bit float.
 
+    Args:
+        gaps: whether rows may lack it. Then nothing, "" and NaN are a gap, stored as NaN; what a
+            model is asked has zero there, and the mask `<column>_gap`.
+    """
+
+    gaps: bool = False
     arrow = pa.float64()
     dtype = np.float64
     measure = "value"
+
+    def __repr__(self) -> str:
+        """As it is declared: the definition of a view without gaps is that of earlier releases."""
+        return "Number(gaps=True)" if self.gaps else "Number()"
 
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """Numbers and text that reads as one; NaN and infinity are no numbers."""
@@ -187,7 +203,18 @@ class Number(Column):
             faults.setdefault(
                 row, "is missing" if missing else f"is {numbers[row]}, not a finite number"
             )
+        for row in [row for row in faults if self.gaps and gone(values[row])]:
+            numbers[row] = np.nan
+            del faults[row]
         return numbers, faults
+
+    def gap(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Where NaN stands."""
+        return np.isnan(values) if self.gaps else None
+
+    def empty(self) -> Any:
+        """Zero, or a gap where there may be some."""
+        return np.float64(np.nan if self.gaps else 0)
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,13 @@ def truths(values: NDArray[Any]) -> dict[int, str]:
     }
 
 
+def gone(value: object) -> bool:
+    """Whether a raw value is none: null, NaN, or a text without a letter."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
+
+
 def read_numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], dict[int, str]]:
     """Raw values `[n]` as floats `[n]`, and per row that is none, why."""
     numbers, faults = np.zeros(len(values)), {}
