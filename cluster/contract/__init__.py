@@ -30,17 +30,8 @@ from cluster.contract.run import Run
 from cluster.contract.split import ByGroup, ByKey, ByTime, Folds, Given, PerUser
 from cluster.contract.task import Evaluation, Objective, Reference, Serving, Task
 from cluster.features.schema.category import Category
-from cluster.features.schema.column import (
-    ALWAYS,
-    Column,
-    Number,
-    Numbers,
-    Text,
-    Texts,
-    Time,
-    Vector,
-    Whole,
-)
+from cluster.features.schema.column import ALWAYS, Column, Number, Text, Time, Whole
+from cluster.features.schema.ragged import Numbers, Texts, Vector
 from cluster.features.schema.view import View
 
 __all__ = [

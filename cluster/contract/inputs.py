@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from cluster.base.errors import InvalidInput
 from cluster.features.schema import column as columns
+from cluster.features.schema import ragged
 from cluster.features.schema.view import View
 
 SENT_AS: Mapping[type[columns.Column], Any] = {
@@ -16,9 +17,9 @@ SENT_AS: Mapping[type[columns.Column], Any] = {
     columns.Number: float,
     columns.Whole: int,
     columns.Time: datetime,
-    columns.Texts: list[str],
-    columns.Numbers: list[float],
-    columns.Vector: list[float],
+    ragged.Texts: list[str],
+    ragged.Numbers: list[float],
+    ragged.Vector: list[float],
 }
 """What a caller sends for a column of each type."""
 

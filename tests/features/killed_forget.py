@@ -23,7 +23,8 @@ from cluster.features.layer import Layer
 from cluster.features.monitoring.requests import RequestLog
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.features.schema.column import Number, Text, Vector, times
+from cluster.features.schema.column import Number, Text, times
+from cluster.features.schema.ragged import Vector
 from cluster.features.schema.view import View
 from cluster.registry.pool import Models
 from cluster.registry.versions import Registry

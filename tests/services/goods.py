@@ -9,7 +9,8 @@ import numpy as np
 
 from cluster.base.batch import Batch, objects
 from cluster.features.derived.computed import computed
-from cluster.features.schema.column import Number, Text, Texts, Time, Vector, Whole
+from cluster.features.schema.column import Number, Text, Time, Whole
+from cluster.features.schema.ragged import Texts, Vector
 from cluster.features.schema.view import View
 from cluster.media.picture import Picture
 from lepton.wire import Lookup

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from cluster.base.batch import Batch, numbered, objects
 from cluster.base.errors import InvalidInput, nearest
-from cluster.features.schema.column import Column, Number, Numbers, Text, Texts, Whole
+from cluster.features.schema.column import Column, Number, Text, Whole
+from cluster.features.schema.ragged import Numbers, Texts
 from cluster.features.schema.view import View
 
 FEW = 16  # questions that are answered one by one: a replica asks about one key or a few

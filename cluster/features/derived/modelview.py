@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from cluster.base.batch import Arrays, Batch
 from cluster.base.errors import InvalidInput, nearest
-from cluster.features.schema.column import Column, Number, Vector
+from cluster.features.schema.column import Column, Number
 from cluster.features.schema.declared import check_some
+from cluster.features.schema.ragged import Vector
 from cluster.features.schema.view import About, Sample, View
 
 MODEL = re.compile(r"(?P<task>[a-z]+\.[a-z][a-z0-9_]*)@(?P<reference>[a-z]+|[1-9][0-9]*)")

@@ -169,9 +169,8 @@ def admit(
             faults.setdefault(row, f"{name} {reason}")
     place = place or (raw["where"].__getitem__ if "where" in raw else "row {}".format)
     rejects = [Reject(place(row), faults[row]) for row in sorted(faults)]
-    if not faults:
-        return good, rejects
-    return take(good, np.setdiff1d(np.arange(rows), list(faults))), rejects
+    kept = np.setdiff1d(np.arange(rows), list(faults))
+    return (take(good, kept) if faults else good), rejects
 
 
 def _gaps(view: View, raw: Batch) -> Batch:

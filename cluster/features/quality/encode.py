@@ -9,7 +9,8 @@ from PIL import Image as Pillow
 from scipy import sparse
 
 from cluster.base.batch import Batch
-from cluster.features.schema.column import Column, Number, Text, Texts, Vector, Whole
+from cluster.features.schema.column import Column, Number, Text, Whole
+from cluster.features.schema.ragged import Texts, Vector
 from cluster.media.picture import Picture
 
 TERMS = 30_000

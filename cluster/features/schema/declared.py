@@ -9,7 +9,8 @@ import numpy as np
 
 from cluster.base.batch import objects
 from cluster.base.errors import InvalidInput
-from cluster.features.schema.column import Column, Number, Numbers, Text, Texts, Time, Vector, Whole
+from cluster.features.schema.column import Column, Number, Text, Time, Whole
+from cluster.features.schema.ragged import Numbers, Texts, Vector
 
 LISTS = (list, tuple, np.ndarray)
 GIVEN_AS: Mapping[type[Column], tuple[type, ...]] = {

@@ -15,7 +15,7 @@ from cluster.base.errors import InvalidInput, NotFound
 from cluster.features.offline.snapshot import DataFile, Snapshot
 from cluster.features.offline.store import Store
 from cluster.features.online.bring import has
-from cluster.features.schema.column import Vector
+from cluster.features.schema.ragged import Vector
 from cluster.features.schema.view import View
 from cluster.features.vectors.nearest import Vectors
 

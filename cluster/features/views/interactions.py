@@ -7,7 +7,8 @@ import numpy as np
 
 from cluster.base.batch import length, objects
 from cluster.features.intake.mapping import ITEM, Wanted, read_tables
-from cluster.features.schema.column import Number, Text, Texts
+from cluster.features.schema.column import Number, Text
+from cluster.features.schema.ragged import Texts
 from cluster.features.schema.view import Piece, Reject, Skipped, View
 from cluster.features.shop import shop
 

@@ -1,7 +1,7 @@
 """Hold what items look like and what is written on them, as vectors that models make."""
 
 from cluster.features.derived.modelview import model_view
-from cluster.features.schema.column import Vector
+from cluster.features.schema.ragged import Vector
 from cluster.features.views.images import item_images
 from cluster.features.views.interactions import items
 

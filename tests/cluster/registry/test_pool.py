@@ -7,7 +7,8 @@ import pytest
 
 from cluster.base.errors import Conflict, Corrupt
 from cluster.features.derived.modelview import ModelView, model_view
-from cluster.features.schema.column import Column, Number, Text, Vector
+from cluster.features.schema.column import Column, Number, Text
+from cluster.features.schema.ragged import Vector
 from cluster.features.views.interactions import items
 from cluster.features.views.item_vectors import item_image_vector as view
 from cluster.registry.pool import Models

@@ -20,7 +20,8 @@ from cluster.features.derived.modelview import ModelView, model_view
 from cluster.features.derived.windows import Windows, windows
 from cluster.features.layer import Layer
 from cluster.features.monitoring.check import check
-from cluster.features.schema.column import Number, Text, Vector, Whole
+from cluster.features.schema.column import Number, Text, Whole
+from cluster.features.schema.ragged import Vector
 from cluster.features.schema.view import View
 from cluster.registry.versions import Manifest
 from cluster.serving.live import Live

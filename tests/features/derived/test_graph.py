@@ -15,7 +15,8 @@ from cluster.features.derived.computed import Computed, computed
 from cluster.features.derived.graph import Graph
 from cluster.features.derived.modelview import model_view
 from cluster.features.derived.windows import windows
-from cluster.features.schema.column import Number, Text, Vector, Whole
+from cluster.features.schema.column import Number, Text, Whole
+from cluster.features.schema.ragged import Vector
 from cluster.features.schema.view import View
 from cluster.features.views.interactions import interactions, items, users
 

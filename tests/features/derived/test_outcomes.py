@@ -30,7 +30,8 @@ from cluster.features.joins.join import join, join_frame
 from cluster.features.joins.partitions import join_files
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.features.schema.column import Numbers, Text, Whole, times
+from cluster.features.schema.column import Text, Whole, times
+from cluster.features.schema.ragged import Numbers
 from cluster.features.schema.view import View
 from cluster.features.views.interactions import interactions
 

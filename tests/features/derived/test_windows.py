@@ -13,7 +13,8 @@ from cluster.base.errors import InvalidInput
 from cluster.features.derived import aggregates
 from cluster.features.derived.aggregates import GROUP, Count, Distinct, Last, Mean, Since, Span, Sum
 from cluster.features.derived.windows import KNOWN, NEWEST, aggregate, group_of, windows
-from cluster.features.schema.column import Numbers, Texts, times
+from cluster.features.schema.column import times
+from cluster.features.schema.ragged import Numbers, Texts
 from cluster.features.views.interactions import interactions
 
 WITHIN = timedelta(microseconds=5)

@@ -22,7 +22,8 @@ from cluster.features.joins import asof
 from cluster.features.joins.history import Cached, Files, InMemory, Stored
 from cluster.features.joins.join import join, join_frame
 from cluster.features.offline.store import Store
-from cluster.features.schema.column import Number, Text, Texts, Vector, Whole, times
+from cluster.features.schema.column import Number, Text, Whole, times
+from cluster.features.schema.ragged import Texts, Vector
 from cluster.features.schema.view import View, columns_of
 from cluster.features.views.images import images
 

@@ -8,7 +8,8 @@ import pytest
 
 from cluster.base.batch import Batch, objects
 from cluster.features.monitoring.drift import Statistics, compare, measured, plot, statistics
-from cluster.features.schema.column import Number, Text, Texts, Vector
+from cluster.features.schema.column import Number, Text
+from cluster.features.schema.ragged import Texts, Vector
 from cluster.features.schema.view import View
 from cluster.media.picture import Picture
 

@@ -17,7 +17,8 @@ from cluster.base.errors import Conflict, Corrupt, InvalidInput, Unavailable
 from cluster.features.offline.bucket import LocalBucket, RemoteBucket, open_bucket
 from cluster.features.offline.datafile import SPAN_ROWS
 from cluster.features.offline.store import Store
-from cluster.features.schema.column import Column, Number, Text, Texts, Time
+from cluster.features.schema.column import Column, Number, Text, Time
+from cluster.features.schema.ragged import Texts
 from cluster.features.schema.view import View
 from cluster.features.views.interactions import interactions
 from tests.features.offline.shelf import Rows, batch, held, shelf

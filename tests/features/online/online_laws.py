@@ -23,7 +23,8 @@ from cluster.features.derived.modelview import model_view
 from cluster.features.derived.windows import KNOWN, NEWEST, Windows, aggregate, group_of, windows
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import MOST_KEYS, Online
-from cluster.features.schema.column import ALWAYS, Number, Text, Vector, Whole, times
+from cluster.features.schema.column import ALWAYS, Number, Text, Whole, times
+from cluster.features.schema.ragged import Vector
 from cluster.features.schema.view import View
 from cluster.features.views.images import labelled_images
 from cluster.features.views.interactions import interactions, items

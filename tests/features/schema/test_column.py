@@ -15,18 +15,8 @@ from cluster.features.joins.join import join
 from cluster.features.offline.digest import digest_rows
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.features.schema.column import (
-    Column,
-    Key,
-    Number,
-    Split,
-    Text,
-    Texts,
-    Time,
-    Vector,
-    Whole,
-    times,
-)
+from cluster.features.schema.column import Column, Key, Number, Split, Text, Time, Whole, times
+from cluster.features.schema.ragged import Texts, Vector
 from cluster.features.schema.raw import key_text, typed_key
 from cluster.features.schema.view import View
 

@@ -12,7 +12,8 @@ import pytest
 from cluster.base.batch import Arrays, Batch, objects
 from cluster.base.errors import InvalidInput, NotFound
 from cluster.features.offline.store import Store
-from cluster.features.schema.column import Text, Vector
+from cluster.features.schema.column import Text
+from cluster.features.schema.ragged import Vector
 from cluster.features.schema.view import View
 from cluster.features.vectors.neighbours import Neighbours, vector_column
 

@@ -15,7 +15,8 @@ from cluster.features.derived.graph import Graph
 from cluster.features.layer import Layer
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.features.schema.column import Number, Text, Texts, Vector
+from cluster.features.schema.column import Number, Text
+from cluster.features.schema.ragged import Texts, Vector
 from cluster.features.schema.view import View
 from cluster.registry.pool import Models
 from cluster.registry.versions import Registry

@@ -13,7 +13,7 @@ from cluster.features.derived.modelview import model_view
 from cluster.features.layer import Layer
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
-from cluster.features.schema.column import Vector
+from cluster.features.schema.ragged import Vector
 from cluster.features.views.images import item_images
 from cluster.media.pixels import encode
 from cluster.registry.pool import Models
