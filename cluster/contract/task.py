@@ -111,6 +111,9 @@ class Task(ABC, Generic[C, I, O]):
         outcomes: views of what came after a row's event time; those of their columns that `truth`
             names are joined to the rows that are learnt from and measured, and never served. Rows
             whose outcomes are not known yet are left out.
+        writes: source views that every answer of a replica is pushed to, after it was given: their
+            columns are fields of Output or, where it has none of the name, of Input. An answer in
+            which one is None writes nothing.
         live: views looked up for each row when serving, and not joined in training: what a model
             derives from its examples while it learns, and is told anew when it is asked, such as
             a user's last items, which in a training row would hold the very item to be guessed.
@@ -136,6 +139,7 @@ class Task(ABC, Generic[C, I, O]):
     truth: ClassVar[tuple[str, ...]]
     features: ClassVar[tuple[View, ...]] = ()
     outcomes: ClassVar[tuple[View, ...]] = ()
+    writes: ClassVar[tuple[View, ...]] = ()
     live: ClassVar[tuple[View, ...]] = ()
     tables: ClassVar[tuple[View, ...]] = ()
     split: ClassVar[Split] = ByKey()

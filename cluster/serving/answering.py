@@ -13,6 +13,7 @@ from cluster.features.monitoring.requests import RequestLog
 from cluster.registry.model import Model
 from cluster.serving.health import Health
 from cluster.serving.live import Joined, Live, OpenLayer, Statuses
+from cluster.serving.outbox import Outbox, Writer
 from cluster.serving.record import Recorder
 
 
@@ -55,10 +56,18 @@ class Answering:
         model: the version.
         open_layer: opens the feature layer.
         requests: where it is noted.
+        outbox: pushes what answers write to views; None where they write nothing.
     """
 
-    def __init__(self, model: Model, open_layer: OpenLayer, requests: RequestLog) -> None:
+    def __init__(
+        self,
+        model: Model,
+        open_layer: OpenLayer,
+        requests: RequestLog,
+        outbox: Outbox | None = None,
+    ) -> None:
         self.task = model.task
+        self.writer, self.outbox = Writer(type(model.task)), outbox
         self.health = Health(model.probe)
         self.live = Live(model.task, open_layer, model.manifest)
         said, live = model.manifest, self.live
@@ -70,6 +79,9 @@ class Answering:
         joined = self.live.join(rows)
         outputs = iter(self._outputs(joined) if joined.inputs else ())
         answers = [joined.refused.get(n) or next(outputs) for n in range(len(rows))]
+        if self.outbox is not None:
+            given = [answer for n, answer in enumerate(answers) if n not in joined.refused]
+            self.outbox.put(self.writer.rows(joined.inputs, given))
         self.requests.keep(partial(self.recorder.lines, joined), len(rows))
         return [
             RowAnswer(answer, statuses, joined.degraded, joined.behind)

@@ -23,6 +23,7 @@ from cluster.serving.asgi import Quiet
 from cluster.serving.batching import Batcher
 from cluster.serving.health import Health
 from cluster.serving.live import Live, OpenLayer
+from cluster.serving.outbox import Outbox, Writer
 
 Build = Callable[[type[AnyTask], Answer, Callable[[], int]], Any]
 """Makes the HTTP application of a capability, given what answers its inputs and which version."""
@@ -81,6 +82,9 @@ class Replica:
         self.requests = RequestLog(
             here.requests / task.name(), share=here.log_share, limit_bytes=here.log_mb * 2**20
         )
+        self.outbox = (
+            Outbox(here.home / "outbox" / task.name(), open_layer) if task.writes else None
+        )
         self.model: Model | None = None
         self.batcher: Batcher[BaseModel, RowAnswer] | None = None
         self.health: Health | None = None
@@ -103,7 +107,7 @@ class Replica:
         model = await asyncio.to_thread(Model.open, self.task, folder)
         await asyncio.to_thread(model.probe)
         limits = self.task.serving
-        answering = Answering(model, self.open_layer, self.requests)
+        answering = Answering(model, self.open_layer, self.requests, self.outbox)
         self.health = answering.health
         self.batcher = Batcher(
             answering,
@@ -176,9 +180,11 @@ def deploy(
 
     Raises:
         Unavailable: its replicas do not start.
+        InvalidInput: it writes a view that its answers cannot fill.
         Conflict: a view that the version learnt from, or one behind it, is declared otherwise now.
     """
     quiet()
+    Writer(task)  # refuses what cannot be written before anything is served
     model = Model.open(task, Registry(settings.home).folder(task.name(), version))
     for conflict in Live(model.task, open_layer, model.manifest).changed.values():
         raise conflict

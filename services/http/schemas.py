@@ -12,6 +12,7 @@ from cluster.registry.versions import Manifest
 from lepton import __version__
 from lepton.wire import (
     PROBLEM_MEDIA_TYPE,
+    Forgotten,
     Health,
     Lookup,
     LookupRequest,
@@ -80,6 +81,7 @@ def task_info(task: type[AnyTask], state: State, manifest: Manifest | None) -> T
 def openapi(tasks: list[type[AnyTask]]) -> dict[str, Any]:
     """The OpenAPI document of all capabilities and of the door."""
     shapes: list[type[BaseModel]] = [Problem, TaskInfo, TaskList, Health, Readiness, ViewList]
+    shapes += [Forgotten]
     shapes += [shape for _, *both in FEATURES.values() for shape in both]
     _, definitions = models_json_schema(
         [(shape, "serialization") for shape in shapes], ref_template=REF
@@ -118,6 +120,14 @@ def _feature_paths() -> dict[str, Any]:
         if "{view}" in path:
             post["parameters"] = [_parameter("path", "view", {"type": "string"}, required=True)]
         paths[path] = {"post": post}
+    key = {"type": "object", "additionalProperties": {"type": "string"}}  # ?user_id=7&item_id=42
+    erase = _get("Erase the rows of a key, or of a part of one, wherever they are kept", Forgotten)
+    erase["parameters"] = [
+        _parameter("path", "view", {"type": "string"}, required=True),
+        _parameter("query", "key", key, required=True),
+    ]
+    erase["responses"] |= refusals
+    paths["/v1/features/{view}"] = {"delete": erase}
     for path, summary in FEAST.items():
         body = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
         done = {"description": "As Feast's feature server answers"}

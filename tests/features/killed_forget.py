@@ -70,15 +70,15 @@ GRAPH = Graph([events, by_user, by_item, vectors])
 LOG = "tests.toy"
 
 
-def layer(home: Path) -> Layer:
+def layer(home: Path, online: Online | None = None) -> Layer:
     """The views, with their rows below a folder."""
-    store, online = Store(home, keep_s=0), Online(home / "online.db")
+    store, online = Store(home, keep_s=0), online or Online(home / "online.db")
     return Layer(GRAPH, store, online, Models(Registry(home), lambda _: Side))
 
 
-def fill(home: Path, rows: Batch) -> Layer:
+def fill(home: Path, rows: Batch, online: Online | None = None) -> Layer:
     """Pushes half of the rows, ingests and materializes the others, and logs a request of each."""
-    made, half = layer(home), len(rows["value"]) // 2
+    made, half = layer(home, online), len(rows["value"]) // 2
     if half:
         made.push("events", take(rows, slice(0, half)))
     made.store.write(events, take(rows, slice(half, None)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from cluster.base.batch import objects, take
 from cluster.base.errors import InvalidInput
 from cluster.features.erasure import forget
 from cluster.features.monitoring import requests
+from cluster.features.online.lookup import Online
+from cluster.features.online.redis_keeper import RedisKeeper
 from tests.features.killed_forget import (
     LOG,
     ME,
@@ -29,6 +32,7 @@ from tests.features.killed_forget import (
     traces,
     vectors,
 )
+from tests.features.online.redis_server import redis_server
 
 
 @settings(max_examples=15)
@@ -51,6 +55,20 @@ def test_look_ups_are_as_if_the_forgotten_had_never_been(
     made.materialize(["events"])
     made.push("events", {**drawn(1, np.random.default_rng(0)), "user_id": objects(["u9"])})
     assert traces(home / "one") == []
+
+
+def test_redis_forgets_alike(tmp_path: Path) -> None:
+    rows = drawn(1_500, np.random.default_rng(3))
+    with redis_server(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        online = Online(RedisKeeper(server.url, wait_s=5))
+        made = fill(tmp_path / "one", rows, online)
+        assert forget(made, "events", {"user_id": ME}).online > 0
+        found = known(made)
+        assert not any(ME.encode() in key for key in client.hkeys("lepton:3:rows:events/user_id"))
+        client.flushall()
+        never = fill(tmp_path / "never", take(rows, rows["user_id"] != ME), online)
+        assert found == known(never)
+        online.close()
 
 
 def test_the_same_again_finds_nothing_more(tmp_path: Path) -> None:
