@@ -1,5 +1,6 @@
 """Lepton's client: call the applied-AI services of a Lepton from Python or from a shell."""
 
+from lepton._outputs import File, Part
 from lepton._retry import Backoff
 from lepton.client import AsyncClient, Client
 from lepton.errors import (
@@ -51,6 +52,7 @@ __all__ = [
     "ConnectError",
     "DeadlineExceeded",
     "Fault",
+    "File",
     "Forbidden",
     "Health",
     "InvalidInput",
@@ -62,6 +64,7 @@ __all__ = [
     "Neighbour",
     "NotFound",
     "Output",
+    "Part",
     "Prediction",
     "Problem",
     "RateLimited",

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from lepton._answers import counted_from, problem_of, read
 from lepton._fields import input_fields
 from lepton._inputs import Row, batch_of, named, rows_of, to_wire
+from lepton._outputs import as_objects
 from lepton._retry import RETRIED_STATUSES, Backoff
 from lepton._route import proxy_of
 from lepton.errors import (
@@ -140,7 +141,7 @@ class Core:
         """Predict for rows or a DataFrame: in chunks, but as if they were one request."""
         inputs = rows_of(given, "inputs")
         info = await self._info(task)
-        fields = input_fields(info.input)
+        fields, answered = input_fields(info.input), input_fields(info.output)
         request_id = uuid4().hex  # one for all chunks and tries, as they are one call
         size = self._settings.chunk_size
 
@@ -149,9 +150,12 @@ class Core:
             body = json.dumps({"inputs": rows}).encode()
             call = Call("POST", f"/v1/{task.replace('.', '/')}", body, request_id)
             try:
-                return _complete(await self.ask(call, Prediction), call, len(rows))
+                prediction = _complete(await self.ask(call, Prediction), call, len(rows))
             except APIStatusError as error:
                 raise status_error(counted_from(first, error.problem)) from None
+            for output in prediction.outputs:
+                as_objects(output, answered)
+            return prediction
 
         try:
             parts = await self.network.gather(

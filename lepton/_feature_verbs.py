@@ -93,6 +93,17 @@ def nearest(
     show([{**one.key, "score": one.score} for one in found], shell.console)
 
 
+@features.command()
+def forget(ctx: typer.Context, view: View, *, key: Key = None, url: Url = None) -> None:
+    """Erase the rows of a key, or of a part of one; say which models had learnt from them."""
+    shell: Shell = ctx.obj
+    if not key:
+        raise typer.BadParameter("Say which rows.", param_hint="--key")
+    with shell.connect(url) as client:
+        done = client.features.forget(view, _key(key))
+    show([done.model_dump(mode="json", exclude={"request_id"})], shell.console)
+
+
 def _key(words: list[str]) -> Row:
     parts = [word.partition("=") for word in words]
     if any(not name or not equals for name, equals, _ in parts):

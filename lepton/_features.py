@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from lepton._answers import counted_from
 from lepton._core import Call, Core, finish
 from lepton._fields import Field
+from lepton._files import is_binary
 from lepton._inputs import Frame, Row, rows_of, to_wire
-from lepton._pictures import is_binary
 from lepton.errors import APIStatusError, BadValue, UnexpectedAnswer, status_error
-from lepton.wire import Looked, Lookup, Neighbour, Neighbours, Pushed, ViewInfo, ViewList
+from lepton.wire import Forgotten, Looked, Lookup, Neighbour, Neighbours, Pushed, ViewInfo, ViewList
 
 LOOKED_UP = 1_000  # keys that one request carries; more are sent as several
 
@@ -84,6 +84,11 @@ class FeatureCalls:
         call = _post(_path(view, "nearest"), {**to_wire(asked, {}), "k": k})
         return (await self._core.ask(call, Neighbours)).neighbours
 
+    async def forget(self, view: str, key: Row) -> Forgotten:
+        """Erase the rows of a key, or of a part of one."""
+        query = urlencode({name: str(value) for name, value in key.items()})
+        return await self._core.ask(Call("DELETE", f"{_path(view)}?{query}"), Forgotten)
+
 
 class Features:
     """The feature layer, as ``client.features``: each method waits for its answer.
@@ -123,6 +128,15 @@ class Features:
         """The keys whose vectors are nearest to a vector, or to that of a key."""
         return finish(self._calls.nearest(view, vector, key=key, k=k))
 
+    def forget(self, view: str, key: Row) -> Forgotten:
+        """Erase the rows of a key wherever they are kept; what was erased, and who learnt from it.
+
+        Args:
+            view: its name.
+            key: its key columns, or some of them: then all rows that have these.
+        """
+        return finish(self._calls.forget(view, key))
+
     def list(self) -> Views:
         """Every view there is."""
         return finish(self._calls.list())
@@ -132,10 +146,10 @@ def _post(path: str, body: Mapping[str, object], request_id: str = "") -> Call:
     return Call("POST", path, json.dumps(body).encode(), request_id or uuid4().hex)
 
 
-def _path(view: str, verb: str) -> str:
+def _path(view: str, verb: str = "") -> str:
     if not view:
         raise BadValue("The name of the view is empty. Give one that `features list` shows.")
-    return f"/v1/features/{quote(view, safe='', errors='replace')}/{verb}"
+    return f"/v1/features/{quote(view, safe='', errors='replace')}" + f"/{verb}" * bool(verb)
 
 
 def _rows(given: Row | Rows | Frame, what: str) -> list[dict[str, Any]]:

@@ -45,6 +45,17 @@ class Field:
         return any(form.get("contentEncoding") == "base64" for form in (self.schema, *self.forms))
 
     @cached_property
+    def media(self) -> str:
+        """The media type of the files that it takes or is, such as ``image/*``; else empty."""
+        kinds = (form.get("contentMediaType") for form in (self.schema, *self.forms))
+        return next((str(kind) for kind in kinds if kind), "")
+
+    @cached_property
+    def is_deep(self) -> bool:
+        """Whether pixels of 16 bits are kept."""
+        return any(form.get("x-bits") == 16 for form in (self.schema, *self.forms))
+
+    @cached_property
     def element(self) -> "Field":
         """What the elements of a list are."""
         items = [form["items"] for form in self.forms if "items" in form]
@@ -52,7 +63,17 @@ class Field:
 
     def member(self, name: str) -> "Field":
         """What a value's own field of that name is, where values are objects."""
-        return _properties(self.forms, self.root).get(name, Field(name, root=self.root))
+        return self._members.get(name) or Field(name, self._others, self.root)
+
+    @cached_property
+    def _members(self) -> "dict[str, Field]":
+        return _properties(self.forms, self.root)
+
+    @cached_property
+    def _others(self) -> Schema:
+        """What the values of a mapping are."""
+        others = (form.get("additionalProperties") for form in self.forms)
+        return next((other for other in others if isinstance(other, dict)), {})
 
     def is_column(self, value: object) -> bool:
         """Whether a value is one value per input of a batch, rather than one value.
@@ -69,7 +90,7 @@ class Field:
 
 
 def input_fields(schema: Schema) -> dict[str, Field]:
-    """The fields of a task's inputs, in the order of the schema.
+    """The fields of a task's inputs, or of its outputs, in the order of the schema.
 
     Where an input has several forms (values, or the keys of stored rows), the fields of all of them
     are given, and a field is required if every form requires it.

@@ -15,7 +15,7 @@ from lepton._fields import Field, input_fields
 from lepton.errors import BadValue
 from lepton.wire import TaskInfo
 
-OWN_FLAGS = {"--json", "--file", "--url", "--timeout-s", "--help"}
+OWN_FLAGS = {"--json", "--file", "--out", "--url", "--timeout-s", "--help"}
 METAVARS = {"integer": "INTEGER", "number": "NUMBER", "string": "TEXT"}
 PANEL = "Input fields"
 

@@ -1,4 +1,4 @@
-"""Turn what a caller gives into rows of JSON: lists into batches, pictures into base64."""
+"""Turn what a caller gives into rows of JSON: lists into batches, files into base64."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, JsonValue
 
 from lepton._fields import Field
-from lepton._pictures import is_binary, to_base64
+from lepton._files import is_binary, to_base64
 from lepton.errors import BadType, BadValue
 
 Fields = Mapping[str, Field]
@@ -124,7 +124,7 @@ def to_wire(row: Row, fields: Fields) -> dict[str, JsonValue]:
 
     Raises:
         BadType: JSON cannot carry that kind of value, or the row is no dict.
-        BadValue: a value that JSON cannot carry (NaN), or an array that is no picture.
+        BadValue: a value that JSON cannot carry (NaN), or a file of another kind than is taken.
         MissingFile: the path of a binary field leads to no file.
     """
     if not isinstance(row, Mapping):
@@ -158,7 +158,7 @@ def _to_json(value: object, field: Field) -> JsonValue:
         value = value.model_dump()
     if isinstance(value, Mapping):
         return {_key(key, field): _to_json(one, field.member(key)) for key, one in value.items()}
-    return to_base64(value, field.name) if field.is_binary else _scalar(value, field.name)
+    return to_base64(value, field) if field.is_binary else _scalar(value, field.name)
 
 
 def _key(key: object, field: Field) -> str:

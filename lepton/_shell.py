@@ -27,6 +27,12 @@ Json = Annotated[
 File = Annotated[
     str | None, typer.Option("--file", help="Inputs as JSON lines; - reads them from stdin.")
 ]
+OutFile = Annotated[
+    str | None,
+    typer.Option(
+        "--out", help="Where to write the file of the answer; of several FILE-1, FILE-2, ..."
+    ),
+]
 
 
 class Connect(Protocol):

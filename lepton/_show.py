@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lepton._outputs import File
 from lepton.terminal import carries_all
 
 LIST_SHOWN = 8
@@ -49,8 +50,8 @@ def _brief(value: JsonValue) -> str:
     match value:
         case None:
             return ""
-        case str():
-            return value
+        case str():  # of a file what it is: nobody reads base64
+            return repr(value) if isinstance(value, File) else value
         case float():
             return f"{value:.6g}"
         case list():

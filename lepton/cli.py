@@ -14,7 +14,8 @@ from lepton import __version__
 from lepton._feature_verbs import features
 from lepton._flags import read_words, require
 from lepton._inputs import Row
-from lepton._shell import File, Json, Shell, TimeoutS, Url, from_file, from_json
+from lepton._out import Out
+from lepton._shell import File, Json, OutFile, Shell, TimeoutS, Url, from_file, from_json
 from lepton._show import show
 from lepton.client import Client
 from lepton.errors import BadValue, LeptonError
@@ -132,6 +133,7 @@ def predict(
     *,
     json_text: Json = None,
     file: File = None,
+    out: OutFile = None,
     url: Url = None,
     timeout_s: TimeoutS = 30.0,
 ) -> None:
@@ -150,8 +152,10 @@ def predict(
         common = read_words([*ctx.args, "--", *values], info)
         if not json_text and not file:
             require(common, info)
+        written = Out(out, info) if out else None
         rows = from_file(file) if file else from_json(json_text or "{}")
-        show(_outputs(client, task, ({**common, **row} for row in rows)), shell.console)
+        outputs = _outputs(client, task, ({**common, **row} for row in rows))
+        show(written.write(outputs) if written else outputs, shell.console)
 
 
 def _brief(task: TaskInfo) -> Mapping[str, JsonValue]:
@@ -165,7 +169,7 @@ def _brief(task: TaskInfo) -> Mapping[str, JsonValue]:
     }
 
 
-def _outputs(client: Client, task: str, rows: Iterator[Row]) -> Iterator[Mapping[str, JsonValue]]:
+def _outputs(client: Client, task: str, rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
     while block := list(islice(rows, BLOCK)):
         for output in client.predict(task, block).outputs:
-            yield output.model_dump(mode="json")
+            yield dict(output)

@@ -22,6 +22,9 @@ Status: TypeAlias = Literal["present", "missing", "stale"]
 class Output(BaseModel):
     """What a model says about one input: the fields that the task declares, whatever they are.
 
+    Objects inside it are read alike, ``output.boxes[0].label``, and are dicts as well; files are
+    base64 with ``.bytes``, ``.media`` and ``.save(path)``.
+
     A field is read as ``output.label`` or ``output["label"]``. Only the second reads a field that
     is named like a method of pydantic, for example ``output["copy"]``.
     """
@@ -107,7 +110,7 @@ class ViewInfo(BaseModel):
 
     Attributes:
         name: the view's name.
-        kind: source, windows, computed or model: what its rows come from.
+        kind: source, windows, outcomes, computed or model: what its rows come from.
         description: what it holds.
         key: the columns that say what a row is about; all of them are text.
         columns: the type of every other column, as Arrow names it.
@@ -124,7 +127,7 @@ class ViewInfo(BaseModel):
     """
 
     name: str
-    kind: Literal["source", "windows", "computed", "model"]
+    kind: Literal["source", "windows", "outcomes", "computed", "model"]
     description: str = ""
     key: list[str]
     columns: dict[str, str]
@@ -209,6 +212,41 @@ class Pushed(BaseModel):
 
     rows: int
     degraded: bool = False
+    request_id: str = ""
+
+
+class Learnt(BaseModel):
+    """A version of a model that learnt from rows before they were erased.
+
+    Attributes:
+        task: the capability.
+        version: its number.
+        aliases: what it is called: production, candidate.
+    """
+
+    task: str
+    version: int
+    aliases: list[str] = []
+
+
+class Forgotten(BaseModel):
+    """The answer to ``DELETE /v1/features/<view>?<key>=...``.
+
+    Attributes:
+        view: the view.
+        key: which of its rows.
+        rows: how many stored rows were erased, of it and of what models made of them.
+        online: how many keys had values where they are looked up.
+        logged: how many lines of request logs.
+        versions: those that may have learnt from the rows; they are not changed.
+    """
+
+    view: str
+    key: dict[str, str]
+    rows: dict[str, int]
+    online: int
+    logged: int
+    versions: list[Learnt]
     request_id: str = ""
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-import pyarrow as pa
-
 from cluster.contract import InvalidInput, View
 from cluster.features.views.interactions import items, users
+from cluster.media import Media
 
 
 def named(
@@ -36,6 +35,6 @@ def _fault(view: View) -> tuple[str, str] | None:
         return f"is by {', '.join(view.key)}", "Name views by item_id alone or by user_id alone."
     if clash := {*items.key, *users.key} & set(view.columns):
         return f"has a column {min(clash)!r}", "Call it otherwise: here that is a key."
-    if any(pa.types.is_binary(column.arrow) for column in view.columns.values()):
-        return "holds pictures", "Name a view of their vectors, as item_image_vector is."
+    if files := [c.noun for c in view.columns.values() if isinstance(c, Media)]:
+        return f"holds {files[0]}s", "Name a view of their vectors, as item_image_vector is."
     return None

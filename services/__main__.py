@@ -127,6 +127,15 @@ def push(
         )
 
 
+@app.command()
+def forget(
+    view: Annotated[str, typer.Argument(help="interactions, items or another that is ingested.")],
+    key: Annotated[list[str], typer.Argument(help="user_id=u1; all columns of the key, or some.")],
+) -> None:
+    """Erase the rows of a key everywhere; say which models had learnt from them."""
+    show_features.forgotten(rows.forget(view, key))
+
+
 @data.callback(invoke_without_command=True)
 def data_help(context: typer.Context) -> None:
     """Look for what is wrong with stored rows."""

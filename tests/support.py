@@ -24,6 +24,7 @@ from cluster.features.offline.store import Store
 from cluster.features.schema.view import View
 from cluster.registry.versions import Manifest
 from cluster.training.data import Plan, plan
+from cluster.training.embargo import ahead_of
 from lepton.wire import PROBLEM_MEDIA_TYPE, REQUEST_ID_HEADER, Problem
 from services.local import catalog
 from tests.toy import Side
@@ -69,7 +70,8 @@ def filler(made: Manifest, files: Mapping[str, bytes]) -> Callable[[Path], Manif
 def stored(task: type[AnyTask], root: Path, *, rows: int, seed: int = 0) -> Store:
     """Made-up rows of all source views that a capability learns from, taken in as real ones are."""
     store = Store(root)
-    for view in (task.examples, *task.features, *task.tables):
+    followed = (view.over for view in ahead_of(task).views)
+    for view in (task.examples, *task.features, *task.tables, *followed):
         if not view.needs:
             ingest_rows(view, view.sample(rows, np.random.default_rng(seed)), store)
     return store

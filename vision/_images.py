@@ -1,72 +1,14 @@
-"""Read pictures that callers send, bring them to one size, vary them for training."""
+"""Bring pictures to one size, and vary them for training."""
 
-import base64
-import binascii
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BeforeValidator, WithJsonSchema
 
-from cluster.contract import InvalidInput
-from cluster.media.headers import READ
-from cluster.media.pixels import MAX_PIXELS, decode, from_pillow
-
-Pixels = NDArray[np.uint8]
-
-
-def read(value: object) -> Pixels:
-    """A picture in any form that people have: file bytes, base64 or a data URI, pixels, PIL.
-
-    Returns:
-        uint8 `[height, width, 1 or 3]`.
-
-    Raises:
-        InvalidInput: it is none of these, or broken, or too large.
-    """
-    if isinstance(value, str):
-        data = value.partition(",")[2] if value.startswith("data:") else value
-        try:
-            value = base64.b64decode(data, validate=True)
-        except (binascii.Error, ValueError):
-            raise InvalidInput(
-                "The picture is not base64.",
-                hint="Send the bytes of its file in base64, without line breaks.",
-            ) from None
-    if isinstance(value, Image.Image):
-        return from_pillow(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return decode(bytes(value))
-    if not hasattr(value, "__array__") and not hasattr(value, "__array_interface__"):
-        raise InvalidInput(
-            f"A value of type {type(value).__name__} is not a picture.",
-            hint="Send the bytes of its file in base64.",
-        )
-    pixels = np.asarray(value)
-    cube = pixels[..., None] if pixels.ndim == 2 else pixels
-    if cube.dtype != np.uint8 or cube.ndim != 3 or cube.shape[2] not in {1, 3} or not cube.size:
-        raise InvalidInput(
-            f"An array of {pixels.dtype} with shape {pixels.shape} is not a picture.",
-            hint="Send uint8 of height x width, or height x width x 3.",
-        )
-    return cube
-
-
-Picture = Annotated[
-    Any,
-    BeforeValidator(read),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "contentEncoding": "base64",
-            "contentMediaType": "image/*",
-            "description": f"A {READ} file in base64, of at most {MAX_PIXELS:,} pixels.",
-        }
-    ),
-]
+from cluster.media.picture import Pixels
 
 
 def same_size(pictures: Iterable[Pixels], height: int, width: int, channels: int) -> Pixels:

@@ -24,9 +24,10 @@ from cluster.contract import (
     labels_of,
 )
 from cluster.features.views.images import images, labelled_images
+from cluster.media import Picture, Pixels
 from cluster.neural import NeuralConfig, NeuralTask, State
 from vision import _pixels
-from vision._images import Picture, erase, mirror, same_size, shift, warp
+from vision._images import erase, mirror, same_size, shift, warp
 from vision._study import ROWS, look, measure, say_weights, warp_for
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Input(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: Picture
+    image: Annotated[Pixels, Picture()]
     top_k: int = Field(5, ge=1, le=1_000, description="How many labels to name.")
 
 

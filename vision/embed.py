@@ -19,10 +19,11 @@ from cluster.contract import (
     labels_of,
 )
 from cluster.features.views.images import images, labelled_images
+from cluster.media import Picture, Pixels
 from cluster.neural import State
 from cluster.neural.embedding import EmbeddingConfig, EmbeddingTask
 from vision import _pixels
-from vision._images import Picture, Pixels, erase, mirror, same_size, shift, tone, warp, zoom
+from vision._images import erase, mirror, same_size, shift, tone, warp, zoom
 from vision._study import ROWS, look, measure, say_weights, warp_for
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Input(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: Picture
+    image: Annotated[Pixels, Picture()]
 
 
 class Output(BaseModel):

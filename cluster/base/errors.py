@@ -5,6 +5,7 @@ LeptonError               500
 │   ├── Malformed         400  the request cannot be read at all
 │   ├── TooLarge          413  a body, batch, picture or text is over its limit
 │   └── UnsupportedMedia  415  a content type nobody here reads
+├── NotAcceptable         406  the answer has no form that the caller accepts
 ├── NotFound              404  no task, version, alias, view or file of that name
 ├── Conflict              409  the state does not allow it: already up, port taken
 ├── Unavailable           503  not running, starting, or overloaded
@@ -95,6 +96,12 @@ class NotFound(LeptonError):
     """No task, version, alias, view or file of that name."""
 
     status, code, title = 404, "not-found", "There is nothing by that name"
+
+
+class NotAcceptable(LeptonError):
+    """The answer has no form that the caller accepts."""
+
+    status, code, title = 406, "not-acceptable", "The answer has no form that is accepted"
 
 
 class Conflict(LeptonError):

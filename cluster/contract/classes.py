@@ -55,7 +55,8 @@ def _imbalance(labels: Counter[str]) -> Iterator[str]:
         yield (
             f"The label {most!r} has {many:,} rows and {least!r} has {few:,}, a ratio of "
             f"{many / few:,.0f}:1. Whoever always answers {most!r} has an accuracy of "
-            f"{many / labels.total():.1%}: judge a model by macro_f1."
+            f"{many / labels.total():.1%}: judge a model by macro_f1, and try the "
+            "knob `balance` where a capability has it."
         )
 
 

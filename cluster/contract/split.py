@@ -33,6 +33,9 @@ class Split(ABC):
     test: Share = 0.15
     by_content: ClassVar[bool] = False
     """Whether rows of equal content go together: not where time or people decide."""
+    by_time: ClassVar[bool] = False
+    """Whether later rows measure what was learnt from earlier ones: outcomes of these must not
+    reach into the time of those."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -137,6 +140,8 @@ class ByGroup(Split):
 @dataclass(frozen=True)
 class ByTime(Split):
     """The oldest rows to learn from, newer ones to watch, the newest to measure."""
+
+    by_time: ClassVar[bool] = True
 
     def assign(self, rows: Batch, key: Sequence[str]) -> Parts:
         """Shares of the rows in the order of their event times."""

@@ -108,6 +108,9 @@ class Task(ABC, Generic[C, I, O]):
         truth: the columns that `predict` never sees.
         features: views joined to every row by key: as of the row's time in training, looked up
             live when serving.
+        outcomes: views of what came after a row's event time; those of their columns that `truth`
+            names are joined to the rows that are learnt from and measured, and never served. Rows
+            whose outcomes are not known yet are left out.
         live: views looked up for each row when serving, and not joined in training: what a model
             derives from its examples while it learns, and is told anew when it is asked, such as
             a user's last items, which in a training row would hold the very item to be guessed.
@@ -132,6 +135,7 @@ class Task(ABC, Generic[C, I, O]):
     examples: ClassVar[View]
     truth: ClassVar[tuple[str, ...]]
     features: ClassVar[tuple[View, ...]] = ()
+    outcomes: ClassVar[tuple[View, ...]] = ()
     live: ClassVar[tuple[View, ...]] = ()
     tables: ClassVar[tuple[View, ...]] = ()
     split: ClassVar[Split] = ByKey()
@@ -309,7 +313,7 @@ class Task(ABC, Generic[C, I, O]):
     @classmethod
     def feature_names(cls) -> dict[str, dict[str, str]]:
         """By view and column the names of features in a batch: as they stand in joined examples."""
-        joined = columns_of(cls.features, cls.examples.schema)
+        joined = columns_of((*cls.features, *cls.outcomes), cls.examples.schema)
         taken = [*cls.examples.schema, *cls.Input.model_fields]
         taken += [name for columns in joined.values() for name in columns.values()]
         return {**joined, **columns_of(cls.live, dict.fromkeys(taken))}

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,8 @@ from cluster.base.errors import InvalidInput, TooLarge
 from cluster.media.headers import PNG, measure
 
 MAX_PIXELS = 25_000_000
+Convert = Callable[[Image.Image], NDArray[Any]]
+"""Pixels of a Pillow image that was read to its end and stands upright."""
 _COLOURS = {1: 0, 3: 2}  # channels to PNG's colour types, for grey and for RGB
 _CHANNELS = {0: 1, 2: 3}
 _END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG
@@ -55,32 +58,23 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     kind, width, height = measure(data)
     _check_size(width, height, max_pixels)
     plain = _decode_own(data, width, height)
-    if plain is not None:
-        return plain
-    try:
-        return _decode_by_pillow(data, kind, max_pixels)
-    except InvalidInput:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise TooLarge(
-            f"The picture has more pixels than its header states; the limit is {max_pixels:,}.",
-            hint="Send a sound file.",
-            limit=max_pixels,
-        ) from None
-    except UnidentifiedImageError:
-        raise InvalidInput(
-            f"The {kind} picture of {len(data)} bytes is broken, or of a kind that is not read.",
-            hint="Send the whole file, or save it as PNG.",
-        ) from None
-    except (*_BROKEN, Warning) as error:
-        raise InvalidInput(
-            f"The {kind} picture of {len(data)} bytes is truncated or broken: "
-            f"{str(error).rstrip('.')}.",
-            hint="Send the whole file, or save it again.",
-        ) from None
+    return _decode_by_pillow(data, kind, max_pixels, _pixels) if plain is None else plain
 
 
-def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def decode_by(convert: Convert, data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+    """The pixels of a picture's file as `convert` reads them off the Pillow image.
+
+    Raises:
+        InvalidInput: as `decode`, and what `convert` raises.
+    """
+    kind, width, height = measure(data)
+    _check_size(width, height, max_pixels)
+    return _decode_by_pillow(data, kind, max_pixels, convert)
+
+
+def from_pillow(
+    image: Image.Image, *, max_pixels: int = MAX_PIXELS, convert: Convert | None = None
+) -> NDArray[Any]:
     """The pixels of a Pillow image, turned upright as `decode` does with those of its file.
 
     Raises:
@@ -90,7 +84,7 @@ def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> NDArray[
     _check_size(*image.size, max_pixels)
     try:
         image.load()
-        return _pixels(_upright(image))
+        return (convert or _pixels)(_upright(image))
     except InvalidInput:
         raise
     except (*_BROKEN, Warning) as error:
@@ -116,12 +110,44 @@ def encode(pixels: NDArray[Any]) -> bytes:
             f"An array of shape {shape} and type {dtype} is no picture.",
             hint="Give uint8 of height x width, or height x width x 1 or 3.",
         )
-    height, width, channels = cube.shape
-    lines = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with "no filter"
-    lines[:, 1:] = cube.reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOURS[channels], 0, 0, 0)
-    body = zlib.compress(lines.tobytes(), 4)
-    return _opening(header) + _chunk(b"IDAT", body) + _END
+    return _png(cube.reshape(len(cube), -1), cube.shape[1], 8, _COLOURS[cube.shape[2]])
+
+
+def encode_grey(levels: NDArray[Any]) -> bytes:
+    """Grey or labels `[height, width]`, uint8 or uint16, as a PNG of 8 or 16 bits."""
+    deep = levels.dtype == np.uint16
+    big_endian = np.ascontiguousarray(levels, ">u2" if deep else np.uint8)
+    lines = big_endian.view(np.uint8).reshape(len(levels), -1)
+    return _png(lines, levels.shape[1], 16 if deep else 8, _COLOURS[1])
+
+
+def levels_of(image: Image.Image) -> NDArray[np.uint16]:
+    """Grey of 8 to 16 bits as it is, `[height, width]`.
+
+    Raises:
+        InvalidInput: a pixel is a float, or none of 0 to 65,535.
+    """
+    if image.mode == "F":
+        raise InvalidInput(
+            "The picture's pixels are floats, whose black and white are not known.",
+            hint="Scale them to whole numbers from 0 to 255.",
+        )
+    levels = np.asarray(image).astype(np.int64)
+    least, most = int(levels.min()), int(levels.max())
+    if least < 0 or most > 65_535:
+        raise InvalidInput(
+            f"The picture's pixels are from {least:,} to {most:,}, more than 16 bits hold.",
+            hint="Scale them to whole numbers from 0 to 65,535.",
+        )
+    return levels.astype(np.uint16)
+
+
+def _png(rows: NDArray[np.uint8], width: int, bits: int, colour: int) -> bytes:
+    """A PNG of one data chunk without filters, of the bytes of each row of pixels."""
+    lines = np.zeros((len(rows), 1 + rows.shape[1]), np.uint8)  # each begins with "no filter"
+    lines[:, 1:] = rows
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, colour, 0, 0, 0)
+    return _opening(header) + _chunk(b"IDAT", zlib.compress(lines.tobytes(), 4)) + _END
 
 
 @lru_cache(maxsize=64)  # most pictures of a source are of one size
@@ -176,23 +202,49 @@ def _is_plain(data: bytes, body: bytes) -> bool:
     )
 
 
-def _decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> NDArray[np.uint8]:
+def _decode_by_pillow(data: bytes, kind: str, max_pixels: int, convert: Convert) -> NDArray[Any]:
     try:
-        return _opened_by_pillow(data, kind, max_pixels)
+        return _opened_by_pillow(data, kind, max_pixels, convert)
+    except InvalidInput:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise TooLarge(
+            f"The picture has more pixels than its header states; the limit is {max_pixels:,}.",
+            hint="Send an intact file.",
+            limit=max_pixels,
+        ) from None
+    except UnidentifiedImageError:
+        raise InvalidInput(
+            f"The {kind} picture of {len(data)} bytes is broken, or of a kind that is not read.",
+            hint="Send the whole file, or save it as PNG.",
+        ) from None
+    except (*_BROKEN, Warning) as error:
+        raise InvalidInput(
+            f"The {kind} picture of {len(data)} bytes is truncated or broken: "
+            f"{str(error).rstrip('.')}.",
+            hint="Send the whole file, or save it again.",
+        ) from None
+
+
+def _opened_by_pillow(data: bytes, kind: str, max_pixels: int, convert: Convert) -> NDArray[Any]:
+    try:
+        return _opened(data, kind, max_pixels, convert)
+    except InvalidInput:
+        raise
     except ValueError:
         # Pillow unpacks texts and colour profiles to a megabyte: those are not for the pixels
         slim = _without_texts(data) if kind == "PNG" else data
         if len(slim) == len(data):
             raise
-        return _opened_by_pillow(slim, kind, max_pixels)
+        return _opened(slim, kind, max_pixels, convert)
 
 
-def _opened_by_pillow(data: bytes, kind: str, max_pixels: int) -> NDArray[np.uint8]:
+def _opened(data: bytes, kind: str, max_pixels: int, convert: Convert) -> NDArray[Any]:
     with Image.open(io.BytesIO(data), formats=(kind,)) as image:
         _check_size(*image.size, max_pixels)  # a GIF's frame may pass its stated size
         image.load()  # what may say how it is turned comes with the pixels
         # to look for EXIF takes a third of the time of a small picture
-        return _pixels(_upright(image) if _EXIF.intersection(image.info) else image)
+        return convert(_upright(image) if _EXIF.intersection(image.info) else image)
 
 
 def _without_texts(data: bytes) -> bytes:
@@ -218,12 +270,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:
     """Any mode of Pillow as 8-bit grey or RGB."""
-    if image.mode == "F":
-        raise InvalidInput(
-            "The picture's pixels are floats, whose black and white are not known.",
-            hint="Scale them to whole numbers from 0 to 255.",
-        )
-    if image.mode.startswith("I"):
+    if image.mode == "F" or image.mode.startswith("I"):
         return _from_deep(image)
     if image.has_transparency_data:
         image = _on_white(image)
@@ -239,13 +286,8 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 def _from_deep(image: Image.Image) -> NDArray[np.uint8]:
     """The upper eight bits of the depth that grey really has."""
-    deep = np.asarray(image).astype(np.int64)
-    least, most = int(deep.min()), int(deep.max())
-    if least < 0 or most > 65_535:
-        raise InvalidInput(
-            f"The picture's pixels are from {least:,} to {most:,}, more than 16 bits hold.",
-            hint="Scale them to whole numbers from 0 to 65,535.",
-        )
+    deep = levels_of(image)
+    most = int(deep.max())
     # a scanner's 12 bits in a file of 16 would keep only 16 levels of grey
     depth = next(bits for bits in _DEPTHS if most < 1 << bits)
     return (deep >> depth - 8).astype(np.uint8)[..., None]

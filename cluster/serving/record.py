@@ -21,7 +21,7 @@ class Recorder:
     A line holds the moment, the version, the keys, of every view that was looked up its version,
     status, event time and values (of pictures, vectors and long texts a digest), and of every
     column what is measured of it. Nothing that callers send is kept but keys: of a text they send
-    the line has the length, of a picture the brightness.
+    the line has the length, of a picture the brightness, of a sound the loudness.
 
     Args:
         version: which one.

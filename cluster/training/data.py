@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -27,8 +26,9 @@ from cluster.features.offline.store import Store
 from cluster.features.quality.copies import Copies, across, content_of, copies_of
 from cluster.features.schema.column import Text
 from cluster.features.schema.view import Inputs, View
+from cluster.training.embargo import Ahead, Parted, ahead_of
 from cluster.training.stream import Streamed, streamed
-from cluster.training.tables import made, newest
+from cluster.training.tables import Part, made, newest
 
 if TYPE_CHECKING:
     import ray.data
@@ -44,8 +44,8 @@ class Plan:
         split: decides the parts where the source does not.
         resident: whether each worker holds its rows in memory.
         features: views whose columns are joined to every row.
-        histories: the stored rows that features and tables are made from, by the name of the
-            stored view.
+        histories: the stored rows that features, outcomes and tables are made from, by the name of
+            the stored view; the examples too, so that they are read at one commit.
         inputs: what computed views among them are made from.
         cached: whether the rows that features are made from stay in memory once they were read.
         tables: views that are read whole beside the rows.
@@ -53,6 +53,7 @@ class Plan:
         lately: the stored rows that live views are made from; a run with others is the same run.
         content: the columns by which rows are copies of each other; none where nothing tells it.
         series: the columns that say which rows belong together: one worker has all of those.
+        ahead: what came after each row.
     """
 
     view: View
@@ -68,6 +69,7 @@ class Plan:
     lately: Mapping[str, Snapshot] = field(default_factory=dict)
     content: tuple[str, ...] = ()
     series: tuple[str, ...] = ()
+    ahead: Ahead = field(default_factory=Ahead)
 
     @property
     def identity(self) -> str:
@@ -86,13 +88,18 @@ class Plan:
         told: dict[str, dict[str, Any]] = {
             name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
         }
-        read = [self.view, *self.features, *self.tables, *self.live]
+        read = [self.view, *self.beside_rows, *self.tables, *self.live]
         for view in {v.name: v for v in [*leaves(read, inputs), *read]}.values():
             if isinstance(view, ModelView):
                 stored = told.pop(view.rows_of.name, {})
                 told[view.name] = {**stored, **told.get(view.name, {}), "release": view.release}
             told.setdefault(view.name, {})["version"] = view.version_over(inputs)
         return told
+
+    @property
+    def beside_rows(self) -> tuple[View, ...]:
+        """The views that are joined to rows."""
+        return (*self.features, *self.ahead.views)
 
     @property
     def _inputs(self) -> Inputs:
@@ -103,17 +110,27 @@ class Plan:
     def keys(self) -> Batch:
         """Key, event time and split of every row, and what the split and the shards go by."""
         names = [*self.view.key, "event_time", "split", *self.split.columns, *self.series]
-        return self.snapshot.read(self.view, list(dict.fromkeys(names)))
+        return self.snapshot.read(self.view, list(dict.fromkeys([*names, *self.ahead.key])))
 
     @cached_property
     def copies(self) -> Copies:
         """Which rows hold the same."""
         return copies_of(self.snapshot, self.view, self.content)
 
-    @cached_property
+    @property
     def parts(self) -> NDArray[Any]:
-        """The part of each row of the snapshot."""
-        return self.split.parts(self.keys, self.view.key, self.copies.alike)
+        """The part of each row of the snapshot; empty of one that is left out."""
+        return self._parted.parts
+
+    @property
+    def left_out(self) -> list[str]:
+        """How many rows have no part, and why; nothing where all have one."""
+        return self.ahead.warnings(self._parted)
+
+    @cached_property
+    def _parted(self) -> Parted:
+        rows = (self.keys, self.view.key, self.copies.alike)
+        return self.ahead.parted(self.split, *rows, self._history)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -121,13 +138,13 @@ class Plan:
         return {part: int((self.parts == part).sum()) for part in (TRAIN, VALID, TEST)}
 
     def warnings(self, truth: Sequence[str]) -> list[str]:
-        """What a score cannot tell, as parts hold too few rows of a label, or none.
+        """What a score cannot tell: rows are left out, parts hold few rows of a label, or none.
 
         Args:
             truth: columns; those that hold labels are looked at.
         """
         labels = [name for name in truth if isinstance(self.view.columns.get(name), Text)]
-        found: list[str] = []
+        found = self.left_out
         for name in labels:
             said = self.snapshot.read(self.view, [name])[name]
             found += classes.warnings(Counter(zip(self.parts.tolist(), said, strict=True)))
@@ -218,14 +235,15 @@ class Plan:
         return self.joined(self.view.unpack(stored.take(pa.array(numbers))))
 
     def joined(self, rows: Batch) -> Batch:
-        """Rows with the columns of the features beside them."""
-        return join(rows, self.features, self._history, inputs=self.inputs)
+        """Rows with the columns of the features beside them, and their truth from outcomes."""
+        joined = join(rows, self.beside_rows, self._history, inputs=self.inputs)
+        return without(joined, self.ahead.untold)
 
     def beside(self, table: pa.Table) -> Batch:
-        """The columns of the features alone, for stored examples that otherwise stay packed."""
-        if not self.features:
+        """The joined columns alone, for stored examples that otherwise stay packed."""
+        if not self.beside_rows:
             return {}
-        read = {name for view in self.features for name in (*view.key, "event_time")}
+        read = {name for view in self.beside_rows for name in (*view.key, "event_time")}
         rows = self.view.unpack(table.select(sorted(read.intersection(self.view.schema))))
         # the names of the others tell how those of features are called
         joined = self.joined({**dict.fromkeys(self.view.schema, np.array([])), **rows})
@@ -275,7 +293,7 @@ class Plan:
 
     @cached_property
     def _learnt(self) -> History:
-        return Cached(_Learnt(self._snapshot, self))
+        return Cached(Part(self._snapshot, self.view.name, self.parts == TRAIN))
 
     def _snapshot(self, view: View) -> Snapshot:
         name = view.name
@@ -286,31 +304,6 @@ class Plan:
         """The rows that features are made from: read once, or those of each join for itself."""
         stored = Stored(self._snapshot)
         return Cached(stored) if self.cached else stored
-
-
-@dataclass(frozen=True)
-class _Learnt(Stored):
-    """Stored rows, of the examples those of the training part alone.
-
-    Args:
-        plan: knows the part of each.
-    """
-
-    plan: Plan
-
-    def frame(
-        self,
-        view: View,
-        columns: Sequence[str],
-        keys: Batch | None = None,
-        more: Sequence[str] = (),
-    ) -> pl.DataFrame:
-        """The rows in the order in which they are stored, of all keys."""
-        del keys
-        frame = super().frame(view, columns, more=more)
-        if view.name != self.plan.view.name:
-            return frame
-        return frame.filter(pl.Series(self.plan.parts == TRAIN))
 
 
 def plan(
@@ -341,15 +334,15 @@ def plan(
         tuple(filter(None, map(resolve, views)))
         for views in (task.features, task.tables if tables is None else tables, task.live)
     )
+    joined = (*features, *(ahead := ahead_of(task)).views)
     made_from = inputs or among([*features, *whole, *live])
-    # the examples are read once, at one commit
-    histories = {**_heads([*features, *whole], store, made_from), view.name: snapshot}
-    heads = _heads(live, store, made_from)
-    lately = {name: head for name, head in heads.items() if name not in histories}
-    fits = _size_bytes(leaves(features, made_from), histories) <= spare
+    histories = {**_heads([*joined, *whole], store, made_from), view.name: snapshot}
+    heads = _heads(live, store, made_from).items()
+    lately = {name: head for name, head in heads if name not in histories}
+    cached = _size_bytes(leaves(joined, made_from), histories) <= spare
+    rest = (histories, inputs, cached, whole, live, lately)
+    alike = (content_of(task.inputs, view), task.series, ahead)
     resident = snapshot.size_bytes <= spare
-    rest = (histories, inputs, fits, whole, live, lately)
-    alike = (content_of(task.inputs, view), task.series)
     decided = Plan(view, snapshot, task.split, resident, features, *rest, *alike)
     _check(decided)
     return decided
@@ -368,12 +361,13 @@ def _size_bytes(views: Sequence[View], histories: Mapping[str, Snapshot]) -> int
 
 
 def _check(decided: Plan) -> None:
+    left_out = decided.left_out
     for part in (TRAIN, TEST):
         if not decided.counts[part]:
             raise InvalidInput(
                 f"None of the {decided.snapshot.rows} rows of {decided.view.name!r} is in the "
                 f"{part} part.",
-                hint=decided.split.remedy(decided.keys, part),
+                hint=" ".join(left_out) or decided.split.remedy(decided.keys, part),
             )
 
 

@@ -67,7 +67,7 @@ class Streamed(Rows):
 
     def _joined(self, size: int, **how: Any) -> Iterator[Batch]:
         """Batches of a pass; features are joined to many rows at once, which takes little more."""
-        together = size * max(1, SHUFFLE_ROWS // size) if self._plan.features else size
+        together = size * max(1, SHUFFLE_ROWS // size) if self._plan.beside_rows else size
         tables: Any = self._shard.iter_batches(batch_size=together, batch_format="pyarrow", **how)
         for table in tables:
             features = self._plan.beside(table)

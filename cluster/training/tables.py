@@ -1,11 +1,15 @@
 """Read a view whole: of every key what is known last, whether or not an example mentions it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cluster.base.batch import Batch, objects, take, without
 from cluster.features.joins.held import history_of, leaves
-from cluster.features.joins.history import History
+from cluster.features.joins.history import History, Stored
 from cluster.features.joins.join import join
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.schema.view import Inputs, View
@@ -47,3 +51,28 @@ def made(view: View, history: History, inputs: Inputs, moment: np.datetime64) ->
     rows = join({**asked, "event_time": np.full(len(each), moment)}, [view], history, inputs=inputs)
     missing = f"{view.name}_missing"
     return take(without(rows, [missing]), ~rows[missing])
+
+
+@dataclass(frozen=True)
+class Part(Stored):
+    """Stored rows, of one view some of them alone: those that are learnt from.
+
+    Args:
+        view: the name of that view.
+        kept: which of its rows.
+    """
+
+    view: str
+    kept: NDArray[np.bool_]
+
+    def frame(
+        self,
+        view: View,
+        columns: Sequence[str],
+        keys: Batch | None = None,
+        more: Sequence[str] = (),
+    ) -> pl.DataFrame:
+        """The rows in the order in which they are stored, of all keys."""
+        del keys
+        frame = super().frame(view, columns, more=more)
+        return frame.filter(pl.Series(self.kept)) if view.name == self.view else frame

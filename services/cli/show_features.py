@@ -9,6 +9,7 @@ from rich.table import Table
 from cluster.features.monitoring.check import Report
 from cluster.features.monitoring.drift import LITTLE, MUCH
 from cluster.features.schema.column import ALWAYS
+from lepton.wire import Forgotten
 from services.cli.show import print_table, say
 from services.local.features import Listed
 from services.local.watch import Drifted
@@ -100,3 +101,19 @@ def drift(found: Drifted) -> None:
         f"population stability index under {LITTLE} is steady, over {MUCH} has moved much."
     )
     say(f"Drawn to {found.picture}.")
+
+
+def forgotten(done: Forgotten) -> None:
+    """What was erased, and which models had learnt from it."""
+    key = ", ".join(f"{name}={value}" for name, value in done.key.items())
+    stored = ", ".join(f"{rows:,} of {view}" for view, rows in done.rows.items())
+    say(
+        f"{key} is forgotten: stored rows {stored}; {done.online:,} keys online; {done.logged:,} "
+        "lines of request logs."
+    )
+    for one in done.versions:
+        named = f" ({', '.join(one.aliases)})" if one.aliases else ""
+        say(
+            f"{one.task} version {one.version}{named} may have learnt from them: "
+            f"python -m services train {one.task}"
+        )

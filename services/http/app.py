@@ -19,7 +19,8 @@ from cluster.base.errors import InvalidInput, Malformed, TooLarge, UnsupportedMe
 from cluster.base.faults import faults, refuse_infinite, together
 from cluster.contract.keys import naming_of, shapes_of
 from cluster.contract.task import AnyTask
-from cluster.serving.answering import Answer, Answered
+from cluster.serving.answering import Answer
+from services.http.answers import Answers
 from services.http.problems import (
     BIG_BODY,
     HANDLERS,
@@ -30,7 +31,6 @@ from services.http.problems import (
     json_response,
     not_json,
     read_body,
-    request_id,
 )
 
 CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";\0]+)', re.IGNORECASE)
@@ -55,8 +55,7 @@ def build(
         origins: whose pages may ask.
     """
     reader = InputReader(task)
-    dump = TypeAdapter(list[task.Output]).dump_json  # type: ignore[name-defined]
-    name = orjson.dumps(task.name())
+    answers = Answers(task)
 
     async def respond(request: Request) -> Response:
         if request.method != "POST":
@@ -65,24 +64,15 @@ def build(
             inputs = await reader.read(request)
         except ValidationError as error:
             return invalid(request, error, task.Input)
+        field = answers.file_wanted(request.headers.get("accept", ""), len(inputs))
         said = await answer(inputs)
-        number = orjson.dumps(request_id(request.scope))
-        body = b'{"model":%b,"version":"%d","outputs":%b%b,"request_id":%b}'
-        outputs, more = dump(list(said.outputs)), _more(said)
-        return json_response(body % (name, said.version, outputs, more, number), request)
+        return await answers.written(said, field, request)
 
     return Starlette(
         routes=[Route("/", respond, methods=["GET", "POST"])],
         middleware=[*cross_origin(origins), Middleware(Edge, task.serving.max_body_bytes)],
         exception_handlers=HANDLERS,
     )
-
-
-def _more(said: Answered) -> bytes:
-    """What came of the look-ups, where there were any."""
-    looked = b',"features":%b' % orjson.dumps(said.features) if said.features else b""
-    behind = b',"behind":%b' % orjson.dumps(list(said.behind)) if said.behind else b""
-    return looked + b',"degraded":true' * said.degraded + behind
 
 
 def _row_of(fault: InvalidInput) -> int:

@@ -25,7 +25,8 @@ from services.http.schemas import openapi, path_of, task_info
 from services.local import catalog
 
 FEATURE_PATHS = (
-    "Ask /v1/features by GET; /v1/features/lookup, and /push and /nearest of a view, by POST."
+    "Ask /v1/features by GET; /v1/features/lookup, and /push and /nearest of a view, by POST; "
+    "a view by DELETE."
 )
 FRESH_S = 1.0  # how old an answer about what runs may be
 
@@ -49,7 +50,7 @@ def build(
         origins: whose pages may ask.
     """
     door = Door(Discovery(Registry(home), states))
-    features = Features(layer or (lambda: catalog.layer(Settings(home=home))))
+    features = Features(layer or (lambda: catalog.layer(Settings(home=home))), home)
     routes = [
         Route("/", door.root),
         Route("/healthz", door.healthz),

@@ -25,7 +25,7 @@ from cluster.base.faults import together
 from cluster.features.schema.column import Time
 from cluster.features.schema.view import View
 from services.http.features_http import BODY_BYTES, MOST_KEYS, Features, limit
-from services.http.json_rows import json_column, key_columns, key_of, raw_rows
+from services.http.json_rows import key_columns, key_of, raw_rows
 from services.http.problems import Edge, json_content, json_response, shaped
 from services.local import catalog, lineage
 
@@ -171,7 +171,7 @@ class Feast:
         # the keys come first: the client takes the time of the second column for that of its row
         results = [_known(values) for values in entities.values()]
         for view, column in wanted:
-            values = json_column(view.columns[column], found[names[view.name][column]])
+            values = view.columns[column].to_json(found[names[view.name][column]])
             results.append(_vector(view, column, values, found))
         labels = [f"{view.name}__{column}" if full else column for view, column in wanted]
         return {"metadata": {"feature_names": [*entities, *labels]}, "results": results}
@@ -227,7 +227,7 @@ def _vector(view: View, column: str, values: list[Any], found: Mapping[str, Any]
     words, moments = found[f"{view.name}_status"].tolist(), found[f"{view.name}_time"]
     if "degraded" in words:
         raise Unavailable(f"View {view.name!r} cannot be read now.", retry_after_s=1.0)
-    times = json_column(Time(), moments)
+    times = Time().to_json(moments)
     statuses = [STATUSES[word] for word in words]
     for row, word in enumerate(words):
         if word != "present" and column not in view.defaults:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from lepton.wire import LookupRequest, NearestRequest, PushRequest, ViewInfo, Vi
 from services.http.json_rows import json_rows, key_columns, key_of, raw_rows
 from services.http.problems import Edge, json_content, json_response, request_id, shaped
 from services.local.features import Listed, listed
+from services.local.forgetting import forget
 
 MOST_KEYS = 10_000  # in one request
 MOST_VIEWS = 100  # in one request
@@ -46,10 +48,12 @@ class Features:
 
     Args:
         make: makes the layer, when it is asked for the first time.
+        home: where versions and request logs are.
     """
 
-    def __init__(self, make: Callable[[], Layer]) -> None:
+    def __init__(self, make: Callable[[], Layer], home: Path) -> None:
         self._make = make
+        self._home = home
         self._made: Layer | None = None
         self._making = threading.Lock()
         # models are asked about pushed rows, which may take long: no other request waits for them
@@ -75,6 +79,7 @@ class Features:
         }
         return [
             Route("/v1/features", self.views),
+            Route("/v1/features/{view}", self.forget, methods=["DELETE"]),
             *(Route(path, do, methods=["POST"], middleware=limited) for path, do in posts.items()),
         ]
 
@@ -113,6 +118,18 @@ class Features:
         asked = shaped(await json_content(request), NearestRequest)
         work = partial(self._nearest, request.path_params["view"], asked)
         return _answer({"neighbours": await asyncio.to_thread(work)}, request)
+
+    async def forget(self, request: Request) -> Response:
+        """Erase the rows of a key that the query names."""
+        sent = request.query_params.multi_items()
+        key = dict(sent)
+        if len(key) < len(sent):
+            raise InvalidInput(
+                "The key names a column twice.", hint="Erase one key at a time: ?user_id=7"
+            )
+        name = request.path_params["view"]
+        done = await self.in_turn(lambda: forget(self.layer, self._home, name, key))
+        return _answer(done.model_dump(exclude={"request_id"}), request)
 
     async def in_turn(self, push: Callable[[], T]) -> T:
         """What a push returns, in a thread that only pushes use.

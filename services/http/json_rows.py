@@ -1,21 +1,14 @@
 """Read rows of the feature layer from JSON, and write what it holds as JSON."""
 
-import base64
-import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from cluster.base.batch import Arrays, Batch, objects
 from cluster.base.errors import InvalidInput, nearest
 from cluster.base.faults import together
 from cluster.features.intake.ingest import OPTIONAL
-from cluster.features.schema.column import Column, Key, Time
+from cluster.features.schema.column import Key, Time
 from cluster.features.schema.view import View
-from cluster.media.pixels import encode
 
 NAME_SHOWN = 64  # characters of a name that a caller made up
 KNOWN = {"present", "stale"}  # statuses of what has an event time
@@ -64,7 +57,7 @@ def raw_rows(view: View, rows: Sequence[Mapping[str, Any]], root: str) -> Batch:
 
     Raises:
         InvalidInput: a row has a column that the view lacks, or no event time while others have
-            one, or a picture that is no base64.
+            one, or a file that is no base64.
     """
     _refuse(_strangers(rows, tuple(view.schema), root))
     present = {name for row in rows for name in row}
@@ -72,8 +65,13 @@ def raw_rows(view: View, rows: Sequence[Mapping[str, Any]], root: str) -> Batch:
     wanted = [name for name in view.schema if name in present or name not in OPTIONAL]
     raw = {name: objects(row.get(name) for row in rows) for name in wanted}
     for name, column in view.columns.items():
-        if pa.types.is_binary(column.arrow):
-            raw[name] = _decoded(name, raw[name], root)
+        raw[name], faults = column.from_json(raw[name])
+        _refuse(
+            [
+                InvalidInput(f"{name} {reason}.", pointer=f"{root}/{row}/{name}")
+                for row, reason in faults.items()
+            ]
+        )
     return raw
 
 
@@ -89,8 +87,8 @@ def json_rows(view: View, found: Batch, named: Mapping[str, str]) -> list[dict[s
         named: what each of its columns is called there.
     """
     statuses = found[f"{view.name}_status"].tolist()
-    moments = json_column(Time(), found[f"{view.name}_time"])
-    columns = {name: json_column(kind, found[named[name]]) for name, kind in view.columns.items()}
+    moments = Time().to_json(found[f"{view.name}_time"])
+    columns = {name: kind.to_json(found[named[name]]) for name, kind in view.columns.items()}
     known = zip(*columns.values(), strict=True) if columns else [()] * len(statuses)
     rows = []
     for status, moment, values in zip(statuses, moments, known, strict=True):
@@ -100,18 +98,6 @@ def json_rows(view: View, found: Batch, named: Mapping[str, str]) -> list[dict[s
         time = moment if status in KNOWN else None
         rows.append({"values": values_of, "status": status, "event_time": time})
     return rows
-
-
-def json_column(kind: Column, values: NDArray[Any]) -> list[Any]:
-    """A column as orjson can write it: pictures as base64, moments as ISO 8601 in UTC.
-
-    Where no picture is known, nothing stands.
-    """
-    if isinstance(kind, Time):
-        return list(np.datetime_as_string(values.astype("M8[us]"), timezone="UTC"))
-    if pa.types.is_binary(kind.arrow):
-        return [_written(value) for value in values]
-    return list(values) if values.ndim > 1 else values.tolist()
 
 
 def _strangers(
@@ -145,23 +131,3 @@ def _undated(rows: Sequence[Mapping[str, Any]], root: str) -> list[InvalidInput]
 def _refuse(faults: Sequence[InvalidInput]) -> None:
     if faults:
         raise together(faults)
-
-
-def _decoded(name: str, values: NDArray[Any], root: str) -> NDArray[Any]:
-    """Base64 as the bytes that it stands for."""
-    files: list[Any] = []
-    faults = []
-    for row, value in enumerate(values):
-        try:
-            files.append(base64.b64decode(value, validate=True) if value is not None else None)
-        except (TypeError, ValueError, binascii.Error):
-            pointer = f"{root}/{row}/{name}"
-            faults.append(InvalidInput(f"{name} is no base64.", pointer=pointer))
-    _refuse(faults)
-    return objects(files)
-
-
-def _written(picture: Any) -> str | None:
-    """A picture's file as base64."""
-    file = encode(picture) if isinstance(picture, np.ndarray) else picture
-    return base64.b64encode(file).decode() if isinstance(file, bytes) else None

@@ -248,7 +248,12 @@ def cross_origin(origins: Sequence[str]) -> list[Middleware]:
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=[REQUEST_ID_HEADER, "Retry-After", "X-Lepton-Behind"],
+            expose_headers=[
+                REQUEST_ID_HEADER,
+                "Retry-After",
+                "X-Lepton-Behind",
+                "X-Lepton-Version",
+            ],
             max_age=600,
         )
     ]

@@ -1,15 +1,13 @@
 """Describe capabilities to people and programs: discovery entries and OpenAPI."""
 
-import base64
 from typing import Any, get_args
 
 import numpy as np
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from cluster.contract.keys import input_schema, keys_of, shapes_of
 from cluster.contract.task import AnyTask
-from cluster.media.pixels import encode
 from cluster.registry.versions import Manifest
 from lepton import __version__
 from lepton.wire import (
@@ -30,6 +28,7 @@ from lepton.wire import (
     TaskList,
     ViewList,
 )
+from services.http.answers import files_of
 from services.http.app import raw_input
 
 REF = "#/components/schemas/{model}"
@@ -38,6 +37,7 @@ FAULTS = {
     "400": "The body cannot be read",
     "404": "There is nothing of that name",
     "405": "The method is not allowed here",
+    "406": "The answer has no form that is accepted",
     "413": "The body or the batch is too large",
     "415": "The content type is not read here",
     "422": "An input is not valid",
@@ -73,7 +73,7 @@ def task_info(task: type[AnyTask], state: State, manifest: Manifest | None) -> T
         state=state,
         metric=Metric(name=manifest.objective, value=manifest.score) if manifest else None,
         input=input_schema(task),
-        output=task.Output.model_json_schema(),
+        output=task.Output.model_json_schema(mode="serialization"),
     )
 
 
@@ -128,15 +128,9 @@ def _feature_paths() -> dict[str, Any]:
 
 def example(task: type[AnyTask]) -> dict[str, Any]:
     """One input of a capability as JSON, made up by its view."""
-    row = task.inputs.sample(1, np.random.default_rng(0))
-    fields = task.Input.model_fields
-    return {name: _plain(column[0]) for name, column in row.items() if name in fields}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return base64.b64encode(encode(value)).decode()
-    return value.item() if isinstance(value, np.generic) else value
+    row, types = task.inputs.sample(1, np.random.default_rng(0)), task.inputs.schema
+    sent = (name for name in row if name in task.Input.model_fields and name in types)
+    return {name: types[name].example(row[name][0]) for name in sent}
 
 
 def _json(shape: type[BaseModel]) -> dict[str, Any]:
@@ -182,7 +176,10 @@ def _post(task: type[AnyTask], schemas: dict[str, Any]) -> dict[str, Any]:
     }
     done = {
         "description": "One output per input, in order",
-        "content": {"application/json": {"schema": answer}},
+        "content": {
+            "application/json": {"schema": answer},
+            **{media: {"schema": {"type": "string"}} for media in files_of(task).values()},
+        },
     }
     return {
         "operationId": name,
@@ -242,7 +239,8 @@ def _placed(
 ) -> dict[str, str]:
     """Put the schema of a type, and of the types in it, among `schemas`; the reference to it."""
     template = _template(task)
-    schema = model.model_json_schema(ref_template=template)
+    mode: JsonSchemaMode = "serialization" if model is task.Output else "validation"
+    schema = model.model_json_schema(ref_template=template, mode=mode)
     for inner, definition in schema.pop("$defs", {}).items():
         schemas[f"{task.name()}.{inner}"] = definition
     schemas[f"{task.name()}.{name}"] = schema

@@ -137,23 +137,12 @@ def _beside_pandas(rows: Any) -> Callable[[Batch, Mapping[str, Column | None]], 
 
 
 def _table(made: Batch, types: Mapping[str, Column | None]) -> pa.Table:
-    """Columns as Arrow; pictures are the bytes of their files, and null where there is none."""
-    table = {}
-    for name, kind in types.items():
-        column = made[name]
-        if kind is None:
-            table[name] = pa.array(column)
-        elif pa.types.is_binary(kind.arrow):
-            files = [kind.pack(objects([one]))[0].as_py() if _is_picture(one) else None
-                     for one in column]  # fmt: skip
-            table[name] = pa.array(files, type=kind.arrow)
-        else:
-            table[name] = kind.pack(column)
-    return pa.table(table)
-
-
-def _is_picture(value: object) -> bool:
-    return isinstance(value, bytes) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    """Columns as Arrow; files are their bytes, and null where there is none."""
+    columns = {
+        name: pa.array(made[name]) if kind is None else kind.pack(made[name])
+        for name, kind in types.items()
+    }
+    return pa.table(columns)
 
 
 def _listed(column: Any) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from cluster.contract.task import AnyTask
 from cluster.features.derived.computed import Computed
 from cluster.features.derived.graph import Graph
 from cluster.features.derived.modelview import ModelView
+from cluster.features.derived.outcomes import Outcomes
 from cluster.features.derived.windows import Windows
 from cluster.features.schema.view import View
 
@@ -17,6 +18,7 @@ MARGIN, LEGEND = 24, 44
 FILLS = {
     "source": "#dbeafe",
     "windows": "#dcfce7",
+    "outcomes": "#ffe4e6",
     "computed": "#fef3c7",
     "model": "#ede9fe",
     "capability": "#e5e7eb",
@@ -56,6 +58,8 @@ def kind_of(view: View) -> str:
     match view:
         case Windows():
             return "windows"
+        case Outcomes():
+            return "outcomes"
         case Computed():
             return "computed"
         case ModelView():
@@ -65,7 +69,7 @@ def kind_of(view: View) -> str:
 
 def reads(task: type[AnyTask]) -> list[View]:
     """The views that a capability learns from or looks up."""
-    return [task.examples, *task.features, *task.live, *task.tables]
+    return [task.examples, *task.features, *task.outcomes, *task.live, *task.tables]
 
 
 def boxes(graph: Graph, tasks: Mapping[str, type[AnyTask]]) -> list[Box]:

@@ -22,7 +22,9 @@ from cluster.features.schema.column import Key
 from cluster.features.schema.raw import typed_key
 from cluster.features.schema.view import View
 from cluster.registry.versions import Registry
+from lepton.wire import Forgotten
 from services.local import catalog
+from services.local.forgetting import forget as forget_key
 from services.local.given import key_texts
 from services.local.layer import LocalLayer
 
@@ -221,6 +223,30 @@ def push(name: str, values: Sequence[str]) -> bool:
     Raises:
         InvalidInput: a value is bad, or a column is missing, unknown or given twice.
     """
+    row, layer = _row(values), catalog.layer(settings())
+    schema = layer.graph[name].schema
+    keys = {column for column, kind in schema.items() if isinstance(kind, Key)}
+    layer.push(name, {c: objects([typed_key(v) if c in keys else v]) for c, v in row.items()})
+    return not layer.missed(name)
+
+
+def forget(name: str, values: Sequence[str]) -> Forgotten:
+    """Erase the rows of a key wherever they are kept.
+
+    Args:
+        name: a source view.
+        values: all columns of its key, or some: `user_id=u1`.
+
+    Raises:
+        InvalidInput: one is no part of the key, or given twice.
+    """
+    here, key = settings(), _row(values)
+    layer = catalog.layer(here)
+    return forget_key(layer, here.home, name, {c: typed_key(v) for c, v in key.items()})
+
+
+def _row(values: Sequence[str]) -> dict[str, str]:
+    """Columns and values as they are typed: `user_id=u1`."""
     pairs = [value.partition("=") for value in values]
     for value, (column, equals, _) in zip(values, pairs, strict=True):
         if not (column and equals):
@@ -233,11 +259,7 @@ def push(name: str, values: Sequence[str]) -> bool:
                 f"{column!r} is given {given.count(column)} times: {values_of}.",
                 hint="Give each column once.",
             )
-    layer = catalog.layer(settings())
-    schema = layer.graph[name].schema
-    keys = {column for column, kind in schema.items() if isinstance(kind, Key)}
-    layer.push(name, {c: objects([typed_key(v) if c in keys else v]) for c, _, v in pairs})
-    return not layer.missed(name)
+    return {column: value for column, _, value in pairs}
 
 
 def _looks_up(task: type[AnyTask], view: View) -> bool:

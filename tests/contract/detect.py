@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field
 
 from cluster.contract import ALWAYS, Arrays, Batch, Column, Objective, View, objects
 from cluster.features.schema.column import Faults
-from cluster.features.views.images import Image
+from cluster.media import Picture
 from cluster.neural import NeuralConfig, NeuralTask, State
-from vision._images import Picture, same_size
+from vision._images import same_size
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,11 +54,11 @@ def draw(n: int, rng: np.random.Generator) -> Batch:
     }
 
 
-boxed = View("boxed", ("picture_id",), {"image": Image(), "boxes": Boxes()}, draw)
+boxed = View("boxed", ("picture_id",), {"image": Picture(), "boxes": Boxes()}, draw)
 
 
 class Input(BaseModel):
-    image: Picture
+    image: Annotated[Any, Picture()]
     threshold: float = Field(0.5, ge=0, le=1)
 
 

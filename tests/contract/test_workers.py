@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which two workers trained every capability that learns in shards."""
     folder = tmp_path_factory.mktemp("two")
-    program = [sys.executable, "-m", "tests.contract.pair"]
+    program = [sys.executable, "-m", "tests.contract._pair"]
     loopback = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}  # noqa: TID251 - of a child
     workers = [
         subprocess.Popen(

@@ -67,6 +67,8 @@ class Layer:
                 return {"results": [_held(sent["views"], key) for key in sent["keys"]]}
             case "push":
                 return {"rows": len(sent["rows"])}
+            case "items":
+                return FORGOTTEN
         score = {"key": {"item_id": "7"}, "score": 0.5}
         return {"neighbours": [score] * sent["k"]}
 
@@ -87,6 +89,21 @@ def test_a_lookup_asks_for_all_views_of_all_keys_at_once() -> None:
     assert [result["items"].values for result in found] == [{"item_id": "1"}, {"item_id": 2}]
     assert isinstance(found[0]["users"], Looked)
     assert found[0]["users"].event_time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+FORGOTTEN = {
+    "view": "items", "key": {"item_id": "1"}, "rows": {"items": 2}, "online": 1, "logged": 3,
+    "versions": [{"task": "nlp.classify", "version": 4, "aliases": ["production"]}],
+}  # fmt: skip
+
+
+def test_a_key_is_forgotten_by_its_columns() -> None:
+    layer = Layer(answers=[httpx.Response(200, json=FORGOTTEN)])
+    done = layer.client().features.forget("items", {"item_id": 1, "shop": "a&b"})
+    (request,) = layer.asked
+    assert (request.method, request.url.path) == ("DELETE", "/v1/features/items")
+    assert dict(request.url.params) == {"item_id": "1", "shop": "a&b"}
+    assert (done.rows, done.versions[0].task) == ({"items": 2}, "nlp.classify")
 
 
 def test_one_view_and_one_key_need_no_lists() -> None:
@@ -249,6 +266,12 @@ def test_a_shell_lists_looks_up_pushes_and_finds_the_nearest() -> None:
     assert layer.bodies() == [{"key": {"item_id": "42"}, "k": 10}]
 
 
+def test_a_shell_forgets_a_key() -> None:
+    _, (line,), layer = shell("features", "forget", "items", "--key", "item_id=1")
+    assert str(layer.asked[0].url).endswith("/v1/features/items?item_id=1")
+    assert line == {**FORGOTTEN}
+
+
 def test_a_shell_reads_keys_from_a_file(tmp_path: Any) -> None:
     path = tmp_path / "keys.jsonl"
     path.write_text('{"item_id": "1"}\n\n{"item_id": "2"}\n')
@@ -264,6 +287,7 @@ def test_a_shell_reads_keys_from_a_file(tmp_path: Any) -> None:
         ("lookup", "items", "--key", "item_id"),
         ("push", "items"),
         ("push", "items", "--json", "{"),
+        ("forget", "items"),
         ("nearest", "places"),
         ("nearest", "places", "--vector", "[1"),
         ("nearest", "places", "--vector", "1"),

@@ -11,7 +11,7 @@ from cluster.base.batch import Batch, objects
 from cluster.features.derived.computed import computed
 from cluster.features.schema.column import Number, Text, Texts, Time, Vector, Whole
 from cluster.features.schema.view import View
-from cluster.features.views.images import Image
+from cluster.media.picture import Picture
 from lepton.wire import Lookup
 
 Post = Callable[..., httpx.Response]
@@ -41,7 +41,7 @@ goods = View(
     owner="shop",
     tags=("catalogue",),
 )
-shots = View("shots", ("item_id",), {"shot": Image()}, none)
+shots = View("shots", ("item_id",), {"shot": Picture()}, none)
 places = View("places", ("item_id",), {"vector": Vector(2)}, none)
 visits = View(
     "visits",

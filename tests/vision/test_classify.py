@@ -14,8 +14,9 @@ from cluster.base.batch import Batch, objects
 from cluster.base.errors import InvalidInput
 from cluster.contract.rows import Resident
 from cluster.contract.run import Run
+from cluster.media.picture import Picture
 from cluster.media.pixels import encode
-from vision._images import erase, fit, mirror, read, same_size, shift, warp
+from vision._images import erase, fit, mirror, same_size, shift, warp
 from vision._study import warp_for
 from vision.classify import Classify, Config
 
@@ -121,7 +122,7 @@ PLAIN = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     ],
 )
 def test_a_picture_is_read_in_any_form_that_people_have(value: object) -> None:
-    assert read(value).tolist() == PLAIN.tolist()
+    assert Picture().read(value).tolist() == PLAIN.tolist()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_a_picture_is_read_in_any_form_that_people_have(value: object) -> None:
 )
 def test_what_is_no_picture_is_told_what_one_is(value: object, sentence: str) -> None:
     with pytest.raises(InvalidInput, match=re.escape(sentence)):
-        read(value)
+        Picture().read(value)
 
 
 def pixels() -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +38,19 @@ class Span:
 
 @dataclass(frozen=True)
 class Aggregate(ABC):
-    """One column of a `Windows` view.
+    """One column of a view of windows, or of outcomes.
 
     Args:
         column: which column of the events it looks at; empty for the events themselves.
         within: how far back from the moment asked about it looks; None for all events before.
-            An event that is exactly so old is outside.
+            An event that is exactly so old is outside. Of outcomes: how far forward; an event that
+            comes exactly so much later is inside.
     """
+
+    backward: ClassVar[bool] = True
+    """Whether it may be a column of windows, which look back."""
+    forward: ClassVar[bool] = True
+    """Whether it may be a column of outcomes, which look forward."""
 
     column: str = ""
     within: timedelta | None = field(default=None, kw_only=True)
@@ -140,6 +146,8 @@ class Mean(Sum):
 class Last(Aggregate):
     """The values of the last `n` events, newest first; fewer where there were fewer."""
 
+    forward: ClassVar[bool] = False
+
     n: int = 1
 
     def __post_init__(self) -> None:
@@ -151,7 +159,8 @@ class Last(Aggregate):
         super().__post_init__()
         if not isinstance(self.n, int) or self.n < 1:
             raise InvalidInput(
-                f"The last {self.n!r} events are none.", hint="Write n=1 or another whole number."
+                f"The {type(self).__name__.lower()} {self.n!r} events are none.",
+                hint="Write n=1 or another whole number.",
             )
 
     def kind(self, over: View) -> Column:
@@ -163,7 +172,7 @@ class Last(Aggregate):
                 return Numbers()
         raise InvalidInput(
             f"Column {self.column!r} of view {over.name!r} cannot be listed.",
-            hint="Last takes columns of words and of numbers.",
+            hint=f"{type(self).__name__} takes columns of words and of numbers.",
         )
 
     def of(self, events: Batch, span: Span) -> NDArray[Any]:
@@ -209,6 +218,8 @@ class Distinct(Aggregate):
 @dataclass(frozen=True)
 class Since(Aggregate):
     """Seconds since the last event; 0 where there was none: see the view's mask and defaults."""
+
+    forward: ClassVar[bool] = False
 
     def kind(self, over: View) -> Column:
         """A number."""

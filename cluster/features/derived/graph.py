@@ -8,6 +8,7 @@ from cluster.base.batch import Batch, length, objects, take
 from cluster.base.errors import Conflict, InvalidInput, NotFound, nearest
 from cluster.features.derived.computed import Computed, frame
 from cluster.features.derived.modelview import ModelView
+from cluster.features.derived.outcomes import Outcomes
 from cluster.features.schema.column import times
 from cluster.features.schema.view import View
 
@@ -143,6 +144,12 @@ class Graph:
                 hint="Its parameters are the names of the views that it depends on.",
             )
         for other in self.inputs(view):
+            if isinstance(other, Outcomes):
+                raise InvalidInput(
+                    f"View {view.name!r} is made from {other.name!r}, which tells what comes "
+                    "later: it would be served, and nobody knows that then.",
+                    hint=f"Name {other.name!r} in a capability's outcomes.",
+                )
             for part in other.key:
                 if part not in view.key:
                     raise InvalidInput(

@@ -1,6 +1,6 @@
 """Keep nothing but events, and tell of any moment what they came to: windows over event time."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -15,6 +15,7 @@ from cluster.features.schema.column import Column
 from cluster.features.schema.declared import as_called, shown
 from cluster.features.schema.view import About, Sample, View
 
+BACKWARD = "Count(), Sum(...), Mean(...), Last(...), Distinct(...) or Since()"
 KNOWN, NEWEST = "__known", "__newest"
 """What the kernel says of each question beside the columns."""
 
@@ -93,13 +94,25 @@ def windows(
     Raises:
         InvalidInput: a column or key is not among those of the events, or of the wrong type.
     """
-    _check(name, over, key, columns)
-    kinds = {column: _kind(name, over, column, one) for column, one in columns.items()}
+    check_events(name, over, key, columns)
+    kinds = {
+        column: column_of(name, over, column, one, known=BACKWARD, usable=_looks_back)
+        for column, one in columns.items()
+    }
     sample = _of_events(over, key, columns)
     return Windows(name, key, kinds, sample, over=over, aggregates=columns, **about)
 
 
-def _check(name: str, over: View, key: tuple[str, ...], columns: object) -> None:
+def _looks_back(one: Aggregate) -> bool:
+    return one.backward
+
+
+def check_events(name: str, over: View, key: tuple[str, ...], columns: object) -> None:
+    """Refuse what cannot be declared over events.
+
+    Raises:
+        InvalidInput: they are no view, lack a part of the key, or no column is declared.
+    """
     if not isinstance(over, View):
         raise InvalidInput(
             f"View {name!r} is over {over!r}, which is no view.", hint="Give the view itself."
@@ -117,10 +130,29 @@ def _check(name: str, over: View, key: tuple[str, ...], columns: object) -> None
         )
 
 
-def _kind(name: str, over: View, column: str, aggregate: object) -> Column:
-    """The type of a column of the view, of what its aggregate finds in the events."""
-    if not isinstance(aggregate, Aggregate):
-        known = "Count(), Sum(...), Mean(...), Last(...), Distinct(...) or Since()"
+def column_of(
+    name: str,
+    over: View,
+    column: str,
+    aggregate: object,
+    *,
+    known: str,
+    usable: Callable[[Aggregate], bool],
+) -> Column:
+    """The type of a column of a view, of what its aggregate finds in the events.
+
+    Args:
+        name: the view's name.
+        over: the events.
+        column: the column's name.
+        aggregate: what was declared for it.
+        known: what may be declared, in words.
+        usable: whether an aggregate may be.
+
+    Raises:
+        InvalidInput: it may not, or not over such a column.
+    """
+    if not isinstance(aggregate, Aggregate) or not usable(aggregate):
         raise InvalidInput(
             f"Column {column!r} of view {name!r} is {shown(aggregate)}, which says nothing of "
             "events.",
@@ -173,39 +205,61 @@ def aggregate(
         Each column `[n]`; in `KNOWN` whether there was any event by then, and in `NEWEST` when the
         last one was (0 where there was none).
     """
-    times = events["event_time"].astype("datetime64[us]").astype(np.int64)
-    order = np.lexsort((times, group))
-    ordered = {name: column[order] for name, column in events.items()}
-    ordered[GROUP] = group[order]
-    finder = _Finder(ordered[GROUP], times[order])
-    first = np.searchsorted(ordered[GROUP], asked)
-    end = np.where(asked < 0, 0, finder.after(asked, moments))
-    first = np.where(asked < 0, 0, first)
+    finder = Finder(events, group)
+    first, end = finder.first(asked), finder.after(asked, moments)
     starts: dict[timedelta | None, Ints] = {None: first}
     made: Arrays = {}
     for name, column in columns.items():
         if column.within is not None and column.within not in starts:
-            length = column.within // timedelta(microseconds=1)
-            starts[column.within] = np.where(asked < 0, 0, finder.after(asked, moments - length))
+            starts[column.within] = finder.after(asked, moments - micros_of(column.within))
         start = starts[column.within]
-        made[name] = column.of(ordered, Span(start, np.maximum(end, start), moments))
+        made[name] = column.of(finder.events, Span(start, np.maximum(end, start), moments))
     known = end > first
     newest = np.zeros(len(asked), dtype=np.int64)
-    newest[known] = times[order][end[known] - 1]
+    newest[known] = finder.times[end[known] - 1]
     return {**made, KNOWN: known, NEWEST: newest.astype("datetime64[us]")}
 
 
-class _Finder:
-    """Finds in events that are sorted by key and time where those after a moment begin."""
+def micros_of(length: timedelta) -> int:
+    """A length of time in microseconds."""
+    return length // timedelta(microseconds=1)
 
-    def __init__(self, group: Ints, times: Ints) -> None:
+
+class Finder:
+    """Events sorted by key and time; finds where those after a moment begin.
+
+    Args:
+        events: in any order but for those of one key and time, where the one that came later
+            stands later; `event_time` and other columns.
+        group: of each event the number of its key, from 0.
+
+    Attributes:
+        events: the same, sorted; `GROUP` is the number of the key.
+        times: when each of them was, in microseconds.
+    """
+
+    def __init__(self, events: Batch, group: Ints) -> None:
+        times = events["event_time"].astype("datetime64[us]").astype(np.int64)
+        order = np.lexsort((times, group))
+        self.events = {name: column[order] for name, column in events.items()}
+        self.events[GROUP] = group[order]
+        self.times: Ints = times[order]
         ordered = np.sort(times)  # `np.unique` hashes, which takes several times as long
         self._times = ordered[np.append(np.diff(ordered) > 0, True)[: len(ordered)]]
         self._width = len(self._times) + 1
-        self._places = group * self._width + np.searchsorted(self._times, times)
+        ranks = np.searchsorted(self._times, self.times)
+        self._places = self.events[GROUP] * self._width + ranks
+
+    def first(self, asked: Ints) -> Ints:
+        """Of each key its first event; 0 for a key without a number, -1, whose span is empty."""
+        return np.where(asked < 0, 0, np.searchsorted(self.events[GROUP], asked))
 
     def after(self, asked: Ints, moments: Ints) -> Ints:
-        """Of each key the first event after the moment, or one past its last."""
+        """Of each key the first event after the moment, or one past its last; 0 for -1."""
         rank = np.searchsorted(self._times, moments, side="right")
-        found: Ints = np.searchsorted(self._places, asked * self._width + rank)
-        return found
+        found = np.searchsorted(self._places, asked * self._width + rank)
+        return np.where(asked < 0, 0, found)
+
+    def end(self, asked: Ints) -> Ints:
+        """Of each key one past its last event; 0 for -1."""
+        return np.where(asked < 0, 0, np.searchsorted(self.events[GROUP], asked, side="right"))

@@ -12,7 +12,8 @@ UNLABELLED = frozenset(("unsup", "unlabelled", "unlabeled"))
 """Folders beside those of classes that hold files without one."""
 _KINDS = frozenset(
     ("data", "dataset", "folder", "files", "set", "images", "image", "imgs", "img", "pictures",
-     "photos", "jpg", "jpeg", "png", "texts", "text", "txt", "docs", "documents")
+     "photos", "jpg", "jpeg", "png", "sounds", "audio", "wav", "wavs", "clips", "texts", "text",
+     "txt", "docs", "documents")
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from typing import Any
+from typing import Any, SupportsBytes
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,6 @@ class Repeats:
 def _bytes(value: object) -> bytes:
     if isinstance(value, np.ndarray):
         return f"{value.dtype.str} {value.shape} ".encode() + value.tobytes()
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, bytes | bytearray | memoryview | SupportsBytes):
         return bytes(value)
     return str(value).encode(errors="surrogatepass")

@@ -8,12 +8,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cluster.base.batch import Batch
 from cluster.base.errors import InvalidInput
 from cluster.features.derived.computed import Computed, frame
 from cluster.features.derived.graph import Graph
+from cluster.features.derived.outcomes import UNTIL, Outcomes, ahead
 from cluster.features.derived.windows import KNOWN, NEWEST, Windows, aggregate
 from cluster.features.joins.asof import Ints, newest, numbers_of
 from cluster.features.joins.history import CREATED
+from cluster.features.schema.column import ALWAYS
 from cluster.features.schema.view import Inputs, View
 
 
@@ -44,7 +47,8 @@ class AsOf:
         rows: the view's columns of some rows.
         found: `[n]`, of each question the number of its row; -1 where nothing is known, or what is
             known is too old.
-        times: `[n]`, when what held became true; 0 where nothing is known.
+        times: `[n]`, when what held became true, and of outcomes when they were known; 0 where
+            nothing is known.
     """
 
     rows: pl.DataFrame
@@ -71,7 +75,7 @@ def history_of(view: View) -> tuple[View, list[str]]:
     Returns:
         The stored view that it comes from, and which of its columns, key and event time first.
     """
-    if isinstance(view, Windows):
+    if isinstance(view, Windows | Outcomes):
         events = view.over.rows_of
         names = [*view.key, "event_time", *view.event_columns]
     else:
@@ -104,7 +108,9 @@ def leaves(views: Sequence[View], inputs: Inputs) -> list[View]:
     return list(found.values())
 
 
-def held(view: View, asked: Asked, events: pl.DataFrame) -> AsOf:
+def held(
+    view: View, asked: Asked, events: pl.DataFrame, newest_of_all: np.datetime64 = ALWAYS
+) -> AsOf:
     """What a view held that is not a function of others.
 
     Args:
@@ -112,15 +118,22 @@ def held(view: View, asked: Asked, events: pl.DataFrame) -> AsOf:
         asked: the questions.
         events: the columns that `history_of` names, and `created` where it is known, in the order
             in which they came.
+        newest_of_all: the latest event time of the stored view, of any key, up to which outcomes
+            are known; other views do not need it.
     """
     keys, group = numbers_of(asked.keys, events, view.key)
     times = micros(events["event_time"])
     created = micros(events[CREATED]) if CREATED in events.columns else None
-    if isinstance(view, Windows):
+    if isinstance(view, Windows | Outcomes):
         if created is not None:  # of one moment the event that was created last counts as the last
             order = np.argsort(created, kind="stable")
             events, group, times = events[order], group[order], times[order]
-        near = np.isin(group, keys[keys >= 0]) & (times <= asked.moments.max(initial=0))
+        near = np.isin(group, keys[keys >= 0])
+        if isinstance(view, Outcomes):
+            near &= times > asked.moments.min(initial=np.iinfo(np.int64).max)
+            seen = events.filter(pl.Series(near))
+            return _outcomes(view, asked, keys, seen, group[near], newest=newest_of_all)
+        near &= times <= asked.moments.max(initial=0)
         return _windows(view, asked, keys, events.filter(pl.Series(near)), group[near])
     found = newest(keys, asked.moments, group, times, created)
     if not len(events):
@@ -143,13 +156,34 @@ def computed(view: Computed, asked: Asked, inputs: Mapping[str, AsOf]) -> AsOf:
 
 def _windows(view: Windows, asked: Asked, keys: Ints, events: pl.DataFrame, group: Ints) -> AsOf:
     """Windows over events, of which those of one moment stand in the order in which they came."""
-    names = [*view.event_columns, "event_time"]
-    seen = events.select(names).to_arrow()
-    batch = {name: view.over.schema[name].unpack(seen[name]) for name in names}
     columns = {name: view.aggregates[name] for name in view.columns}
-    made = aggregate(columns, batch, group, keys, asked.moments)
+    made = aggregate(columns, _seen(view, events), group, keys, asked.moments)
     found = np.where(made[KNOWN], np.arange(len(keys)), -1)
     return _fresh(view, asked, frame(view, made), found, made[NEWEST].astype(np.int64))
+
+
+def _outcomes(
+    view: Outcomes,
+    asked: Asked,
+    keys: Ints,
+    events: pl.DataFrame,
+    group: Ints,
+    *,
+    newest: np.datetime64,
+) -> AsOf:
+    """What came after each question, of which events stand as for windows."""
+    columns = {name: view.aggregates[name] for name in view.columns}
+    until = int(newest.astype("M8[us]").astype(np.int64))
+    made = ahead(columns, _seen(view, events), group, keys, asked.moments, newest=until)
+    found = np.where(made[KNOWN], np.arange(len(keys)), -1)
+    return AsOf(frame(view, made), found, made[UNTIL])
+
+
+def _seen(view: Windows | Outcomes, events: pl.DataFrame) -> Batch:
+    """The columns of events that the view looks at, in memory."""
+    names = [*view.event_columns, "event_time"]
+    packed = events.select(names).to_arrow()
+    return {name: view.over.schema[name].unpack(packed[name]) for name in names}
 
 
 def _fresh(view: View, asked: Asked, rows: pl.DataFrame, found: Ints, times: Ints) -> AsOf:

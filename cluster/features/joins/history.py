@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from cluster.base.batch import Batch
 from cluster.base.errors import Conflict, nearest
 from cluster.features.offline.snapshot import DataFile, Snapshot
-from cluster.features.schema.column import Time
+from cluster.features.schema.column import ALWAYS, Time
 from cluster.features.schema.view import View
 
 CREATED = "created"
@@ -41,6 +42,9 @@ class History(Protocol):
 
     def size_bytes(self, view: View, columns: Sequence[str]) -> int:
         """About how much memory all of it would take."""
+
+    def newest(self, view: View) -> np.datetime64:
+        """The latest event time of any row; `ALWAYS` where there is none."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,10 @@ class Stored:
         del columns
         return self.snapshots(view).size_bytes
 
+    def newest(self, view: View) -> np.datetime64:
+        """What the snapshot says of its files."""
+        return self.snapshots(view).newest
+
     def _checked(self, view: View, columns: Sequence[str]) -> Snapshot:
         wanted = view.only(*(name for name in view.columns if name in columns))
         return self.snapshots(view).seen(wanted)
@@ -121,6 +129,12 @@ class Files:
                 total += size_of(file, columns)
         return total
 
+    def newest(self, view: View) -> np.datetime64:
+        """Reads the times of all rows."""
+        frames = [pl.read_parquet(p, columns=["event_time"]) for p in self.paths[view.name]]
+        times = pl.concat(frames)["event_time"] if frames else pl.Series([], dtype=pl.Datetime)
+        return latest(times)
+
 
 @dataclass(frozen=True)
 class Cached:
@@ -150,6 +164,10 @@ class Cached:
         """That of the other."""
         return self.history.size_bytes(view, columns)
 
+    def newest(self, view: View) -> np.datetime64:
+        """That of the other."""
+        return self.history.newest(view)
+
 
 @dataclass(frozen=True)
 class InMemory:
@@ -178,6 +196,18 @@ class InMemory:
     def size_bytes(self, view: View, columns: Sequence[str]) -> int:
         """What they take as a frame."""
         return int(self.frame(view, columns).estimated_size())
+
+    def newest(self, view: View) -> np.datetime64:
+        """The latest of their times."""
+        return latest(self.frame(view, ["event_time"])["event_time"])
+
+
+def latest(times: pl.Series) -> np.datetime64:
+    """The latest of some event times; `ALWAYS` where there is none."""
+    if not len(times):
+        return ALWAYS
+    newest = times.dt.cast_time_unit("us").to_physical().max()
+    return np.datetime64(newest, "us")  # type: ignore[call-overload,no-any-return]
 
 
 def framed(view: View, table: pa.Table | None, columns: Sequence[str]) -> pl.DataFrame:

@@ -195,7 +195,8 @@ def _strings(name: str, column: NDArray[Any]) -> pl.Series:
 def _read(asked: Asked, history: History) -> Callable[[View], AsOf]:
     def read(view: View) -> AsOf:
         keys = {name: asked.keys[name].to_numpy() for name in view.key}
-        return held(view, asked, history.frame(*history_of(view), keys))
+        stored, columns = history_of(view)
+        return held(view, asked, history.frame(stored, columns, keys), history.newest(stored))
 
     return read
 

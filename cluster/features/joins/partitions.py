@@ -100,7 +100,11 @@ def _join_parts(
     """Splits both sides and joins part by part; what is found lies in a folder for each view."""
     _split_examples(examples, sources, parts, folder)
     each(_split, list(_splits(sources, history, parts, folder)))
-    each(_join, [_part(view, part, folder) for view in sources for part in range(parts)])
+    newest = {view.name: history.newest(history_of(view)[0]) for view in sources}
+    each(
+        _join,
+        [_part(view, part, folder, newest[view.name]) for view in sources for part in range(parts)],
+    )
 
 
 def _parts(sources: Sequence[View], history: History, memory_bytes: int) -> int:
@@ -186,14 +190,16 @@ class _Part:
     asked: Path
     rows: Path
     target: Path
+    newest: np.datetime64
 
 
-def _part(view: View, number: int, folder: Path) -> _Part:
+def _part(view: View, number: int, folder: Path, newest: np.datetime64) -> _Part:
     return _Part(
         view,
         _asked_folder(folder, view.key) / f"{number}",
         folder / f"{view.name}-rows" / f"{number}",
         folder / f"{view.name}-held" / f"{number:06d}.arrow",
+        newest,
     )
 
 
@@ -205,7 +211,8 @@ def _join(work: _Part) -> None:
     stored, columns = history_of(view)
     there = sorted(work.rows.iterdir()) if work.rows.exists() else []
     rows = pl.concat(map(_frame, there)) if there else framed(stored, None, columns)
-    found = held(view, Asked(asked.select(view.key), micros(asked["event_time"])), rows)
+    questions = Asked(asked.select(view.key), micros(asked["event_time"]))
+    found = held(view, questions, rows, work.newest)
     made = found.frame().with_columns(
         asked[ROW], pl.Series(TIME, found.times), pl.Series(KNOWN, found.known)
     )

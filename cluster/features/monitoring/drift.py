@@ -1,27 +1,50 @@
 """Tell whether what a model is asked still looks like what it learnt from."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from cluster.base.batch import Batch, length, objects
-from cluster.features.schema.column import Column, Number, Numbers, Text, Texts, Vector, Whole
 from cluster.features.schema.view import View
 
 TOP_WORDS = 20
-WORD_CHARACTERS = 40  # longer ones on average are texts, of which only the length is looked at
 BINS = 10
 FEWEST = 200  # rows; of fewer even the same distribution differs by chance
 LITTLE, MUCH = 0.1, 0.25
 """The usual bounds of the population stability index: below the one a feature is where it was,
 above the other it has moved so far that the model should learn anew."""
 OTHER = "(other)"
+SILENT = 1e-5  # the root mean square of -100 dB, which no microphone gets below
+
+
+def _each(measure: Callable[[Any], float]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    return lambda values: np.array([float(measure(value)) for value in values])
+
+
+def _norm(values: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.sqrt(np.square(np.asarray(values, dtype=np.float64)).sum(axis=1)))
+
+
+def _decibels(sound: Any) -> float:
+    return 20 * float(np.log10(max(SILENT, np.sqrt(np.mean(np.square(sound.samples))))))
+
+
+MEASURES: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "word": lambda values: objects(map(str, values)),
+    "value": lambda values: np.asarray(values, dtype=np.float64),
+    "norm": _norm,
+    "length": _each(len),
+    "characters": _each(len),
+    "brightness": _each(np.mean),
+    "marked share": _each(lambda mask: np.mean(mask != 0)),
+    "loudness": _each(_decibels),
+}
+"""What may be taken of each value of a column `[n]`: numbers, or words. Manifests name them."""
 
 Statistics = dict[str, dict[str, Any]]
 """What a manifest keeps of each column, by `<view>.<column>`: small, and nobody's own words."""
@@ -35,7 +58,7 @@ class Drift:
 
     Attributes:
         feature: `<view>.<column>`.
-        measure: what of it was looked at: value, word, characters, length, norm, brightness.
+        measure: what of it was looked at: one of `MEASURES`.
         served: how many served rows were looked at.
         psi: the population stability index of served against trained, the missing left out.
         missing: the share of rows of which nothing was known, trained and served.
@@ -68,9 +91,8 @@ def statistics(
 ) -> Statistics:
     """What the columns of some views hold in the rows that a model learnt from.
 
-    Numbers are kept as ten equally full bins, words as the commonest 20 and the rest. Of lists,
-    vectors, longer texts and pictures one number is looked at: length, norm, characters and mean
-    brightness. Times are left out.
+    Numbers are kept as ten equally full bins, words as the commonest 20 and the rest. Each column
+    says which one number, or word, is taken of a value of it; columns without one are left out.
 
     Args:
         views: whose columns.
@@ -86,10 +108,10 @@ def statistics(
             if here in batch and (gap := column.gap(batch[here])) is not None:
                 there = known & ~gap
             values = batch[here][there] if here in batch else objects(())
-            measure = _measure_of(column, values) if len(values) else ""
+            measure = column.drift_measure(values) if len(values) else ""
             if not measure:
                 continue
-            measured = measure_all(measure, values)
+            measured = MEASURES[measure](values)
             summary = _words(measured) if measure == "word" else _numbers(measured)
             share = float(1 - there.mean())
             made[f"{view.name}.{name}"] = {
@@ -111,7 +133,7 @@ def measured(of: Statistics, batch: Batch) -> dict[str, list[float | str | None]
         view, column = feature.partition(".")[0], batch.get(kept["column"])
         if column is None:
             continue
-        values = measure_all(kept["measure"], column).tolist()
+        values = MEASURES[kept["measure"]](column).tolist()
         if kept["measure"] == "word":
             values = [value if value in kept["words"] else OTHER for value in values]
         none = np.zeros(len(values), dtype=bool)
@@ -120,21 +142,6 @@ def measured(of: Statistics, batch: Batch) -> dict[str, list[float | str | None]
             None if gone else value for value, gone in zip(values, missing, strict=True)
         ]
     return found
-
-
-def measure_all(measure: str, values: NDArray[Any]) -> NDArray[Any]:
-    """What is looked at of each value: `[n]` numbers, or words."""
-    match measure:
-        case "word":
-            return objects(map(str, values))
-        case "value":
-            return np.asarray(values, dtype=np.float64)
-        case "norm":
-            squares = np.square(np.asarray(values, dtype=np.float64))
-            return np.asarray(np.sqrt(squares.sum(axis=1)))
-        case "brightness":
-            return np.array([float(value.mean()) for value in values])
-    return np.array([float(len(value)) for value in values])  # characters of a text, or a list's
 
 
 def compare(trained: Statistics, served: Sequence[Measures]) -> list[Drift]:
@@ -185,22 +192,6 @@ def plot(found: Sequence[Drift], path: Path, *, title: str) -> None:
         axes.legend(fontsize=7)
     canvas: Any = FigureCanvasAgg(figure)
     canvas.print_png(str(path))
-
-
-def _measure_of(column: Column, values: NDArray[Any]) -> str:
-    """What is looked at of a column; nothing where nothing would say much."""
-    match column:
-        case Number() | Whole():
-            return "value"
-        case Texts() | Numbers():
-            return "length"
-        case Vector():
-            return "norm"
-        case Text():
-            few = len(set(values)) * 2 <= len(values)
-            short = sum(map(len, values)) <= WORD_CHARACTERS * len(values)
-            return "word" if few and short else "characters"
-    return "brightness" if pa.types.is_binary(column.arrow) else ""
 
 
 def _words(values: NDArray[Any]) -> dict[str, Any]:

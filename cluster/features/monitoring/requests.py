@@ -131,5 +131,32 @@ def read(folder: Path) -> Iterator[dict[str, Any]]:
     for path in files(folder):
         with suppress(FileNotFoundError), path.open("rb") as file:
             for line in file:
-                if line.endswith(b"\n"):
+                if line.endswith(b"\n") and line.strip():
                     yield orjson.loads(line)
+
+
+def erase(folder: Path, key: Mapping[str, str]) -> int:
+    """Overwrites the lines of a log that look-ups of a key left; says how many.
+
+    They become blanks of the same length: replicas go on appending to the same files.
+
+    Args:
+        folder: of one capability.
+        key: columns and their values; a line that has all of them goes.
+    """
+    erased = 0
+    for path in files(folder):
+        with suppress(FileNotFoundError), path.open("rb") as lines, path.open("r+b") as file:
+            place = 0
+            for line in lines:
+                if line.endswith(b"\n") and line.strip() and _is_about(orjson.loads(line), key):
+                    os.pwrite(file.fileno(), b" " * (len(line) - 1), place)
+                    erased += 1
+                place += len(line)
+            os.fsync(file.fileno())
+    return erased
+
+
+def _is_about(line: Line, key: Mapping[str, str]) -> bool:
+    said: Mapping[str, str] = line.get("keys", {})
+    return key.items() <= said.items()

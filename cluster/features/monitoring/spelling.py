@@ -1,7 +1,7 @@
 """Write a value of a feature as JSON, the same text for the same value, and never a long one."""
 
 import hashlib
-from typing import Any
+from typing import Any, SupportsBytes
 
 import numpy as np
 
@@ -17,6 +17,8 @@ def spelled(value: Any) -> Any:
         return str(value)
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, SupportsBytes):  # a sound
+        return _digest(bytes(value))
     if isinstance(value, str | list | tuple) and len(value) > LONG:
         return _digest(repr(value).encode(errors="surrogatepass"))
     return value

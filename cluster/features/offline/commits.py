@@ -49,6 +49,7 @@ class Commit:
         count: of a whole one: how many writes there were.
         names: of a whole one: the commits that need not be read any more.
         gone: of a whole one: files that count no more, and since when, in nanoseconds since 1970.
+        erased: of a whole one: how often rows were erased.
     """
 
     view: str
@@ -57,6 +58,7 @@ class Commit:
     count: int = 0
     names: tuple[str, ...] = ()
     gone: Mapping[str, int] = field(default_factory=dict)
+    erased: int = 0
 
     def to_json(self) -> bytes:
         """The bytes of the object, with a digest that tells whether they are these."""
@@ -67,6 +69,7 @@ class Commit:
         }
         if self.names:
             said |= {"count": self.count, "includes": self.names, "removed": self.gone}
+            said |= {"erased": self.erased} if self.erased else {}
         body = orjson.dumps(said)
         digest = hashlib.sha256(body).hexdigest().encode()
         return b'{"sha256":"' + digest + b'","commit":' + body + b"}\n"
@@ -87,7 +90,7 @@ class Commit:
             files = tuple(DataFile.from_json(file) for file in said["added"])
             return cls(
                 said["view"], Shape.from_json(said["schema"]), files, said.get("count", 0),
-                tuple(said.get("includes", ())), said.get("removed", {}),
+                tuple(said.get("includes", ())), said.get("removed", {}), said.get("erased", 0),
             )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             raise Corrupt(
@@ -106,6 +109,7 @@ class ViewState:
         added: every file that a commit names, by name.
         gone: those that count no more, and since when.
         shape: the columns; None where nothing was ever written.
+        erased: how often rows were erased: what was read of them before must be forgotten.
     """
 
     names: frozenset[str] = frozenset()
@@ -114,6 +118,7 @@ class ViewState:
     added: Mapping[str, DataFile] = field(default_factory=dict)
     gone: Mapping[str, int] = field(default_factory=dict)
     shape: Shape | None = None
+    erased: int = 0
 
     @property
     def files(self) -> tuple[DataFile, ...]:
@@ -152,6 +157,7 @@ class ViewState:
             count=self.count + len(new) if self.count else whole.count,
             added={**self.added, **{file.name: file for file in whole.files}},
             gone={**self.gone, **whole.gone},
+            erased=max(self.erased, whole.erased),
             shape=whole.shape if self.shape is None else _joined(self.shape, whole.shape),
         )
 

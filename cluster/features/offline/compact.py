@@ -144,11 +144,11 @@ def _merged(
                 parents = tuple(
                     f.name for f in files if f.oldest <= file.newest and f.newest >= file.oldest
                 )
-                arrived, lineage = pc.max(part[ARRIVED]).as_py(), _lineage(files, parents)
+                arrived, lineage = pc.max(part[ARRIVED]).as_py(), lineage_of(files, parents)
                 yield replace(file, arrived=arrived, parents=parents, lineage=lineage)
 
 
-def _lineage(files: Sequence[DataFile], parents: Sequence[str]) -> Lineage:
+def lineage_of(files: Sequence[DataFile], parents: Sequence[str]) -> Lineage:
     """What those of the files were merged from that are parents, the latest merges first."""
     merged = [file for file in files if file.parents and file.name in parents and _late(file)]
     found = [(file.name, file.parents) for file in merged]

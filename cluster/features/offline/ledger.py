@@ -111,7 +111,7 @@ class Ledger:
         late = {name: at for name, at in state.gone.items() if at > since}
         commit = Commit(
             snapshot.view, snapshot.shape, tuple(files), state.count,
-            tuple(sorted(state.names)), {**late, **{file.name: now for file in old}},
+            tuple(sorted(state.names)), {**late, **{file.name: now for file in old}}, state.erased,
         )  # fmt: skip
         return commit_name(max(now, state.stamp), whole=True), commit
 

@@ -40,6 +40,7 @@ class Snapshot:
             it as it is, since it leaves the rows as they are.
         shape: the stored columns, key first.
         files: the files that together hold the live rows, and some that others took the place of.
+        erased: how often rows were erased.
     """
 
     view: str
@@ -47,6 +48,7 @@ class Snapshot:
     commit: int
     shape: Shape
     files: tuple[DataFile, ...]
+    erased: int = 0
 
     @property
     def schema(self) -> int:

@@ -16,16 +16,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import fs
 
 from cluster.base.batch import Batch
-from cluster.base.errors import Conflict, Corrupt, NotFound
+from cluster.base.errors import Conflict, Corrupt, NotFound, Unavailable
 from cluster.features.offline.bucket import open_bucket
 from cluster.features.offline.commits import ViewState
 from cluster.features.offline.compact import Choice, Compacted, compact, recent, worthwhile
 from cluster.features.offline.datafile import FILE_BYTES, DataFile, in_order, pieces
+from cluster.features.offline.erase import Wanted, erase, rows_about
 from cluster.features.offline.ledger import Ledger
 from cluster.features.offline.merge import Written, compare
 from cluster.features.offline.retire import SMALL_ROWS, expire, retired
@@ -37,6 +39,7 @@ from cluster.features.schema.view import View
 __all__ = ["Appended", "Compacted", "Store", "Written"]
 
 KEEP_S = 3_600.0
+MERGE_WAIT_S = 600.0
 WRITES = 64
 """After so many writes the next one first merges what is small of them."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -190,6 +193,45 @@ class Store:
                 self._sweep(view.name)
         return done
 
+    def rows_about(self, view: View, wanted: Wanted) -> pl.DataFrame:
+        """Key, event time and `created` of all rows with a key, or a part of one.
+
+        Raises:
+            Corrupt: a file or a commit is damaged.
+        """
+        state = self._state(view.name)
+        shape = Shape.of(view) if state.shape is None else state.shape
+        return rows_about(self._seen(view.name, state, shape), wanted)
+
+    def erase(self, view: View, wanted: Wanted) -> int:
+        """Removes all rows with a key, or a part of one, from the disk; says how many counted.
+
+        Files that hold one are written anew, at once and not after `keep_s`: who still reads them
+        finds them gone. Earlier snapshots are forgotten. The same again removes what a crash left.
+
+        Raises:
+            Unavailable: files are being merged for long.
+            NotEnough: the disk is full; nothing has changed.
+            Corrupt: a file that must be read is damaged.
+        """
+        until = time.monotonic() + MERGE_WAIT_S
+        while time.monotonic() < until:
+            with (
+                self.bucket.merging(view.name) as alone,
+                self.bucket.writing(view.name, lambda: self._sweep(view.name)),
+            ):
+                if alone:
+                    state = self._state(view.name)
+                    if state.shape is None:
+                        return 0
+                    snapshot = self._seen(view.name, state, state.shape)
+                    return erase(self._ledger, view, snapshot, state, wanted)
+            time.sleep(0.05)
+        raise Unavailable(
+            f"Files of {view.name!r} are being merged for {MERGE_WAIT_S:.0f} s.",
+            hint="Erase again when that has ended.",
+        )
+
     def snapshot(self, view: View | str, commit: int | None = None) -> Snapshot:
         """The rows as they are now, or after that many writes as long as that is known.
 
@@ -304,7 +346,7 @@ class Store:
         return self._ledger.state(name)
 
     def _seen(self, name: str, state: ViewState, shape: Shape) -> Snapshot:
-        return Snapshot(name, self.bucket, state.count, shape, state.files)
+        return Snapshot(name, self.bucket, state.count, shape, state.files, state.erased)
 
 
 def _nothing() -> None:

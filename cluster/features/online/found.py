@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cluster.base.batch import Arrays, Batch, length, objects
 from cluster.base.errors import Conflict, InvalidInput, NotFound
 from cluster.features.derived.computed import Computed, frame
+from cluster.features.derived.outcomes import Outcomes
 from cluster.features.derived.windows import KNOWN, NEWEST, Windows, aggregate
 from cluster.features.online.chunks import read_events
 from cluster.features.online.events import Retention, shelf_of
@@ -139,7 +140,8 @@ class Lookup:
         """What must be read, each shelf once.
 
         Raises:
-            InvalidInput: a key is missing or bad, or a computed view is asked for without inputs.
+            InvalidInput: a key is missing or bad, a computed view is asked for without inputs, or
+                a view is of outcomes.
         """
         found: dict[str, Want] = {}
 
@@ -147,6 +149,11 @@ class Lookup:
             if isinstance(view, Computed):
                 for other in self._made_from(view):
                     visit(other)
+            elif isinstance(view, Outcomes):
+                raise InvalidInput(
+                    f"View {view.name!r} tells what comes after a moment, so nobody knows it now.",
+                    hint="Join it to examples offline, or name it in a capability's outcomes.",
+                )
             elif (shelf := shelf_name(view)) not in found:
                 found[shelf] = Want(shelf, self._keys(view), isinstance(view, Windows))
 

@@ -81,12 +81,12 @@ class Value(NamedTuple):
     """A value in parts, and what is new about it.
 
     Attributes:
-        whole: what stands under its key: another one at every write.
+        whole: what stands under its key: another one at every write; None where it is gone.
         parts: the parts that are written, by their keys.
         gone: the keys of the parts that are no more.
     """
 
-    whole: bytes
+    whole: bytes | None
     parts: Mapping[bytes, bytes] = {}
     gone: Sequence[bytes] = ()
 
@@ -135,6 +135,9 @@ class Keeper(Protocol):
     def read(self, wants: Sequence[Want]) -> list[Got]:
         """What there is, all of it in one round trip."""
 
+    def shelves(self) -> dict[str, str]:
+        """What each shelf that there is was declared to hold."""
+
     def declared(self, shelves: Sequence[str]) -> list[str | None]:
         """What each shelf was declared to hold, or None."""
 
@@ -155,6 +158,13 @@ class Keeper(Protocol):
 
     def change(self, changes: Sequence[Put | Merge]) -> None:
         """Write, once for all readers where it can; the files are noted last.
+
+        Raises:
+            Conflict: a shelf is declared otherwise.
+        """
+
+    def erase(self, changes: Sequence[Merge]) -> None:
+        """The same where it must leave no trace of what was there in files of its own.
 
         Raises:
             Conflict: a shelf is declared otherwise.

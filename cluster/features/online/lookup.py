@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from cluster.base.batch import Batch, length, objects
 from cluster.base.errors import Conflict, NotFound, TooLarge, Unavailable
@@ -14,6 +15,7 @@ from cluster.features.derived.graph import Graph
 from cluster.features.derived.windows import Windows
 from cluster.features.offline.snapshot import Snapshot
 from cluster.features.online.bring import changes, has, lacking, needed, tables
+from cluster.features.online.erasing import erase
 from cluster.features.online.events import Retention, Streams, streams_of
 from cluster.features.online.found import (
     PRESENT,
@@ -264,6 +266,23 @@ class Online:
             return found
         self.materialize(view, head, graph)
         return self.lag(view, head, graph)
+
+    def erase(self, view: View, gone: pl.DataFrame, head: Snapshot) -> int:
+        """Erase rows of a view that are erased offline, and their events among those of windows.
+
+        Args:
+            view: whose rows.
+            gone: their keys, whole.
+            head: the rows that are left.
+
+        Returns:
+            How many keys had a row.
+
+        Raises:
+            Conflict: it was declared anew meanwhile.
+            Unavailable: it cannot be written to now.
+        """
+        return erase(self.keeper, view, gone, head)
 
     def close(self) -> None:
         """End the connections of this thread; the next call makes new ones."""

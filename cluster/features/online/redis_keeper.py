@@ -125,6 +125,12 @@ class RedisKeeper:
             found = iter(pipe.execute())
         return [_got(want, found) for want in wants]
 
+    def shelves(self) -> dict[str, str]:
+        """What each shelf that there is was declared to hold."""
+        with self._told(self._patient) as patient:
+            found = patient.hgetall(SHELVES)
+        return {name.decode(): declaration.decode() for name, declaration in found.items()}
+
     def declared(self, shelves: Sequence[str]) -> list[str | None]:
         """What each shelf was declared to hold, or None."""
         with self._told(self._patient) as patient:
@@ -161,6 +167,10 @@ class RedisKeeper:
         """Write, some keys at a time; the files are noted once all rows are there."""
         with self._told(self._patient) as patient:
             _write(patient, changes)
+
+    def erase(self, changes: Sequence[Merge]) -> None:
+        """The same: what Redis writes to files of its own it rewrites when it is told to."""
+        self.change(changes)
 
     def change_now(self, changes: Sequence[Put | Merge]) -> None:
         """The same for a few rows: it gives up as soon as a lookup does."""
@@ -270,9 +280,11 @@ def _merge(client: Any, change: Merge, keys: list[str]) -> None:
         words: list[Any] = []
         for key, old, new in zip(lacking, held, made, strict=True):
             words += [key, hashlib.sha1(old or b"").hexdigest()]  # noqa: S324 - no secret
-            words += [1 + len(new.parts), len(new.gone), key, new.whole]
-            words += [word for part in new.parts.items() for word in part]
-            words += new.gone
+            own = [] if new.whole is None else [(key, new.whole)]
+            gone = [*new.gone, *([key] if new.whole is None else [])]
+            words += [len(own) + len(new.parts), len(gone)]
+            words += [word for part in (*own, *new.parts.items()) for word in part]
+            words += gone
         lost = _write_by(client, SWAP, change, words)
         lacking = [key.decode() for key in lost]
         if not lacking:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,14 @@ class SqliteKeeper:
         except _Unmade:
             return [Got(None, [None] * len(want.keys)) for want in wants]
 
+    def shelves(self) -> dict[str, str]:
+        """What each shelf that there is was declared to hold."""
+        try:
+            with self._opened("ro") as online:
+                return dict(online.execute("select name, declaration from shelves"))
+        except _Unmade:
+            return {}
+
     def declared(self, shelves: Sequence[str]) -> list[str | None]:
         """What each shelf was declared to hold, or None."""
         return [got.declaration for got in self.read([Want(shelf, []) for shelf in shelves])]
@@ -131,6 +140,24 @@ class SqliteKeeper:
             for change in changes:
                 _write(online, change)
 
+    def erase(self, changes: Sequence[Merge]) -> None:
+        """The same, and empties the log of the file, which holds what was there before.
+
+        What is deleted in the file itself is overwritten: see `secure_delete` below.
+        """
+        self.change(changes)
+        until = time.monotonic() + self.wait_s
+        with self._opened("rwc") as online:
+            # who reads at the moment reads from the log: it is emptied after
+            while online.execute("pragma wal_checkpoint(truncate)").fetchone()[0]:
+                if time.monotonic() > until:
+                    raise Unavailable(
+                        f"{self.path} is being read for {self.wait_s:.0f} s, so that its log "
+                        "still holds what was erased.",
+                        hint="Erase again.",
+                    )
+                time.sleep(0.01)
+
     def change_now(self, changes: Sequence[Put | Merge]) -> None:
         """The same: what others write at once takes no time that counts."""
         self.change(changes)
@@ -176,6 +203,7 @@ class SqliteKeeper:
         if mode == "rwc":
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = normal")
+            connection.execute("pragma secure_delete = on")  # so that `erase` leaves no trace
             _prepare(connection)
         elif connection.execute("pragma user_version").fetchone()[0] != LAYOUT:
             connection.close()
@@ -292,7 +320,10 @@ def _merge(online: sqlite3.Connection, number: int, change: Merge) -> None:
     held = _values(online, number, change.keys)
     parts = _parts(online, number, change.merger.touched(change.keys, held))
     made = change.merger.merged(change.keys, held, parts)
-    wholes = zip(change.keys, (value.whole for value in made), strict=True)
-    written = (part for value in made for part in value.parts.items())
-    online.executemany(REPLACE, ((number, *pair) for pair in (*wholes, *written)))
-    online.executemany(REMOVE, ((number, name) for value in made for name in value.gone))
+    wholes = [(key, value.whole) for key, value in zip(change.keys, made, strict=True)]
+    written = [part for value in made for part in value.parts.items()]
+    there = [pair for pair in wholes if pair[1] is not None]
+    gone = [key for key, whole in wholes if whole is None]
+    online.executemany(REPLACE, ((number, *pair) for pair in (*there, *written)))
+    names = [*gone, *(name for value in made for name in value.gone)]
+    online.executemany(REMOVE, ((number, name) for name in names))

@@ -20,10 +20,10 @@ from cluster.features.quality.outliers import outliers
 from cluster.features.quality.shingles import near_copies
 from cluster.features.schema.column import ALWAYS, Text
 from cluster.features.schema.view import View
-from cluster.features.views.images import Image
+from cluster.media.media import Media
 
-SAMPLE, PICTURES = 20_000, 5_000
-"""How many rows are looked at one by one, and how many where each is a picture."""
+SAMPLE, FILES = 20_000, 5_000
+"""How many rows are looked at one by one, and how many where each holds a file."""
 LEAK = 0.9
 """A fact that tells labels so well alone, where guessing has 0 and a perfect one 1, is a leak."""
 NAMES_ITSELF = 0.8
@@ -97,10 +97,10 @@ def check(
         view: what the rows are.
         snapshot: of it.
         split: of the capability that learns from them; by default by key.
-        sample: how many rows to look at one by one; by default `SAMPLE`, or `PICTURES`.
+        sample: how many rows to look at one by one; by default `SAMPLE`, or `FILES`.
     """
-    pictured = any(isinstance(kind, Image) for kind in view.columns.values())
-    most = sample or (PICTURES if pictured else SAMPLE)
+    filed = any(isinstance(kind, Media) for kind in view.columns.values())
+    most = sample or (FILES if filed else SAMPLE)
     rows, sizes, numbers, summary = _read(view, snapshot, most)
     findings = [
         *_copies(view, snapshot, split or ByKey()),
@@ -114,15 +114,15 @@ def check(
 def _read(
     view: View, snapshot: Snapshot, most: int
 ) -> tuple[Arrays, dict[str, NDArray[Any]], NDArray[np.int64], Summary]:
-    """A sample of the rows, the bytes of their pictures, their numbers, and a summary of all."""
-    pictured = [name for name, kind in view.columns.items() if isinstance(kind, Image)]
+    """A sample of the rows, the bytes of their files, their numbers, and a summary of all."""
+    filed = [name for name, kind in view.columns.items() if isinstance(kind, Media)]
     drawn = np.sort(np.random.default_rng(SEED).permutation(snapshot.rows)[:most])
     tally, start = Tally(view), 0
     pieces: list[Arrays] = []
-    bytes_of: dict[str, list[int]] = {name: [] for name in pictured}
+    bytes_of: dict[str, list[int]] = {name: [] for name in filed}
     for file in snapshot.files:
         table = snapshot.rows_of(file, list(view.schema))
-        packed = _packed(view, table, pictured)
+        packed = _packed(view, table, filed)
         if (packed["event_time"] == ALWAYS).all():  # rows without times are stored so
             del packed["event_time"]
         tally.add(packed)
@@ -131,17 +131,17 @@ def _read(
         if len(mine):
             some = table.take(pa.array(mine))
             pieces.append(dict(view.unpack(some)))
-            for name in pictured:
+            for name in filed:
                 bytes_of[name] += [len(data) for data in some[name].to_pylist()]
     sizes = {name: np.array(found) for name, found in bytes_of.items()}
     return concat(pieces), sizes, drawn, tally.summary()
 
 
-def _packed(view: View, table: pa.Table, pictured: Sequence[str]) -> Arrays:
-    """The columns of rows, pictures as the bytes of their files."""
+def _packed(view: View, table: pa.Table, filed: Sequence[str]) -> Arrays:
+    """The columns of rows, files as their bytes."""
     return {
         name: np.array([*table[name].to_pylist(), None], dtype=object)[:-1]
-        if name in pictured
+        if name in filed
         else column.unpack(table[name])
         for name, column in view.schema.items()
     }

@@ -18,7 +18,8 @@ from cluster.features.quality.likeness import SKETCH, cluster, sketch
 from cluster.features.quality.sketches import load, save
 from cluster.features.schema.column import Column, Text
 from cluster.features.schema.view import View
-from cluster.features.views.images import Image
+from cluster.media.media import Media
+from cluster.media.picture import Picture
 
 ROWS = 4_096
 KEPT_ROWS = 20_000  # of fewer texts the digests are made in no time
@@ -56,7 +57,7 @@ def content_of(inputs: View, examples: View) -> tuple[str, ...]:
     if examples.named_by:
         return (examples.named_by,)
     sent = inputs.columns if inputs.name == examples.name else {}
-    plain = all(isinstance(column, Text | Image) for column in sent.values())
+    plain = all(isinstance(column, Text | Media) for column in sent.values())
     return tuple(sent) if plain else ()
 
 
@@ -113,16 +114,16 @@ def _of_column(snapshot: Snapshot, name: str, column: Column, order: Numbers) ->
     """By sketches or digests; those that took long to make are kept for the next look."""
     rows = snapshot.table(["digest"])["digest"].to_numpy().view(np.uint64)
     called = hashlib.sha256(rows.tobytes() + order.tobytes()).hexdigest()[:16]
-    slow = isinstance(column, Image) or len(rows) >= KEPT_ROWS
+    slow = isinstance(column, Picture) or len(rows) >= KEPT_ROWS
     kept, complete = load(snapshot, name, called) if slow else ({}, False)
     missing = np.setdiff1d(rows, kept["digest"]) if kept else rows
     before = [(kept["digest"].astype(np.uint64), kept["sketch"])] if kept else []
     known, sketches = _joined([*before, *_read(snapshot, name, missing, partial(_made, column))])
     mine = sketches[np.searchsorted(known, rows)]
-    same = _first(_numbers(mine["pixels"] if isinstance(column, Image) else mine[:, 0]), order)
+    same = _first(_numbers(mine["pixels"] if isinstance(column, Picture) else mine[:, 0]), order)
     if complete:
         return Copies(same, kept["alike"].astype(np.int64))
-    if isinstance(column, Image):
+    if isinstance(column, Picture):
         alike = cluster(mine, same, order)
     else:
         alike = _first(_numbers(mine[:, 1]), order)
@@ -158,7 +159,7 @@ def _made(column: Column, values: pa.Array) -> NDArray[Any]:
 
     The one is of the value as it is, the other of what near-copies have alike.
     """
-    if isinstance(column, Image):
+    if isinstance(column, Picture):
         # one at a time: a thousand photographs do not fit into memory
         pictures = (column.unpack(values.slice(row, 1))[0] for row in range(len(values)))
         return np.array([sketch(picture) for picture in pictures], SKETCH)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from cluster.base.batch import Batch
 from cluster.features.schema.column import Column, Number, Text, Texts, Vector, Whole
-from cluster.features.views.images import Image
+from cluster.media.picture import Picture
 
 TERMS = 30_000
 """How many n-grams of each kind are read at most."""
@@ -37,7 +37,7 @@ def _of(kind: Column, values: NDArray[Any]) -> list[Any]:
             return _grams(values.tolist())
         case Texts():
             return _grams([" ".join(words) for words in values])
-        case Image():
+        case Picture():
             return [_kernel(np.stack([gradients(picture) for picture in values]))]
         case Number() | Whole():
             return [

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cluster.base.batch import Batch, numbered, objects
 from cluster.features.quality.copies import plain
 from cluster.features.schema.column import Column, Number, Text, Whole
-from cluster.features.views.images import Image
+from cluster.media.picture import Picture
 
 FOLDS = 4
 WORD = re.compile(r"[^\W_]+")
@@ -32,7 +32,7 @@ def facts(columns: Mapping[str, Column], rows: Batch, sizes: Mapping[str, NDArra
         match kind:
             case Number() | Whole():
                 found[f"the column {name}"] = values.astype(np.float64)
-            case Image():
+            case Picture():
                 shapes = np.array([picture.shape for picture in values])
                 found[f"the height of {name}"] = shapes[:, 0]
                 found[f"the width of {name}"] = shapes[:, 1]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cluster.base.batch import Batch
 from cluster.features.quality.encode import deviations
 from cluster.features.schema.column import Column, Number, Text, Whole
-from cluster.features.views.images import Image
+from cluster.media.picture import Picture
 
 FAR = 8.0
 """From so many deviations from the median on, a row is an outlier: the largest z of a million rows
@@ -33,7 +33,7 @@ def outliers(columns: Mapping[str, Column], rows: Batch) -> Iterator[tuple[int, 
             case Text():
                 lengths = np.array([len(text) for text in values])
                 yield from _far(lengths, f"{name} has {{:,.0f}} characters", logarithm=True)
-            case Image():
+            case Picture():
                 yield from _pictures(name, values)
 
 

@@ -29,6 +29,7 @@ SPLITS = {
     **dict.fromkeys(("test", "testing", "t10k"), "test"),
 }
 """What sources call their parts, and what we call them."""
+WORD_CHARACTERS = 40  # longer ones on average are texts, of which the length alone is measured
 _NUMBERS = (int, float, np.integer, np.floating)
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -40,6 +41,7 @@ class Column:
     arrow: ClassVar[pa.DataType]
     dtype: ClassVar[type]
     compression: ClassVar[str] = "zstd"
+    measure: ClassVar[str] = ""
 
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """Raw to memory: whatever a source gave `[n]` to NumPy `[n]`, and per bad row the reason.
@@ -60,6 +62,27 @@ class Column:
     def size_bytes(self, packed: pa.Array) -> int:
         """How much memory the values take once unpacked."""
         return int(packed.nbytes)
+
+    def to_json(self, values: NDArray[Any]) -> list[Any]:
+        """Memory to JSON: a value for each row; arrays among them are left for orjson."""
+        return list(values) if values.ndim > 1 else values.tolist()
+
+    def from_json(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
+        """JSON to raw, for `admit` to judge: `[n]`, and per bad row the reason."""
+        return values, {}
+
+    def example(self, value: Any) -> Any:
+        """A value of memory as JSON that is short enough for documentation."""
+        return self.to_json(objects([value]))[0]
+
+    def drift_measure(self, values: NDArray[Any]) -> str:
+        """Which of `drift.MEASURES` is taken of each value, for its drift; by default `measure`.
+
+        Args:
+            values: of the training rows, at least one.
+        """
+        del values
+        return self.measure
 
     def gap(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Which values `[n]` are missing; None for a column that refuses rows without a value."""
@@ -102,6 +125,12 @@ class Text(Column):
             faults[row] = "is not valid UTF-8"
             words[row] = ""
         return objects(words), faults
+
+    def drift_measure(self, values: NDArray[Any]) -> str:
+        """Which word, of short ones that come again; else the number of characters."""
+        few = len(set(values)) * 2 <= len(values)
+        short = sum(map(len, values)) <= WORD_CHARACTERS * len(values)
+        return "word" if few and short else "characters"
 
     def size_bytes(self, packed: pa.Array) -> int:
         """The characters, and what Python takes for a string and a pointer to it."""
@@ -155,6 +184,7 @@ class Number(Column):
     gaps: bool = False
     arrow = pa.float64()
     dtype = np.float64
+    measure = "value"
 
     def __repr__(self) -> str:
         """As it is declared: the definition of a view without gaps is that of earlier releases."""
@@ -193,6 +223,7 @@ class Whole(Column):
 
     arrow = pa.int64()
     dtype = np.int64
+    measure = "value"
 
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """Integers, and numbers or text without a fraction."""
@@ -215,6 +246,7 @@ class Texts(Column):
 
     arrow = pa.list_(pa.string())
     dtype = object
+    measure = "length"
 
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """Lists of words, or one text with `|` between them, as in flat files."""
@@ -248,6 +280,7 @@ class Numbers(Column):
 
     arrow = pa.list_(pa.float64())
     dtype = object
+    measure = "length"
 
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """Lists of what reads as a number."""
@@ -278,6 +311,7 @@ class Vector(Column):
 
     size: int
     dtype = np.float32
+    measure = "norm"
 
     @property
     def arrow(self) -> pa.DataType:
@@ -343,6 +377,10 @@ class Time(Column):
     def admit(self, values: NDArray[Any]) -> tuple[NDArray[Any], Faults]:
         """Unix time, ISO 8601 with a zone, or `datetime64`, which is UTC."""
         return read_times(values, self.zone)
+
+    def to_json(self, values: NDArray[Any]) -> list[Any]:
+        """ISO 8601 in UTC."""
+        return list(np.datetime_as_string(values.astype("M8[us]"), timezone="UTC"))
 
     def empty(self) -> Any:
         """The epoch."""

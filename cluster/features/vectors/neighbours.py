@@ -48,6 +48,7 @@ class VectorCache:
         moments: when it became true, in microseconds since 1970.
         files: the data files that were read.
         commit: after which write the view's rows were last read.
+        erased: how often rows had been erased by then.
         lock: held while they are.
     """
 
@@ -55,6 +56,7 @@ class VectorCache:
     moments: dict[str, int] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     commit: int = 0
+    erased: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -107,11 +109,13 @@ class Neighbours:
 
     def _current(self, view: View) -> VectorCache:
         column = vector_column(view)
-        shelf = self._shelves.get(view.name)
+        head, shelf = self.store.head(view), self._shelves.get(view.name)
+        if shelf is not None and shelf.erased != head.erased:  # it may hold what was erased
+            self._shelves.pop(view.name, None)
+            shelf = None
         if shelf is None:
-            made = VectorCache(Others(view.columns[column].empty().size))
+            made = VectorCache(Others(view.columns[column].empty().size), erased=head.erased)
             shelf = self._shelves.setdefault(view.name, made)
-        head = self.store.head(view)
         if not head.files:
             raise NotFound(
                 f"View {view.name!r} holds no vectors yet.",

@@ -11,8 +11,8 @@ from PIL import Image, PngImagePlugin
 
 from cluster.base.batch import objects
 from cluster.base.errors import InvalidInput, TooLarge, UnsupportedMedia
-from cluster.features.views import images
 from cluster.media.headers import measure
+from cluster.media.picture import Picture
 from cluster.media.pixels import decode, encode, from_pillow
 
 KINDS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"]
@@ -245,13 +245,13 @@ def test_an_array_that_is_no_picture_is_refused_with_its_shape() -> None:
 def test_rows_take_pictures_of_every_format_and_say_what_another_is() -> None:
     sent = [saved(picture("RGB"), kind) for kind in KINDS]
     phone = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
-    _, faults = images.Image().admit(objects([*sent, phone]))
+    _, faults = Picture().admit(objects([*sent, phone]))
     assert faults == {len(sent): "is not usable: The picture is HEIC, which is not read here"}
 
 
 def test_stored_pictures_are_the_bytes_that_were_sent() -> None:
     sent = saved(picture("RGB"), "JPEG")
-    column = images.Image()
+    column = Picture()
     grey = np.zeros((2, 3), np.uint8)
     admitted, faults = column.admit(np.array([sent, grey, b"x", "y"], dtype=object))
     assert list(faults) == [2, 3]

@@ -10,7 +10,7 @@ from cluster.base.batch import Batch, objects
 from cluster.features.monitoring.drift import Statistics, compare, measured, plot, statistics
 from cluster.features.schema.column import Number, Text, Texts, Vector
 from cluster.features.schema.view import View
-from cluster.features.views.images import Image
+from cluster.media.picture import Picture
 
 ROWS = 2_000
 
@@ -33,7 +33,7 @@ goods = View(
     key=("id",),
     columns={
         "price": Number(), "color": Text(), "story": Text(), "tags": Texts(), "vector": Vector(8),
-        "picture": Image(),
+        "picture": Picture(),
     },
     sample=lambda n, rng: {},
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
     python -m tests.features.offline.killed HOMES ACTION CALL FAULT
 
-ACTION is ingest, write, append, extend or compact; CALL one of `CALLS`; FAULT what strace injects.
+ACTION is one of `ACTIONS`; CALL one of `CALLS`; FAULT what strace injects.
 Says per process, as a line of JSON, how it ended, what was there then, and after the next write.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from cluster.base.errors import Conflict, NotEnough
 from cluster.base.writers import LOCK
@@ -33,6 +34,8 @@ CALLS = ("openat", "mkdir", "write", "fsync", "link", "unlink")
 """The system calls that change what is on the disk, or what others see of it."""
 OLD: Rows = {("a", 0): ("x", 1.0), ("b", 1): ("x", 2.0), ("c", 1): ("y", 3.0), ("d", 2): ("y", 4.0)}
 NEW: Rows = {("b", 1): ("changed", 9.0), ("e", 3): ("new", 5.0)}
+LEFT: Rows = {key: value for key, value in OLD.items() if key[0] != "a"}
+"""What is left once a key was erased that is in two files."""
 ENDS: dict[type[BaseException] | None, int] = {None: 0, NotEnough: 3, Conflict: 4}
 
 
@@ -53,6 +56,10 @@ def extend(store: Store) -> None:
         store.commit(stage)
 
 
+def erase(store: Store) -> None:
+    store.erase(shelf, {"id": "a"})
+
+
 def take_in(store: Store) -> None:
     ingest(labelled_texts, [store.root.parent / "new.csv"], store, max_reject_share=0.5)
     write(store)
@@ -63,6 +70,7 @@ ACTIONS: dict[str, Callable[[Store], None]] = {
     "append": append,
     "extend": extend,
     "ingest": take_in,
+    "erase": erase,
     "compact": lambda store: None if store.compact(shelf).made else sys.exit(1),
 }
 
@@ -134,6 +142,9 @@ def say(home: Path, end: int) -> None:
     """One line of JSON: the end, the rows, what nobody names, and all that after another write."""
     store = Store(home, keep_s=0)
     line: dict[str, Any] = {"end": end, "rows": told(held(store)), "stray": stray(store)}
+    if home.name.startswith("erase"):
+        store.erase(shelf, {"id": "a"})
+        line["again"] = told(held(store)) == told(LEFT) and not about(home, "a")
     if home.name.startswith("ingest"):
         half = any(view.view == "texts" and view.rows != 2 for view in store.views())
         done = ingest(labelled_texts, [home.parent / "new.csv"], store, max_reject_share=0.5)
@@ -143,6 +154,12 @@ def say(home: Path, end: int) -> None:
     store.write(shelf, batch({("after", 1): ("x", 1.0)}))
     line |= {"after": told(held(Store(home))), "after_stray": stray(store)}
     sys.stdout.write(json.dumps(line) + "\n")
+
+
+def about(home: Path, key: str) -> list[Path]:
+    """The data files below a folder that hold a row of a key."""
+    found = home.rglob("*.parquet")
+    return [path for path in found if key in pq.read_table(path)["id"].to_pylist()]
 
 
 def told(rows: Rows) -> list[Any]:

@@ -76,7 +76,7 @@ def merged(name: str, of: list[DataFile | str], *, ago_s: float = 0.0) -> DataFi
     parents = tuple(one if isinstance(one, str) else one.name for one in of)
     files = [one for one in of if isinstance(one, DataFile)]
     arrived, day = time.time_ns() - int(ago_s * 1e9), np.datetime64("2024-05-01", "us")
-    lineage = compact._lineage(files, parents)
+    lineage = compact.lineage_of(files, parents)
     return DataFile(name, 1, 1, day, day, "", arrived, parents, lineage)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.features.offline.killed import ACTIONS, CALLS, NEW, OLD, told
+from tests.features.offline.killed import ACTIONS, CALLS, LEFT, NEW, OLD, told
 
+AFTERWARDS = {"compact": OLD, "erase": LEFT}
 AFTER = [["after", 0, "x", 1.0], ["after", 1, "x", 1.0]]
 
 
@@ -48,7 +49,7 @@ def swept(homes: Path, action: str, call: str, fault: str) -> list[dict[str, Any
 @pytest.mark.parametrize("action", ACTIONS)
 def test_killed_at_any_system_call_it_leaves_the_old_or_the_new(homes: Path, action: str) -> None:
     old = told(OLD)
-    new = old if action == "compact" else told({**OLD, **NEW})
+    new = told(AFTERWARDS.get(action, {**OLD, **NEW}))
     steps = 0
     for call in CALLS:
         said = swept(homes / call, action, call, "signal=SIGKILL")
@@ -56,7 +57,9 @@ def test_killed_at_any_system_call_it_leaves_the_old_or_the_new(homes: Path, act
             assert line["end"] == -1
             assert line.get("whole", True)
             assert line["rows"] in (old, new)
-            assert line["after"] == sorted([*line["rows"], *AFTER])
+            assert line.get("again", True)
+            after = told(LEFT) if action == "erase" else line["rows"]  # it was erased again
+            assert line["after"] == sorted([*after, *AFTER])
             assert line["after_stray"] == []
         changes = [line["rows"] == new for line in said]
         assert changes == sorted(changes)  # once it is new it stays so
@@ -74,7 +77,8 @@ def test_a_full_disk_at_any_write_is_said_and_nothing_is_half_written(
             assert line["rows"] == told(OLD)
             assert line["end"] == 3
             assert line["stray"] == line["after_stray"] == []
-            assert line["after"] == sorted([*line["rows"], *AFTER])
+            after = told(LEFT) if action == "erase" else line["rows"]
+            assert line["after"] == sorted([*after, *AFTER])
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,24 @@ def test_a_push_that_the_online_store_missed_says_so(
         "interactions: written, offline only: the online store does not answer. The next push or "
         "look-up once it does brings this, or python -m services materialize interactions\n"
     )
+
+
+def test_who_is_forgotten_is_said_with_the_models_that_know_them(
+    services: Command, home: Path
+) -> None:
+    services("push", "interactions", "user_id=1", "item_id=2", "value=1")
+    made = manifest(
+        "recsys.recommend", metrics={"ndcg": 0.5}, objective="ndcg",
+        views={"interactions": {"commit": 1, "rows": 1}}, created=datetime(2999, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    Registry(home).write("recsys.recommend", filler(made, {"weights": b"w"}))
+    assert services("forget", "interactions", "user_id=1")[1] == (
+        "user_id=1 is forgotten: stored rows 1 of interactions; 1 keys online; 0 lines of request "
+        "logs.\n"
+        "recsys.recommend version 1 may have learnt from them: "
+        "python -m services train recsys.recommend\n"
+    )
+    assert "missing" in services("lookup", "interactions", "user_id=1,item_id=2")[1]
 
 
 def test_an_empty_home_is_told(services: Command) -> None:

@@ -132,7 +132,7 @@ def test_the_layer_is_made_once_and_never_by_the_event_loop(layer: Layer) -> Non
         time.sleep(0.05)
         return layer
 
-    app = Starlette(routes=Features(make).routes())
+    app = Starlette(routes=Features(make, Path()).routes())
     body = json.dumps({"views": ["goods"], "keys": [{"item_id": "42"}]})
 
     async def ask_at_once() -> list[httpx.Response]:

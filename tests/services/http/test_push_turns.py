@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ def unopened() -> object:
 
 
 def test_what_else_the_door_does_in_threads_goes_on_while_pushes_wait_for_a_model() -> None:
-    features, held = Features(unopened), threading.Event()  # type: ignore[arg-type]
+    features, held = Features(unopened, Path()), threading.Event()  # type: ignore[arg-type]
 
     async def test() -> None:
         pushing = [asyncio.ensure_future(features.in_turn(held.wait)) for _ in range(MOST_PUSHES)]
@@ -27,7 +28,7 @@ def test_what_else_the_door_does_in_threads_goes_on_while_pushes_wait_for_a_mode
 
 
 def test_more_pushes_than_can_wait_are_refused_with_a_time_to_come_back() -> None:
-    features, held = Features(unopened), threading.Event()  # type: ignore[arg-type]
+    features, held = Features(unopened, Path()), threading.Event()  # type: ignore[arg-type]
 
     async def test() -> None:
         waiting = [asyncio.ensure_future(features.in_turn(held.wait)) for _ in range(MOST_PUSHES)]

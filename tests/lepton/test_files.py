@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from cluster.media.picture import Picture
 from cluster.media.pixels import decode
 from lepton import BadType, BadValue, MissingFile
-from lepton._pictures import png, to_base64
+from lepton._fields import Field
+from lepton._files import png, to_base64
 from tests.lepton.toy import Toy
-from vision._images import read
 
 PIXELS: NDArray[np.uint8] = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -87,13 +88,13 @@ def test_a_pillow_image_arrives_turned_as_its_file_would(
     Image.fromarray(pixels).convert("RGB").save(path, kind, exif=exif)
     with Image.open(path) as image:
         assert np.array_equal(decode(sent(image)), decode(path.read_bytes()))
-        assert np.array_equal(read(image), decode(path.read_bytes()))
+        assert np.array_equal(Picture().read(image), decode(path.read_bytes()))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16"])
 def test_a_pillow_image_is_the_same_to_the_client_and_in_process(mode: str) -> None:
     image = Image.fromarray(np.arange(16 * 16, dtype=np.uint8).reshape(16, 16)).convert(mode)
-    assert np.array_equal(decode(sent(image)), read(image))
+    assert np.array_equal(decode(sent(image)), Picture().read(image))
 
 
 def test_a_pillow_image_of_floats_is_refused() -> None:
@@ -145,13 +146,13 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 def test_a_data_uri_is_sent_as_its_base64() -> None:
-    assert to_base64("data:image/png;base64,YWJj", "image") == "YWJj"
+    assert to_base64("data:image/png;base64,YWJj", Field("image")) == "YWJj"
 
 
 @pytest.mark.parametrize("text", ["no/base64!" * 500, "null\0byte"])
 def test_text_that_is_no_path_and_no_base64_is_cut_short(text: str) -> None:
     with pytest.raises(MissingFile, match="neither an existing file nor base64") as caught:
-        to_base64(text, "image")
+        to_base64(text, Field("image"))
     assert len(str(caught.value)) < 250
 
 

@@ -1,20 +1,33 @@
-"""Turn files, bytes, pictures and arrays into base64, as binary fields travel in JSON."""
+"""Turn files, bytes, pictures and arrays into base64, as files travel in JSON."""
 
 import base64
 import binascii
 import io
+import mimetypes
+import re
 import struct
+import sys
 import zlib
+from array import array
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
+from lepton._fields import Field
 from lepton.errors import BadType, BadValue, MissingFile
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"}
 ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held
 COLOUR_TYPE = {1: 0, 3: 2}  # channels -> PNG's number for grey and for RGB
+KINDS = {"image": "a picture", "audio": "a sound", "video": "a video", "text": "a text"}
+BEGINS = tuple(
+    (kind, re.compile(begins, re.DOTALL))
+    for kind, begins in (
+        ("image", rb"\x89PNG|\xff\xd8\xff|GIF8|II\*\0|MM\0\*|RIFF....WEBP"),
+        ("audio", rb"(?:RIF[FX]|RF64)....WAVE|fLaC|OggS|ID3|FORM....AIF[FC]"),
+    )
+)
 
 
 @runtime_checkable
@@ -51,37 +64,39 @@ def is_binary(value: object) -> bool:
     return isinstance(value, ArrayLike) and len(shape) >= 2
 
 
-def to_base64(value: object, name: str) -> str:
-    """Write a value of a binary field as base64.
+def to_base64(value: object, field: Field) -> str:
+    """Write a value of a field of files as base64.
 
     Args:
         value: bytes; a path; base64 already, or a data URI; a Pillow image; a uint8 array
-            [height, width], [height, width, 1] or [height, width, 3].
-        name: the field, for messages.
+            [height, width], [height, width, 1] or [height, width, 3], where the field keeps
+            pixels of 16 bits a uint16 array [height, width] too.
+        field: which one.
 
     Raises:
         MissingFile: no file can be read at the path.
-        BadType: a kind of value, of array element or of pixel, that is no picture.
-        BadValue: an array of a shape that is no picture.
+        BadType: a kind of value, of array element or of pixel, that is no file of the field's type.
+        BadValue: a file of another kind, or an array of a shape that is no picture.
     """
     if isinstance(value, str):
-        return _from_text(value, name)
-    return base64.b64encode(_blob(value, name)).decode("ascii")
+        return _from_text(value, field)
+    return base64.b64encode(_blob(value, field)).decode("ascii")
 
 
-def png(pixels: bytes, *, height: int, width: int, channels: int) -> bytes:
+def png(pixels: bytes, *, height: int, width: int, channels: int, bits: int = 8) -> bytes:
     """Write a PNG file.
 
     Args:
-        pixels: uint8 [height, width, channels], row after row.
+        pixels: uint8 [height, width, channels], row after row, or of 16 bits, the upper first.
         height: rows.
         width: pixels of a row.
         channels: 1 for grey, 3 for RGB.
+        bits: of each number.
     """
-    row = width * channels
+    row = width * channels * bits // 8
     # every row begins with the number of its filter; 0 is none
     rows = b"".join(b"\0" + pixels[at : at + row] for at in range(0, len(pixels), row))
-    header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPE[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, COLOUR_TYPE[channels], 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return PNG_SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
 
@@ -90,10 +105,10 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _from_text(text: str, name: str) -> str:
-    path = Path(text)
+def _from_text(text: str, field: Field) -> str:
+    path, name = Path(text), field.name
     if _is_file(path):
-        return to_base64(path, name)
+        return to_base64(path, field)
     data = text.partition(",")[2] if text.startswith("data:") else text
     try:
         base64.b64decode(data, validate=True)
@@ -113,21 +128,47 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _blob(value: object, name: str) -> bytes:
+def _blob(value: object, field: Field) -> bytes:
+    name = field.name
     if isinstance(value, Path):
-        return _read(value, name)
+        return _fitting(_read(value, name), field, value)
     if isinstance(value, bytes | bytearray):
-        return bytes(value)
+        return _fitting(bytes(value), field)
     if isinstance(value, Picture):
-        return _from_picture(value, name)
-    if isinstance(value, memoryview):
-        return value.tobytes() if value.ndim == 1 else _from_array(value, name)
-    if isinstance(value, ArrayLike):
-        return _from_array(memoryview(value.__array__()), name)
-    raise BadType(
-        f"{name} is of type {type(value).__name__}, which is no picture or file. "
-        "Give a path, bytes, a Pillow image, a uint8 array, or base64."
-    )
+        return _fitting(_from_picture(value, name), field)
+    if isinstance(value, memoryview) and value.ndim == 1:
+        return _fitting(value.tobytes(), field)
+    if isinstance(value, memoryview | ArrayLike):
+        if field.media.startswith("audio/"):
+            raise BadType(
+                f"{name} is an array, which does not say its rate. Give a path or the bytes of a "
+                "sound file."
+            )
+        pixels = value if isinstance(value, memoryview) else memoryview(value.__array__())
+        return _from_array(pixels, field)
+    if field.media.startswith("audio/"):
+        known = "sound or file. Give a path, bytes, or base64."
+    else:
+        known = "picture or file. Give a path, bytes, a Pillow image, a uint8 array, or base64."
+    raise BadType(f"{name} is of type {type(value).__name__}, which is no {known}")
+
+
+def _fitting(data: bytes, field: Field, path: Path | None = None) -> bytes:
+    """The bytes of a file, unless they, or else the end of its name, are of another kind.
+
+    The server knows more formats; this spares the way there where it is plain.
+    """
+    wanted = field.media.partition("/")[0]
+    found = next((kind for kind, begins in BEGINS if begins.match(data)), "")
+    if not found and path is not None:
+        found = (mimetypes.guess_type(path.name)[0] or "").partition("/")[0]
+    if wanted in KINDS and found in KINDS and found != wanted:
+        what = repr(str(path)) if path is not None else f"{len(data):,} bytes"
+        raise BadValue(
+            f"{field.name} is {what}, which is {KINDS[found]}, but the field takes "
+            f"{KINDS[wanted]} ({field.media}). Give a file of that kind."
+        )
+    return data
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -165,11 +206,13 @@ def _orientation(picture: Picture) -> bytes:
     return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, ORIENTATION, 3, 1, turn, 0, 0)
 
 
-def _from_array(pixels: memoryview, name: str) -> bytes:
-    if pixels.format != "B":
+def _from_array(pixels: memoryview, field: Field) -> bytes:
+    name, deep = field.name, field.is_deep and pixels.format == "H"
+    if pixels.format != "B" and not (field.is_deep and pixels.format in ("H", "?")):
+        kinds = "uint8 or uint16" if field.is_deep else "uint8"
         raise BadType(
             f"{name} is an array of {pixels.format!r} (see the module struct), but a picture is "
-            "uint8. Scale it to 0..255 and call .astype('uint8')."
+            f"{kinds}. Scale it to 0..255 and call .astype('uint8')."
         )
     shape = pixels.shape or ()
     channels = shape[2] if len(shape) == 3 else 1
@@ -180,4 +223,10 @@ def _from_array(pixels: memoryview, name: str) -> bytes:
             ".transpose(1, 2, 0), drop an alpha channel with [..., :3], and give several pictures "
             "as a list."
         )
-    return png(pixels.tobytes(), height=shape[0], width=shape[1], channels=channels)
+    data = pixels.tobytes()
+    if deep and sys.byteorder == "little":
+        numbers = array("H", data)
+        numbers.byteswap()
+        data = numbers.tobytes()
+    bits = 16 if deep else 8
+    return png(data, height=shape[0], width=shape[1], channels=channels, bits=bits)

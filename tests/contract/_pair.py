@@ -1,4 +1,4 @@
-"""Train capabilities as one of two workers: `python -m tests.contract.pair RANK FOLDER TASK...`.
+"""Train capabilities as one of two workers: `python -m tests.contract._pair RANK FOLDER TASK...`.
 
 The two are processes that meet through a file, as those of Ray Train meet through Ray. Each leaves
 a digest of what it learnt in `<folder>/<task>/<rank>`; the first also saves the version there.
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from cluster.contract.run import Run
+from cluster.contract import Run
 from cluster.contract.split import TRAIN, VALID
 from cluster.neural import NeuralTask
 from tests.contract.test_contract import ROWS, find
