@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +11,11 @@ from numpy.typing import NDArray
 from cluster.base.batch import objects
 from cluster.features.schema.raw import (
     exact_below,
+    exact_whole,
     gone,
     key_text,
+    narrowed,
+    not_finite,
     read_numbers,
     truths,
     unwritable,
@@ -30,8 +32,6 @@ SPLITS = {
 }
 """What sources call their parts, and what we call them."""
 WORD_CHARACTERS = 40  # longer ones on average are texts, of which the length alone is measured
-_NUMBERS = (int, float, np.integer, np.floating)
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,7 @@ class Number(Column):
     """A 64-bit float.
 
     Args:
-        gaps: whether rows may lack it. Then nothing, "" and NaN are a gap, stored as NaN; what a
-            model is asked has zero there, and the mask `<column>_gap`.
+        gaps: whether nothing, "" and NaN are a gap, stored as NaN; a model is asked zero there.
     """
 
     gaps: bool = False
@@ -236,7 +235,7 @@ class Whole(Column):
         # Python reads digits that a float would round.
         exact = np.zeros(len(values), dtype=np.int64)
         for row in np.flatnonzero(whole).tolist():
-            exact[row] = 0 if row in faults else _whole(values[row])
+            exact[row] = 0 if row in faults else exact_whole(values[row])
         return exact, faults
 
 
@@ -322,13 +321,13 @@ class Vector(Column):
         """Lists and arrays of finite numbers, as many as the size says."""
         rows, faults = np.zeros((len(values), self.size), np.float32), {}
         if values.ndim == 2 and values.shape[1] == self.size and values.dtype.kind in "fiu":
-            rows = _narrowed(values)
+            rows = narrowed(values)
         else:
             for row, value in enumerate(values):
                 if reason := self._fault(value):
                     faults[row] = reason
                 else:
-                    rows[row] = _narrowed(np.asarray(value))
+                    rows[row] = narrowed(np.asarray(value))
         for row in np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist():
             place = int(np.flatnonzero(~np.isfinite(rows[row]))[0])
             faults[row] = f"holds {values[row][place]}, not a finite 32-bit number"
@@ -359,7 +358,7 @@ class Vector(Column):
         if len(value) != self.size:
             return f"has {len(value)} numbers, not {self.size}"
         plain = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
-        return "" if plain else next(filter(None, map(_not_finite, value)), "")
+        return "" if plain else next(filter(None, map(not_finite, value)), "")
 
 
 @dataclass(frozen=True)
@@ -399,25 +398,3 @@ ALWAYS = np.datetime64(0, "us")
 def times(values: Sequence[object]) -> NDArray[Any]:
     """Event times as the store keeps them: `datetime64[us]`, UTC."""
     return np.asarray(values, dtype="datetime64[us]")
-
-
-def _not_finite(number: Any) -> str:
-    """Why a value cannot be among the numbers of a vector; nothing where it can."""
-    if isinstance(number, bool | np.bool_) or not isinstance(number, _NUMBERS):
-        return f"holds a {type(number).__name__} among its numbers"
-    if -_LARGEST <= number <= _LARGEST:
-        return ""
-    return f"holds {str(number)[:40]}, not a finite 32-bit number"
-
-
-def _narrowed(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Numbers as 32-bit floats; one that is too large becomes infinite, which is then refused."""
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, Decimal):
-        return int(value)
-    text = str(value).strip()
-    return int(text) if text.lstrip("+-").isdigit() else int(float(text))
