@@ -25,6 +25,8 @@ from cluster.neural.graphs import GRAPH, Ask, Graphs
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from cluster.neural.foreign import ForeignGraph
+
 State = dict[str, Any]
 """What must be known before a network is made: labels, tokenizer, normalisation. NumPy arrays are
 kept in `state.safetensors`, lists and dicts each in a `<name>.json`, the rest in `state.json`."""
@@ -178,6 +180,24 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         """
         del valid
         return {}
+
+    @classmethod
+    def import_state(cls, graph: "ForeignGraph", labels: Sequence[str]) -> State:
+        """What `encode` and `decode` need for a graph made elsewhere; by default its labels."""
+        del graph
+        return {"labels": list(labels)} if labels else {}
+
+    @classmethod
+    def import_model(
+        cls, files: Sequence[Path], options: Mapping[str, str], folder: Path
+    ) -> Sequence[str]:
+        """Write an ONNX graph, and nodes around it that fit it to `encode`.
+
+        `labels.json` or `labels.txt` beside it names its outputs.
+        """
+        from cluster.neural.imported import import_graph  # noqa: PLC0415 - replicas import no onnx
+
+        return import_graph(cls, files, options, folder)
 
     def fit(self, train: Rows, valid: Rows, run: Run) -> None:
         """Study the rows, then train the network on them with the one loop."""
