@@ -8,9 +8,9 @@ READY := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 TORCH_INDEX ?=
 BESIDE := -n 2 --dist worksteal # tests in two processes, each beginning its next when it is free
-FORMATTED := $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) tests
+FORMATTED := $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) examples tests
 
-.PHONY: demo test check lint bench lock clean
+.PHONY: demo test check lint bench docs lock clean
 
 demo: $(READY)
 	$(BIN)/python -m services demo $(if $(DATA),--data "$(DATA)")
@@ -30,6 +30,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench $(ROWS)
+
+docs: $(READY)
+	$(BIN)/zensical build --strict
 
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

@@ -153,8 +153,7 @@ def admit(
         raw = {**raw, view.key[0]: fingerprints(raw[view.named_by])}
     raw = {**_gaps(view, raw), **raw}
     schema = {**view.schema, "event_time": Time(zone), "created": Time(zone)}
-    good: Arrays = {}
-    faults: dict[int, str] = {}
+    good, faults = dict[str, NDArray[Any]](), dict[int, str]()
     for name, column in schema.items():
         if name not in raw:
             if name in OPTIONAL:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from cluster.base.batch import objects
 from cluster.features.schema.column import Column, Faults, Number
 from cluster.features.schema.raw import (
+    narrowed,
+    not_finite,
     unwritable,
 )
-
-_NUMBERS = (int, float, np.integer, np.floating)
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,13 @@ class Vector(Column):
         """Lists and arrays of finite numbers, as many as the size says."""
         rows, faults = np.zeros((len(values), self.size), np.float32), {}
         if values.ndim == 2 and values.shape[1] == self.size and values.dtype.kind in "fiu":
-            rows = _narrowed(values)
+            rows = narrowed(values)
         else:
             for row, value in enumerate(values):
                 if reason := self._fault(value):
                     faults[row] = reason
                 else:
-                    rows[row] = _narrowed(np.asarray(value))
+                    rows[row] = narrowed(np.asarray(value))
         for row in np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist():
             place = int(np.flatnonzero(~np.isfinite(rows[row]))[0])
             faults[row] = f"holds {values[row][place]}, not a finite 32-bit number"
@@ -136,19 +135,4 @@ class Vector(Column):
         if len(value) != self.size:
             return f"has {len(value)} numbers, not {self.size}"
         plain = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
-        return "" if plain else next(filter(None, map(_not_finite, value)), "")
-
-
-def _narrowed(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Numbers as 32-bit floats; one that is too large becomes infinite, which is then refused."""
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
-
-
-def _not_finite(number: Any) -> str:
-    """Why a value cannot be among the numbers of a vector; nothing where it can."""
-    if isinstance(number, bool | np.bool_) or not isinstance(number, _NUMBERS):
-        return f"holds a {type(number).__name__} among its numbers"
-    if -_LARGEST <= number <= _LARGEST:
-        return ""
-    return f"holds {str(number)[:40]}, not a finite 32-bit number"
+        return "" if plain else next(filter(None, map(not_finite, value)), "")

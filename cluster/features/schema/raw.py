@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_NUMBERS = (int, float, np.integer, np.floating)
+_LARGEST = float(np.finfo(np.float32).max)
 KEY_CHARACTERS = 256
 """How long a part of a key may be: in files, pushes, look-ups and requests alike."""
 EXACT_BELOW = 2**53
@@ -185,3 +187,26 @@ def _exact(dtype: np.dtype[Any]) -> float:
 
 def _half(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def not_finite(number: Any) -> str:
+    """Why a value cannot be among the numbers of a vector; nothing where it can."""
+    if isinstance(number, bool | np.bool_) or not isinstance(number, _NUMBERS):
+        return f"holds a {type(number).__name__} among its numbers"
+    if -_LARGEST <= number <= _LARGEST:
+        return ""
+    return f"holds {str(number)[:40]}, not a finite 32-bit number"
+
+
+def narrowed(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Numbers as 32-bit floats; one that is too large becomes infinite, which is then refused."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def exact_whole(value: object) -> int:
+    """A whole number, or the text of one, with all its digits."""
+    if isinstance(value, Decimal):
+        return int(value)
+    text = str(value).strip()
+    return int(text) if text.lstrip("+-").isdigit() else int(float(text))

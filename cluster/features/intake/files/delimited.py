@@ -5,6 +5,7 @@ After an error within quotes nobody knows where the next record begins, so none 
 
 import csv
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -188,8 +189,14 @@ def _plain(start: _Start) -> Iterator[_Line]:
 
 
 def _quoted(start: _Start, where: str) -> Iterator[_Line]:
+    newest: deque[str] = deque(maxlen=1)
+
+    def noted(line: str) -> str:
+        newest.append(line)
+        return line
+
     reader = csv.reader(
-        start.lines,
+        map(noted, start.lines),
         delimiter=start.delimiter,
         strict=True,
         skipinitialspace=_spaced(start.sample, start.delimiter),
@@ -197,25 +204,31 @@ def _quoted(start: _Start, where: str) -> Iterator[_Line]:
     while True:
         number = start.number + reader.line_num  # where the row begins: quotes may hold line ends
         try:
-            yield number, next(reader)
+            row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            why = str(error)
-            hint = (
-                "Mend the line (a quote within quotes is written twice), or say that quotes "
-                "have no meaning in this file: --map quotes=no."
-            )
-            if "end of data" in why:
-                why = "a quote opens there that never closes"
-            elif "new-line character" in why:
-                why = "it holds a carriage return outside of quotes, and newlines end other lines"
-                hint = "Save it with one kind of line end."
-            raise InvalidInput(
-                f"{where} cannot be read from line {number:,} on: {why}. Where the rows after it "
-                "begin is not known, so nothing of it was taken in.",
-                hint=hint,
-            ) from None
+            raise _unreadable(where, number, str(error)) from None
+        if newest[0].endswith("\n\r"):  # which the reader takes for one line end
+            raise _unreadable(where, number, "new-line character")
+        yield number, row
+
+
+def _unreadable(where: str, number: int, why: str) -> InvalidInput:
+    hint = (
+        "Mend the line (a quote within quotes is written twice), or say that quotes "
+        "have no meaning in this file: --map quotes=no."
+    )
+    if "end of data" in why:
+        why = "a quote opens there that never closes"
+    elif "new-line character" in why:
+        why = "its line ends are newlines here and carriage returns there, outside of quotes"
+        hint = "Save it with one kind of line end."
+    return InvalidInput(
+        f"{where} cannot be read from line {number:,} on: {why}. Where the rows after it "
+        "begin is not known, so nothing of it was taken in.",
+        hint=hint,
+    )
 
 
 def _chunks(width: int, rows: Iterator[_Line]) -> Iterator[Chunk]:

@@ -298,7 +298,7 @@ def _some(tree: Tree) -> Tree:
     )
     raise InvalidInput(
         f"Nothing in {tree.place} can be read as these rows: {held}.",
-        hint="The README's 'bring your own data' lists the layouts.",
+        hint="docs/data.md lists the layouts.",
     )
 
 

@@ -189,9 +189,16 @@ def test_a_column_is_numbers_by_the_first_rows_that_have_any() -> None:
     assert [column.tolist() for column in last.columns] == [["2.0", "x"], ["2", "3"], ["x", "2"]]
 
 
-def test_mixed_line_ends_are_told_as_such(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(b"text,label\r\na b,pos\nc d,neg\re f,pos\r\n")
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"text,label\r\na b,pos\nc d,neg\re f,pos\r\n", 3),
+        (b'text,label\ra b,pos\r""\n\n\r,"\re f,pos\r', 3),  # the reader takes both for one end
+    ],
+)
+def test_mixed_line_ends_are_told_as_such(tmp_path: Path, data: bytes, line: int) -> None:
+    (tmp_path / "a.csv").write_bytes(data)
     with pytest.raises(
-        InvalidInput, match=r"a\.csv cannot be read from line 3 on: it holds a carr"
+        InvalidInput, match=rf"a\.csv cannot be read from line {line} on: its line ends are newl"
     ):
         read(labelled_texts, tmp_path / "a.csv")
