@@ -147,6 +147,9 @@ def test_an_imported_model_is_registered_promoted_and_said_to_be_never_measured(
     assert (made.version, made.metrics, made.config) == (1, {}, {"scale": "255"})
     assert [*made.source] == ["model.onnx", "labels.json"]
     assert said[0].startswith("It is not measured: ")
+    card = (home / "registry" / "vision.classify" / "1" / "card.md").read_text()
+    assert f"from `model.onnx` (SHA-256 {made.source['model.onnx']}), `labels.json`" in card
+    assert "Which rows it learnt from is not known." in card
     show.manifest(made)
     assert capsys.readouterr().out == "vision.classify version 1: never measured.\n"
     assert Registry(home).aliases("vision.classify") == {"candidate": 1}
