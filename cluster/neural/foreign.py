@@ -287,6 +287,21 @@ def read(path: Path) -> Any:
     Raises:
         InvalidInput: it is none, lacks weights, is too large, or of an opset we do not know.
     """
+    model = parsed(path)
+    try:
+        external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except Exception as error:  # a missing file, a path that leads out of the folder
+        names = ", ".join(map(repr, external(model))) or "other files"
+        raise InvalidInput(
+            f"{path.name} keeps weights in {names}, which cannot be read: "
+            f"{str(error).splitlines()[0]}",
+            hint="Put the file beside it, or export with external_data=False.",
+        ) from None
+    return model
+
+
+def parsed(path: Path) -> Any:
+    """An ONNX model without the weights that other files hold."""
     if path.stat().st_size > LARGEST_BYTES:
         raise InvalidInput(
             f"{path.name} is larger than 2 GiB.", hint="Quantize it to 8 or 16 bits."
@@ -302,15 +317,6 @@ def read(path: Path) -> Any:
             f"{path.name} is of opset {opset}; {FIRST_OPSET} to {newest} can be read.",
             hint=f"Export it with opset_version={min(newest, 18)}.",
         )
-    try:
-        external_data_helper.load_external_data_for_model(model, str(path.parent))
-    except Exception as error:  # a missing file, a path that leads out of the folder
-        names = ", ".join(map(repr, external(model))) or "other files"
-        raise InvalidInput(
-            f"{path.name} keeps weights in {names}, which cannot be read: "
-            f"{str(error).splitlines()[0]}",
-            hint="Put the file beside it, or export with external_data=False.",
-        ) from None
     return model
 
 

@@ -1,6 +1,7 @@
 """Take a model in that was made elsewhere, after it has answered sample rows."""
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,17 +46,75 @@ def import_graph(
     graph = ForeignGraph(path, Fitting.parse(options))
     task = kind()
     task.state = task.import_state(graph, labels)
-    sample = task.inputs.sample(SAMPLE_ROWS, np.random.default_rng(0))
-    sent = {name: sample[name] for name in task.Input.model_fields if name in sample}
-    asked = without(task.complete(sent), task.truth)
-    name, array = _encoded(task, asked)
+    name, array = _encoded(task, samples(task))
     (folder / f"{GRAPH}.onnx").write_bytes(graph.fitted(name, array, labels))
     task.save_state(folder)
-    answers = kind.load(folder).answers(asked, batch_rows=SAMPLE_ROWS)
-    for answer in answers:
-        if isinstance(answer, LeptonError) or not isinstance(answer, task.Output):
-            raise InvalidInput(f"{graph.path.name} does not answer sample rows: {answer}")
+    _ask_samples(kind, folder, path.name)
     return graph.says
+
+
+def import_folder(
+    kind: "type[NeuralTask[Any, Any, Any]]",
+    given: Path,
+    options: Mapping[str, str],
+    folder: Path,
+) -> Sequence[str]:
+    """Write a network of ours, from a version's folder, or an image classifier of transformers.
+
+    Raises:
+        InvalidInput: the folder is none of these, or does not fit.
+    """
+    if (given / "weights.safetensors").is_file():
+        if options:
+            raise InvalidInput(
+                f"{given.name} holds a network of ours, which takes no {next(iter(options))}=.",
+                hint="Leave the options out.",
+            )
+        return _import_network(kind, given, folder)
+    if not ((given / "config.json").is_file() and (given / "model.safetensors").is_file()):
+        raise InvalidInput(
+            f"{given.name} has neither weights.safetensors, as a version of ours, nor config.json "
+            "and model.safetensors, as transformers writes them.",
+            hint="Write one with save_pretrained(folder, safe_serialization=True), or give an ONNX "
+            "file.",
+        )
+    from cluster.neural.backbone import export_classifier  # noqa: PLC0415 - torch
+
+    with tempfile.TemporaryDirectory() as made:
+        own = export_classifier(given, Path(made))
+        files = [Path(made) / "model.onnx", Path(made) / "labels.json"]
+        return import_graph(kind, files, {**own, **options}, folder)
+
+
+def _import_network(
+    kind: "type[NeuralTask[Any, Any, Any]]", given: Path, folder: Path
+) -> Sequence[str]:
+    try:
+        task = kind.restored(given)
+        task.save(folder)
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        raise InvalidInput(
+            f"{given.name} does not hold a network of {kind.name()}: {str(error).splitlines()[0]}",
+            hint="Give the folder of a version: config.json, state.json, state.safetensors and "
+            "weights.safetensors.",
+        ) from None
+    _ask_samples(kind, folder, given.name)
+    return [f"The network of {given.name} was exported anew from its weights."]
+
+
+def _ask_samples(kind: "type[NeuralTask[Any, Any, Any]]", folder: Path, name: str) -> None:
+    """Need an answer to each sample row."""
+    task = kind.load(folder)
+    for answer in task.answers(samples(task), batch_rows=SAMPLE_ROWS):
+        if isinstance(answer, LeptonError) or not isinstance(answer, task.Output):
+            raise InvalidInput(f"{name} does not answer sample rows: {answer}")
+
+
+def samples(task: "NeuralTask[Any, Any, Any]") -> Batch:
+    """Made-up rows as they are asked."""
+    sample = task.inputs.sample(SAMPLE_ROWS, np.random.default_rng(0))
+    sent = {name: sample[name] for name in task.Input.model_fields if name in sample}
+    return without(task.complete(sent), task.truth)
 
 
 def _picked(files: Sequence[Path]) -> tuple[Path, Path | None]:

@@ -191,13 +191,28 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
     def import_model(
         cls, files: Sequence[Path], options: Mapping[str, str], folder: Path
     ) -> Sequence[str]:
-        """Write an ONNX graph, and nodes around it that fit it to `encode`.
+        """Write an ONNX graph with nodes around it that fit it to `encode`, or export a folder.
 
-        `labels.json` or `labels.txt` beside it names its outputs.
+        `labels.json` or `labels.txt` beside a graph names its outputs. A folder is a version of
+        ours from another home, or an image classifier of transformers.
         """
-        from cluster.neural.imported import import_graph  # noqa: PLC0415 - replicas import no onnx
+        from cluster.neural.imported import import_folder, import_graph  # noqa: PLC0415 - replicas import no onnx
 
+        if len(files) == 1 and files[0].is_dir():
+            return import_folder(cls, files[0], options, folder)
         return import_graph(cls, files, options, folder)
+
+    @classmethod
+    def restored(cls, folder: Path) -> Self:
+        """A network out of config, state and weights, ready for `save` to export."""
+        from cluster.neural.export import load_weights  # noqa: PLC0415 - replicas import no torch
+
+        task = super().load(folder)
+        task.state = _load_state(folder)
+        task._trained = task.network(task.state)  # noqa: SLF001 - its own instance
+        load_weights(task._trained, folder)  # noqa: SLF001
+        task._sample = task.examples.sample(EXPORTED_ROWS, np.random.default_rng(0))  # noqa: SLF001
+        return task
 
     def fit(self, train: Rows, valid: Rows, run: Run) -> None:
         """Study the rows, then train the network on them with the one loop."""

@@ -41,7 +41,8 @@ class Import:
     source: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "source", {path.name: _sha256(path) for path in self.files})
+        files = [one for path in self.files for one in _contents(path)]
+        object.__setattr__(self, "source", {path.name: _sha256(path) for path in files})
 
     @property
     def run(self) -> str:
@@ -109,9 +110,21 @@ def files_of(given: Sequence[str]) -> list[Path]:
                 hint="Export the model to ONNX, with torch.onnx.export(model, args, 'model.onnx', "
                 "dynamo=True, external_data=False), skl2onnx or onnxmltools.",
             )
-        if not path.is_file():
+        if not path.exists():
             raise NotFound(f"There is no file {path}.", hint="Name an ONNX file.")
     return paths
+
+
+def _contents(path: Path) -> list[Path]:
+    """The file and those beside it that hold its weights, or the files of a folder."""
+    if path.is_dir():
+        return sorted(one for one in path.iterdir() if one.is_file())
+    if path.suffix.lower() != ".onnx":
+        return [path]
+    from cluster.neural.foreign import external, parsed  # noqa: PLC0415 - onnx, only for a graph
+
+    beside = [path.parent / name for name in external(parsed(path))]
+    return [path, *(one for one in beside if one.is_file())]
 
 
 def _sha256(path: Path) -> str:

@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +19,8 @@ from cluster.registry.versions import Registry
 from cluster.training.importing import Import, files_of, register
 from services.cli import show, verbs
 from services.local import catalog, rows
+from tests.support import trained_side
+from tests.toy import Side
 from vision.classify import Classify, Input
 from vision.embed import Embed
 
@@ -182,6 +185,7 @@ def test_an_imported_model_is_measured_on_the_test_rows_that_are_stored(
         verbs.promote("vision.classify", "2")
 
 
+@pytest.mark.slow
 def test_a_version_that_was_never_measured_replaces_none_unless_it_is_forced(
     home: Path, folder: Path
 ) -> None:
@@ -279,6 +283,10 @@ def test_weights_in_a_file_beside_are_read_and_missed(folder: Path, tmp_path: Pa
     (tmp_path / "version").mkdir()
     Classify.import_model([path, folder / "labels.json"], {}, tmp_path / "version")
     assert len(ask(Classify.load(tmp_path / "version"), 3, 4)) == 2
+    before = Import(Classify, [path], {}, None, tmp_path)
+    assert [*before.source] == ["model.onnx", "model.data"]
+    (tmp_path / "model.data").write_bytes(b"other weights")
+    assert Import(Classify, [path], {}, None, tmp_path).run != before.run
     (tmp_path / "model.data").unlink()
     missing = str(refused(path, folder / "labels.json"))
     assert missing.startswith("model.onnx keeps weights in 'model.data', which cannot be read: ")
@@ -288,3 +296,57 @@ def test_capabilities_that_need_more_than_a_graph_say_so(folder: Path, tmp_path:
     for name in ("recsys.recommend", "nlp.classify", "nlp.embed"):
         with pytest.raises(InvalidInput, match=r"Train .*: python -m services train"):
             catalog.find(name).import_model([folder / "model.onnx"], {}, tmp_path)
+
+
+@pytest.mark.slow
+def test_an_image_classifier_of_transformers_is_exported_as_its_processor_says(
+    tmp_path: Path,
+) -> None:
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    names = dict(enumerate(["a", "b", "c"]))
+    config = ResNetConfig(
+        embedding_size=4, hidden_sizes=[4, 4], depths=[1, 1], layer_type="basic", id2label=names
+    )
+    given, folder = tmp_path / "given", tmp_path / "version"
+    folder.mkdir()
+    network: Any = ResNetForImageClassification(config)
+    network.eval()
+    network.save_pretrained(given)
+    with pytest.raises(InvalidInput, match=r"given has no preprocessor_config\.json"):
+        Classify.import_model([given], {}, folder)
+    said = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    (given / "preprocessor_config.json").write_text(json.dumps(said))
+    (sentence,) = Classify.import_model([given], {}, folder)
+    assert sentence.endswith("less mean 0.5, 0.5, 0.5, divided by std 0.25, 0.25, 0.25.")
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    task = Classify.load(folder)
+    asked = task.batch([Input.model_construct(image=pixels, top_k=3)])
+    (answer,) = task.predict(task.complete(asked))
+    with torch.no_grad():
+        tensor = torch.from_numpy((pixels.transpose(2, 0, 1)[None] / 255 - 0.5) / 0.25).float()
+        chances = network(pixel_values=tensor).logits.softmax(1)[0].tolist()
+    found = {guess.label: guess.probability for guess in answer.top}
+    assert [found[name] for name in "abc"] == pytest.approx(chances, abs=1e-4)
+    (given / "model.safetensors").rename(given / "pytorch_model.bin")
+    with pytest.raises(InvalidInput, match=r"given has neither weights\.safetensors"):
+        Classify.import_model([given], {}, folder)
+
+
+def test_a_network_of_ours_is_exported_anew_from_its_folder(tmp_path: Path) -> None:
+    side, given = trained_side(tmp_path), tmp_path / "side"
+    folder = tmp_path / "version"
+    folder.mkdir()
+    asked = side.complete(side.inputs.sample(9, np.random.default_rng(0)))
+    before = side.predict(asked)
+    kept = ("config.json", "state.json", "state.safetensors", "weights.safetensors")
+    for path in given.iterdir():
+        if path.name not in {*kept, "labels.json"}:
+            path.unlink()
+    Side.import_model([given], {}, folder)
+    after = Side.load(folder).predict(asked)
+    assert [one.label for one in after] == [one.label for one in before]
+    with pytest.raises(InvalidInput, match=r"side does not hold a network of vision\.classify: "):
+        Classify.import_model([given], {}, folder)
+    with pytest.raises(InvalidInput, match=r"a network of ours, which takes no size="):
+        Side.import_model([given], {"size": "8x8"}, folder)
