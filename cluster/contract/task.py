@@ -151,7 +151,7 @@ class Task(ABC, Generic[C, I, O]):
     _gaps: ClassVar[dict[str, Column]]
 
     def __init_subclass__(cls) -> None:
-        """Read the three types off `Task[Config, Input, Output]`."""
+        """Read the three types off `Task[Config, Input, Output]`; an Input forbids other fields."""
         super().__init_subclass__()
         for base in cls.__dict__.get("__orig_bases__", ()):  # its own: a parent's are inherited
             types = get_args(base)
@@ -161,6 +161,9 @@ class Task(ABC, Generic[C, I, O]):
                 and isinstance(types[0], type)
             ):
                 cls.Config, cls.Input, cls.Output = types
+                if "extra" not in cls.Input.model_config:  # else a misspelt option says nothing
+                    cls.Input.model_config["extra"] = "forbid"
+                    cls.Input.model_rebuild(force=True)
 
     def __init__(self, config: C | None = None) -> None:
         self.config: C = config if config is not None else self.Config()  # type: ignore[assignment]
