@@ -22,6 +22,7 @@ from starlette.routing import Route
 from cluster.base.batch import objects
 from cluster.base.errors import InvalidInput, Unavailable, nearest
 from cluster.base.faults import together
+from cluster.features.pushed import check_size
 from cluster.features.schema.column import Time
 from cluster.features.schema.view import View
 from services.http.features_http import BODY_BYTES, MOST_KEYS, Features, limit
@@ -205,8 +206,9 @@ class Feast:
         named.pop("created", None)  # it is when we take the row in
         if "event_time" in named:
             named["event_time"] = _moments(named["event_time"])
-        rows = raw_rows(view, _rows(named, "/df"), "/df")
-        self.features.layer.push(name, rows, root="/df")
+        rows = _rows(named, "/df")
+        check_size(name, len(rows))
+        self.features.layer.push_to(view, raw_rows(view, rows, "/df"), root="/df")
 
 
 def _known(values: list[Any]) -> Vector:
