@@ -2,10 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import orjson
 import polars as pl
@@ -14,7 +13,6 @@ from cluster.base.batch import objects
 from cluster.base.errors import InvalidInput, nearest
 from cluster.features.derived.modelview import ModelView
 from cluster.features.layer import Layer
-from cluster.features.monitoring import requests
 from cluster.features.offline.bucket import Bucket
 from cluster.features.offline.erase import Wanted
 from cluster.features.schema.column import Key
@@ -46,7 +44,7 @@ class Forgotten:
 
 
 def forget(
-    layer: Layer, name: str, key: Mapping[str, object], logs: Iterable[Path] = ()
+    layer: Layer, name: str, key: Mapping[str, object], logs: Callable[[Wanted], int] = lambda _: 0
 ) -> Forgotten:
     """Erases the rows of a key of a source view: offline, online, made by models, and in logs.
 
@@ -58,7 +56,7 @@ def forget(
         layer: where the rows are.
         name: the view.
         key: its key columns, or some of them: then all rows that have these.
-        logs: the folders of the request logs of capabilities.
+        logs: erases the lines of request logs that are about the key, and says how many.
 
     Raises:
         NotFound: there is no such view.
@@ -80,7 +78,7 @@ def forget(
         gone = note.keys(one, wanted)
         if len(gone):
             online += layer.online.erase(one, gone, layer.store.head(one))
-    logged = sum(requests.erase(folder, wanted) for folder in logs)
+    logged = logs(wanted)
     note.remove()
     return Forgotten(name, wanted, rows, online, logged, note.since)
 

@@ -8,6 +8,7 @@ from cluster.base.errors import Corrupt
 from cluster.features.derived.modelview import ModelView
 from cluster.features.erasure import forget as erased
 from cluster.features.layer import Layer
+from cluster.features.monitoring import requests
 from cluster.registry.versions import Registry
 from lepton.wire import Forgotten, Learnt
 
@@ -24,8 +25,12 @@ def forget(layer: Layer, home: Path, name: str, key: Mapping[str, object]) -> Fo
     Raises:
         LeptonError: as `cluster.features.erasure.forget`.
     """
-    logs = home / "requests"
-    done = erased(layer, name, key, sorted(logs.iterdir()) if logs.is_dir() else [])
+
+    def from_logs(wanted: Mapping[str, str]) -> int:
+        folders = sorted((home / "requests").glob("*"))
+        return sum(requests.erase(folder, wanted) for folder in folders)
+
+    done = erased(layer, name, key, from_logs)
     read = {
         name,
         *(r.name for r in layer.graph.readers(layer.graph[name]) if isinstance(r, ModelView)),

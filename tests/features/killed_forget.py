@@ -8,6 +8,7 @@ Says per process, as a line of JSON, whether what is there after is as if the us
 import json
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from cluster.features.derived.modelview import model_view
 from cluster.features.derived.windows import windows
 from cluster.features.erasure import forget
 from cluster.features.layer import Layer
+from cluster.features.monitoring import requests
 from cluster.features.monitoring.requests import RequestLog
 from cluster.features.offline.store import Store
 from cluster.features.online.lookup import Online
@@ -115,7 +117,7 @@ def traces(home: Path) -> list[str]:
 
 def erase(store: Store) -> None:
     made = layer(store.root)
-    forget(made, "events", {"user_id": ME}, [store.root / "requests" / LOG])
+    forget(made, "events", {"user_id": ME}, partial(requests.erase, store.root / "requests" / LOG))
     made.online.close()
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ def test_look_ups_are_as_if_the_forgotten_had_never_been(
     rows = drawn(count, np.random.default_rng(seed))
     mine = rows["user_id"] == ME
     made = fill(home / "one", rows)
-    done = forget(made, "events", {"user_id": ME}, [home / "one" / "requests" / LOG])
+    done = forget(
+        made, "events", {"user_id": ME}, partial(requests.erase, home / "one" / "requests" / LOG)
+    )
     never = fill(home / "never", take(rows, ~mine))
     pairs = zip(rows["item_id"][mine], rows["event_time"][mine].tolist(), strict=True)
     assert done.rows["events"] == len(set(pairs))
@@ -73,7 +76,7 @@ def test_redis_forgets_alike(tmp_path: Path) -> None:
 
 def test_the_same_again_finds_nothing_more(tmp_path: Path) -> None:
     made = fill(tmp_path, drawn(60, np.random.default_rng(0)))
-    logs = [tmp_path / "requests" / LOG]
+    logs = partial(requests.erase, tmp_path / "requests" / LOG)
     done = forget(made, "events", {"user_id": ME}, logs)
     assert list(done.rows) == ["events", "event_vector_v1"]
     assert min(done.rows.values()) > 0

@@ -33,10 +33,9 @@ def rows_about(snapshot: Snapshot, wanted: Wanted) -> pl.DataFrame:
 
 
 def erase(ledger: Ledger, view: View, snapshot: Snapshot, state: ViewState, wanted: Wanted) -> int:
-    """Rewrites all files of a view that hold rows of a key, and removes them and older copies.
+    """Rewrites all files of a view that hold rows of a key, and removes them; nobody may merge now.
 
-    To be called where nobody merges files. Killed in the middle, it leaves the rows as they were or
-    erased; called again it removes what is left on the disk.
+    Killed in the middle, it leaves the rows as they were or erased; the same again completes it.
 
     Args:
         ledger: where the commits are.
@@ -45,46 +44,44 @@ def erase(ledger: Ledger, view: View, snapshot: Snapshot, state: ViewState, want
         state: what is known.
         wanted: which rows.
 
-    Returns:
-        How many rows counted that are erased.
+    Returns how many rows counted that are erased.
 
     Raises:
-        NotEnough: the disk is full; nothing has changed.
-        Corrupt: a file that must be read is damaged.
+        NotEnough: the disk is full. Corrupt: a file is damaged. Nothing has changed then.
     """
     bucket = ledger.bucket
-    live = {file.name for file in snapshot.files}
-    expire(bucket, view.name, live)  # an erasure that was killed after its commit left a note
-    for name in retired(bucket, view.name) - live:
-        if _holds(bucket, f"{view.name}/data/{name}", wanted):
-            bucket.remove([f"{view.name}/data/{name}"])
-    held = [file for file in snapshot.files if _has(bucket, view.name, file, wanted)]
-    if not held:
+    _remove_older(bucket, snapshot, wanted)
+    if not (held := [file for file in snapshot.files if _has(bucket, view.name, file, wanted)]):
         return 0
     erased = len(winners(_of(snapshot.index(held), wanted), snapshot.shape.key))
     made: list[DataFile] = []
     place = note = ""
     try:
-        for file in held:
-            made += _without(bucket, view, snapshot, file, wanted)
+        made += (new for old in held for new in _without(bucket, view, snapshot, old, wanted))
         note = _note(bucket, view.name, held)
-        gone = {file.name for file in held}
-        kept = [file for file in snapshot.files if file.name not in gone]
+        kept = (file for file in snapshot.files if file not in held)
         name, commit = ledger.whole(snapshot, state, [*kept, *made], held)
+        commit = replace(commit, count=state.count + 1, erased=state.erased + 1)
         place = ledger.place(view.name, name)
-        ledger.publish(
-            view.name, name, replace(commit, count=state.count + 1, erased=state.erased + 1)
-        )
+        ledger.publish(view.name, name, commit)
     except BaseException:
         if not place or bucket.absent(place):
-            bucket.remove([f"{view.name}/data/{file.name}" for file in made])
-            bucket.remove([note] if note else [])
+            bucket.remove([f"{view.name}/data/{file.name}" for file in made] + [note] * bool(note))
         raise
     ledger.forget(view.name, state)
-    bucket.remove([f"{view.name}/data/{file.name}" for file in held] + [note])
-    folder = f"{view.name}/sketches"  # what near-copies are found by is made of the rows
-    bucket.remove([f"{folder}/{name}" for name in bucket.ages(folder)])
+    bucket.remove([note, *(f"{view.name}/data/{file.name}" for file in held)])
     return erased
+
+
+def _remove_older(bucket: Bucket, snapshot: Snapshot, wanted: Wanted) -> None:
+    """Removes what was made of the rows, and files with such rows that count no more."""
+    view, live = snapshot.view, {file.name for file in snapshot.files}
+    expire(bucket, view, live)  # an erasure that was killed after its commit left a note
+    sketches = bucket.ages(f"{view}/sketches")  # made of the rows, to find near-copies by
+    bucket.remove(f"{view}/sketches/{name}" for name in sketches)
+    for name in retired(bucket, view) - live:
+        if _holds(bucket, f"{view}/data/{name}", wanted):
+            bucket.remove([f"{view}/data/{name}"])
 
 
 def _without(
