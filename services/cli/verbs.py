@@ -56,7 +56,7 @@ def plan_of(task: type[AnyTask], config: Config | None = None) -> Plan:
 
 
 def train(wanted: Training, on_progress: Progress) -> Manifest:
-    """Train, register as candidate, and tell MLflow.
+    """Train, register as candidate, and record the run in MLflow.
 
     Returns:
         The manifest of the version.

@@ -224,7 +224,7 @@ def _known(values: list[Any]) -> Vector:
 def _vector(view: View, column: str, values: list[Any], found: Mapping[str, Any]) -> Vector:
     """One feature of all rows.
 
-    An empty list is null: the client cannot tell what type it would be of.
+    An empty list is null: the client cannot infer its type.
     """
     words, moments = found[f"{view.name}_status"].tolist(), found[f"{view.name}_time"]
     if "degraded" in words:
@@ -249,9 +249,9 @@ def _rows(columns: Mapping[str, Sequence[Any]], root: str) -> list[dict[str, Any
     """
     counts = {name: len(values) for name, values in columns.items()}
     if len(set(counts.values())) != 1:
-        told = ", ".join(f"{name[:80]} {count}" for name, count in counts.items())
+        sizes = ", ".join(f"{name[:80]} {count}" for name, count in counts.items())
         raise InvalidInput(
-            f"The columns have {told or 'no'} values.", hint="Give each as many.", pointer=root
+            f"The columns have {sizes or 'no'} values.", hint="Give each as many.", pointer=root
         )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

@@ -45,7 +45,7 @@ Names = Mapping[str, Mapping[str, str]]
 
 
 class Features:
-    """What stands at each path of the feature layer.
+    """The HTTP handlers of the feature layer.
 
     Args:
         make: makes the layer, when it is asked for the first time.
@@ -71,7 +71,7 @@ class Features:
         return self._made
 
     def routes(self) -> list[Route]:
-        """Every path, and what answers there."""
+        """Every path with its handler."""
         limited = [Middleware(Edge, limit_bytes=BODY_BYTES)]
         posts = {
             "/v1/features/lookup": self.lookup,
@@ -227,7 +227,7 @@ class Features:
 
 
 def described(layer: Layer, listed: Listed) -> ViewInfo:
-    """A view as discovery tells of it."""
+    """The entry of a view in discovery."""
     view = listed.view
     newest = listed.newest
     return ViewInfo(
