@@ -157,12 +157,19 @@ class Outbox:
             self._ended = True
             self._changed.notify_all()
         self._thread.join(wait_s)
-        if done:
-            self._path.unlink(missing_ok=True)
-        os.close(self._file)
         return done
 
     def _run(self) -> None:
+        try:
+            self._push_all()
+        finally:
+            with self._changed:  # here, since a number that is closed may be another file's soon
+                if not self._waiting:
+                    self._path.unlink(missing_ok=True)
+                os.close(self._file)
+                self._file = -1
+
+    def _push_all(self) -> None:
         self._adopt()
         while some := self._next():
             if not self._push(some):

@@ -26,7 +26,7 @@ TASK = "toy.side"
 WRITER = """
 import sys
 from pathlib import Path
-from cluster.registry import Manifest, Registry
+from cluster.registry.versions import Manifest, Registry
 
 home, name, count, made = sys.argv[1:]
 

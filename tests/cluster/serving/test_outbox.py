@@ -99,6 +99,8 @@ def test_an_answer_does_not_wait_for_a_layer_that_hangs(tmp_path: Path) -> None:
     assert time.monotonic() - began < 0.5
     assert not outbox.close(wait_s=0)
     opened.set()
+    outbox._thread.join(30)
+    assert list((tmp_path / "outbox").iterdir()) == []  # it was only slow
 
 
 def test_a_replica_that_is_killed_after_its_answer_loses_nothing(tmp_path: Path) -> None:
