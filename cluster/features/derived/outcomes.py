@@ -76,7 +76,8 @@ class Followed(Aggregate):
         """A whole number, of words or numbers."""
         if self.column and not isinstance(self.events(over), Text | Number | Whole):
             raise InvalidInput(
-                f"Values of column {self.column!r} of view {over.name!r} cannot be told apart."
+                f"Values of column {self.column!r} of view {over.name!r} cannot be told apart.",
+                hint="Name a column of words or of numbers.",
             )
         return Whole()
 

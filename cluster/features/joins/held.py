@@ -199,7 +199,9 @@ def micros(column: pl.Series) -> Ints:
     """
     if column.null_count():
         row = int(column.is_null().arg_max() or 0)
-        raise InvalidInput(f"{column.name} of row {row} is missing.")
+        raise InvalidInput(
+            f"{column.name} of row {row} is missing.", hint="Give every row one, or leave it out."
+        )
     if not isinstance(column.dtype, pl.Datetime) or column.dtype.time_zone is None:
         raise InvalidInput(
             f"Column {column.name!r} is of type {column.dtype}, not moments with a time zone.",
