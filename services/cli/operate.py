@@ -148,7 +148,7 @@ def states() -> dict[str, State]:
 
 @dataclass(frozen=True)
 class Overview:
-    """What runs: Ray, its applications, and the version that each was told to serve."""
+    """What runs: Ray, its applications, and the version that each was deployed with."""
 
     engine: engine.Status
     applications: list["serve.Application"]
