@@ -216,6 +216,20 @@ class Task(ABC, Generic[C, I, O]):
         """Read what `save` wrote, with all that `predict` needs and nothing that training needs."""
         return cls(cls.Config.model_validate_json((folder / "config.json").read_bytes()))  # type: ignore[arg-type]
 
+    @classmethod
+    def import_model(
+        cls, files: Sequence[Path], options: Mapping[str, str], folder: Path
+    ) -> Sequence[str]:
+        """Write what `load` reads, out of files of a model made elsewhere; by default refused.
+
+        Returns sentences on how the model will be asked. Options are as they were written.
+        """
+        del files, options, folder
+        raise InvalidInput(
+            f"{cls.name()} takes no models that were made elsewhere.",
+            hint=f"Train one: python -m services train {cls.name()}",
+        )
+
     def reference(self, train: Batch, test: Batch) -> Reference | None:
         """What a simple model scores on `test` after learning from `train`; by default none.
 

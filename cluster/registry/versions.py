@@ -44,11 +44,17 @@ class Manifest(BaseModel):
     split: str = ""  # how rows were parted, copies together; older versions lack it
     statistics: dict[str, dict[str, Any]] = {}
     files: dict[str, str] = {}
+    source: dict[str, str] = {}  # of an imported model, the SHA-256 of each file that was given
 
     @property
-    def score(self) -> float:
-        """The value of the objective's metric."""
-        return self.metrics[self.objective]
+    def score(self) -> float | None:
+        """The value of the objective's metric; None for what was imported and never measured."""
+        return self.metrics.get(self.objective)
+
+    @property
+    def scored(self) -> str:
+        """The score in words."""
+        return "never measured" if self.score is None else f"{self.objective} {self.score:.4f}"
 
 
 class Registry:

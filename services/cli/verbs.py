@@ -1,9 +1,10 @@
 """Train, measure and promote versions for the command line and the demo; print nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from cluster.base.errors import Conflict, Corrupt, LeptonError
+from cluster.base.errors import Conflict, Corrupt, InvalidInput, LeptonError, NotFound
 from cluster.base.settings import settings
 from cluster.contract.config import Config
 from cluster.contract.run import Progress
@@ -17,6 +18,7 @@ from cluster.registry.model import Model
 from cluster.registry.tracking import Tracker
 from cluster.registry.versions import Manifest, Registry
 from cluster.training.data import Plan, plan
+from cluster.training.importing import Import, files_of, register
 from cluster.training.recipe import Recipe, again
 from services.local import catalog
 from services.local.compare import compared
@@ -124,6 +126,30 @@ def _stopped(recipe: Recipe) -> str:
     return "Stopped." + (" The same command goes on from the last checkpoint." if goes_on else "")
 
 
+def import_model(task: str, given: Sequence[str], say: Callable[[str], None]) -> Manifest:
+    """Register a model that was made elsewhere as the candidate, measured where rows are stored.
+
+    Args:
+        task: the capability that it is to answer for.
+        given: files, and options as `size=224x224`.
+        say: is told how the model is asked, and if it could not be measured.
+    """
+    here, capability = settings(), catalog.find(task)
+    options = dict(one.split("=", 1) for one in given if "=" in one and not Path(one).exists())
+    files = files_of([one for one in given if "=" not in one or Path(one).exists()])
+    try:
+        rows = plan_of(capability)
+    except (InvalidInput, NotFound) as error:
+        say(f"It is not measured: {error}")
+        rows = None
+    wanted = Import(capability, files, options, rows, here.home)
+    tracker, registry = Tracker(here.tracking, here.home), Registry(here.home)
+    with tracker.run(task, wanted.run, options, say):
+        manifest = register(wanted, say)
+        registry.point("candidate", task, manifest.version)
+    return manifest
+
+
 def evaluate(task: str, reference: str) -> Evaluation:
     """Measure a version on the test rows that are there now."""
     capability = catalog.find(task)
@@ -191,10 +217,7 @@ def rollback(task: str) -> str:
 
 def _now_in_production(task: str, manifest: Manifest) -> str:
     """That a version is, and what its model views have got or lack since it was decided on."""
-    sentence = (
-        f"Version {manifest.version} of {task} is in production "
-        f"({manifest.objective} {manifest.score:.4f})."
-    )
+    sentence = f"Version {manifest.version} of {task} is in production ({manifest.scored})."
     try:
         ready = made_ready(task, manifest.version)
     except LeptonError as error:  # the version has changed, and that must be heard
