@@ -40,10 +40,10 @@ O = TypeVar("O", bound=BaseModel)  # noqa: E741
 
 
 class Turn(NamedTuple):
-    """A part of a network that moves, while all else of it stands, and what it minimises.
+    """A part of a network that is trained while all else is frozen, and the loss it minimises.
 
     Attributes:
-        part: whose weights move.
+        part: the module whose weights are trained.
         loss: called as `NeuralTask.loss` is, with the whole network.
     """
 
@@ -136,7 +136,7 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         return functional.cross_entropy(logits, label, label_smoothing=self.config.label_smoothing)
 
     def turns(self, network: "nn.Module") -> Sequence[Turn]:
-        """Which parts move in a step, one after the other; by default the network by `loss`.
+        """The parts that a step trains, one after the other; by default the network by `loss`.
 
         Each has an optimizer of its own, and no gradient from another's loss. Weights that are in
         no turn stay as they are.

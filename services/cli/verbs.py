@@ -58,7 +58,7 @@ def plan_of(task: type[AnyTask], config: Config | None = None) -> Plan:
 
 
 def train(wanted: Training, on_progress: Progress) -> Manifest:
-    """Train, register as candidate, and tell MLflow.
+    """Train, register as candidate, and record the run in MLflow.
 
     Returns:
         The manifest of the version.
@@ -69,12 +69,12 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     here = settings()
     task = catalog.find(wanted.task)
     config = task.Config.parse(wanted.settings)
-    rows = plan_of(task, config)
+    rows = plan_of(task, config)  # what is wrong with the rows is said before Ray starts
     from cluster.training import train as training  # noqa: PLC0415 - imports ray: seconds after any mistake
 
     engine.connect(here)
     if _backfilled(task, config, on_progress):
-        rows = plan_of(task, config)
+        rows = plan_of(task, config)  # the snapshot before lacks the rows that were made
     recipe = Recipe(
         task,
         config,
@@ -87,7 +87,7 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     recipe = again(recipe) if wanted.again else recipe
     tracker, registry = Tracker(here.tracking, here.home), Registry(here.home)
     if existing := registry.of_run(wanted.task, recipe.run):
-        registry.point("candidate", wanted.task, existing.version)
+        registry.mark("candidate", existing)
         tracker.catch_up(on_progress)
         return existing
     with tracker.run(wanted.task, recipe.run, config.model_dump(mode="json"), on_progress):
@@ -95,7 +95,7 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
             manifest = training.train(recipe, on_progress=on_progress)
         except (KeyboardInterrupt, SystemExit):  # Ray Train makes the one of the other
             raise KeyboardInterrupt(_stopped(recipe)) from None
-        registry.point("candidate", wanted.task, manifest.version)
+        registry.mark("candidate", manifest)
     return manifest
 
 
