@@ -352,7 +352,7 @@ def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_field_named_like_an_option_of_the_command_has_its_own_flag() -> None:
-    from lepton._flags import read_words
+    from lepton.cli.flags import read_words
     from lepton.wire import TaskInfo
 
     info = TaskInfo(

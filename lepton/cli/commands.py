@@ -11,12 +11,12 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from lepton import __version__
-from lepton._feature_verbs import features
-from lepton._flags import read_words, require
 from lepton._inputs import Row
-from lepton._out import Out
-from lepton._shell import File, Json, OutFile, Shell, TimeoutS, Url, from_file, from_json
-from lepton._show import show
+from lepton.cli.features import features
+from lepton.cli.flags import read_words, require
+from lepton.cli.out import Out
+from lepton.cli.shell import File, Json, OutFile, Shell, TimeoutS, Url, from_file, from_json
+from lepton.cli.show import show
 from lepton.client import Client
 from lepton.errors import BadValue, LeptonError
 from lepton.terminal import unreadable, watched

@@ -8,8 +8,8 @@ import typer
 from pydantic import JsonValue
 
 from lepton._inputs import Row
-from lepton._shell import File, Json, Shell, Url, from_file, from_json
-from lepton._show import show
+from lepton.cli.shell import File, Json, Shell, Url, from_file, from_json
+from lepton.cli.show import show
 from lepton.wire import Looked, ViewInfo
 
 Key = Annotated[list[str] | None, typer.Option("--key", help="A column of the key, as item_id=42.")]
