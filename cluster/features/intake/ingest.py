@@ -262,7 +262,7 @@ def _admitted(
 def _with_remedy(reject: Reject) -> Reject:
     """What the user can say of a file whose bytes are no UTF-8, or whose times are no ISO 8601."""
     if reject.reason.endswith("is not valid UTF-8"):
-        return Reject(reject.where, f"{reject.reason}: name the encoding as in {SAY_ENCODING}")
+        return Reject(reject.where, f"{reject.reason}: name {SAY_ENCODING}")
     if ISO in reject.reason:
         return Reject(reject.where, f"{reject.reason}, or say how, as in {SAY_FORMAT}")
     return reject
