@@ -321,7 +321,7 @@ def _too_many(
     rejects: Sequence[Reject], rows: int, max_reject_share: float, file: Path | None
 ) -> InvalidInput:
     enough = -(-100 * len(rejects) // rows) / 100
-    first = "; ".join(f"{reject.where}: {reject.reason}" for reject in rejects[:3])
+    first = "; ".join(f"{reject.where}: {reject.reason.rstrip('.')}" for reject in rejects[:3])
     return InvalidInput(
         f"{len(rejects):,} of {rows:,} rows are bad ({len(rejects) / rows:.1%}), more than the "
         f"{max_reject_share:.1%} that may be left out: nothing was taken in. The first: {first}.",

@@ -28,6 +28,7 @@ MANY_LABELS = 30
 PLACES = 3
 _NOW = np.datetime64("9999-12-31", "us")
 _YEAR_1971 = np.datetime64("1971-01-01", "us")
+_SEGMENTED = frozenset(("images", "image", "imgs", "img", "masks", "mask"))
 _FLOAT = r"^-?\d+\.0+$"
 
 
@@ -242,6 +243,12 @@ class Tally:
             yield (
                 f"All {self.rows:,} rows have the label {next(iter(labels))!r}: a classifier needs "
                 "rows of at least two."
+            )
+        if len(labels) == 2 and {label.lower() for label in labels} <= _SEGMENTED:
+            yield (
+                f"The labels {classes.listed(sorted(labels))} read as folders of pictures and of "
+                "their masks, which are no classes: name a folder that holds a folder per class, "
+                "or a table with labels."
             )
         if self.uncounted or (len(labels) > MANY_LABELS and len(labels) > self.rows / 2):
             yield (

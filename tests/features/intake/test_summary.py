@@ -66,6 +66,16 @@ def test_numbers_of_rows_as_times_are_a_warning(tmp_path: Path) -> None:
     assert "1970" not in warnings(874_724_710)
 
 
+def test_folders_of_pictures_and_of_masks_are_no_classes(tmp_path: Path) -> None:
+    for label, shade in (("images", 9), ("masks", 200)):
+        (tmp_path / "files" / label).mkdir(parents=True)
+        picture = np.full((8, 8, 3), shade, np.uint8)
+        (tmp_path / "files" / label / "1.png").write_bytes(encode(picture))
+    found = ingest(labelled_images, [tmp_path / "files"], Store(tmp_path / "store")).summary
+    said = "The labels 'images', 'masks' read as folders of pictures and of their masks, which are"
+    assert any(warning.startswith(said) for warning in found.warnings)
+
+
 def test_rows_of_equal_content_are_copies_with_an_id_and_without(tmp_path: Path) -> None:
     assert taken(tmp_path, lines("text,label", "one,a", "one,a", "one,a", "two,b")).copies == 2
     found = taken(tmp_path, lines("text_id,text,label", "1,one,a", "2,one,b", "3,two,b"))
