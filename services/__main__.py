@@ -215,6 +215,15 @@ def train(
     show.manifest(manifest)
 
 
+@app.command("import")
+def import_model(
+    task: TaskName,
+    given: Annotated[list[str], typer.Argument(help="model.onnx labels.json size=224x224")],
+) -> None:
+    """Register a model that was made elsewhere; it is asked about sample rows first."""
+    show.manifest(verbs.import_model(task, given, show.say))
+
+
 @app.command()
 def evaluate(task: TaskName, reference: Reference = "candidate") -> None:
     """Measure a version on the test rows that are there now."""

@@ -1,13 +1,16 @@
 """Learn from the training pictures what must be known before a network is made."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cluster.contract import Rows, Run
 from cluster.neural import State, backbone
+
+if TYPE_CHECKING:
+    from cluster.neural.foreign import ForeignGraph
 
 ROWS = 4_096  # pictures that are looked at together
 
@@ -36,6 +39,12 @@ def look(train: Rows, run: Run, *, max_side: int) -> State:
         "channels": max(found for _, found, _ in seen),
         "rows": sum(run.all_gather(train.count)),
     }
+
+
+def picture_state(graph: "ForeignGraph") -> State:
+    """What `encode` needs of a graph that was made elsewhere."""
+    channels, height, width = graph.picture()
+    return {"channels": channels, "height": height, "width": width}
 
 
 def warp_for(rows: int) -> float:

@@ -28,10 +28,12 @@ from cluster.media import Picture, Pixels
 from cluster.neural import NeuralConfig, NeuralTask, State
 from vision import _pixels
 from vision._images import erase, mirror, same_size, shift, warp
-from vision._study import ROWS, look, measure, say_weights, warp_for
+from vision._study import ROWS, look, measure, picture_state, say_weights, warp_for
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from cluster.neural.foreign import ForeignGraph
 
 
 class Config(NeuralConfig):
@@ -114,6 +116,12 @@ class Classify(NeuralTask[Config, Input, Output]):
         for batch in train.batches(ROWS):
             counts += np.bincount(self.encode_truth(batch)["label"], minlength=len(counts))
         return run.all_reduce(counts)
+
+    @classmethod
+    def import_state(cls, graph: "ForeignGraph", labels: Sequence[str]) -> State:
+        """Labels, and the size and channels that the graph takes."""
+        labels_of(labels, hint="Name its outputs: import vision.classify model.onnx labels.json")
+        return {"labels": list(labels), **picture_state(graph)}
 
     def network(self, state: State) -> "nn.Module":
         """The network that the config names."""

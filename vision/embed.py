@@ -1,6 +1,6 @@
 """Turn a picture into a vector: pictures that are alike have vectors that are near."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -24,10 +24,12 @@ from cluster.neural import State
 from cluster.neural.embedding import EmbeddingConfig, EmbeddingTask
 from vision import _pixels
 from vision._images import erase, mirror, same_size, shift, tone, warp, zoom
-from vision._study import ROWS, look, measure, say_weights, warp_for
+from vision._study import ROWS, look, measure, picture_state, say_weights, warp_for
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from cluster.neural.foreign import ForeignGraph
 
 ONE_LABEL = "Where labels say nothing, learn without them: method=selfsupervised"
 OWN: Mapping[str, Mapping[str, Any]] = {
@@ -102,6 +104,13 @@ class Embed(EmbeddingTask[Config, Input, Output]):
         if self.config.network not in {"resnet", "lenet"}:
             say_weights(self.config.network, run)
         return state
+
+    @classmethod
+    def import_state(cls, graph: "ForeignGraph", labels: Sequence[str]) -> State:
+        """The size and channels that the graph takes; its vectors are brought to unit length."""
+        del labels
+        graph.unit = True
+        return picture_state(graph)
 
     def network(self, state: State) -> "nn.Module":
         """The network that the config names, its output brought to unit length."""

@@ -14,7 +14,7 @@ from cluster.features.schema.view import View
 Write = Callable[[Path], None]
 """Fills an empty folder with a checkpoint."""
 Report = dict[str, float] | str
-"""What a run tells whoever asked for it: numbers by name, or a sentence."""
+"""Progress of a run: numbers by name, or a sentence."""
 Progress = Callable[[Report], None]
 """Takes each report as it comes."""
 
@@ -30,8 +30,8 @@ class Run:
         seed: what makes two runs alike.
         resume: the folder of the last checkpoint, if the run was interrupted.
         checkpoint_s: about how many seconds of work a crash may cost.
-        tables: what the views that the task reads whole tell of every key, by the view's name,
-            alike on every worker; not those that tell nothing.
+        tables: the views that the task reads whole, a row per key, by the view's name; the same on
+            every worker, empty ones left out.
         start: the folder of an earlier version that a network goes on from: its weights are loaded,
             and what it had studied is not studied again.
         stopped: whether the training is to end early: who watches it sets this in `report`, and

@@ -114,9 +114,8 @@ class Task(ABC, Generic[C, I, O]):
         writes: source views that every answer of a replica is pushed to, after it was given: their
             columns are fields of Output or, where it has none of the name, of Input. An answer in
             which one is None writes nothing.
-        live: views looked up for each row when serving, and not joined in training: what a model
-            derives from its examples while it learns, and is told anew when it is asked, such as
-            a user's last items, which in a training row would hold the very item to be guessed.
+        live: views read only at serving time. In training they would leak the label: a user's
+            recent items contain the item to predict.
         tables: views that `fit` reads whole, the newest row of each key, whether or not an example
             mentions the key: `run.table(view)`. `tables_for` lets knobs name more.
         split: which examples are kept to measure, where the source does not say.
@@ -151,7 +150,7 @@ class Task(ABC, Generic[C, I, O]):
     _gaps: ClassVar[dict[str, Column]]
 
     def __init_subclass__(cls) -> None:
-        """Read the three types off `Task[Config, Input, Output]`."""
+        """Read the three types off `Task[Config, Input, Output]`; an Input forbids other fields."""
         super().__init_subclass__()
         for base in cls.__dict__.get("__orig_bases__", ()):  # its own: a parent's are inherited
             types = get_args(base)
@@ -161,6 +160,9 @@ class Task(ABC, Generic[C, I, O]):
                 and isinstance(types[0], type)
             ):
                 cls.Config, cls.Input, cls.Output = types
+                if "extra" not in cls.Input.model_config:  # else a misspelt option says nothing
+                    cls.Input.model_config["extra"] = "forbid"
+                    cls.Input.model_rebuild(force=True)
 
     def __init__(self, config: C | None = None) -> None:
         self.config: C = config if config is not None else self.Config()  # type: ignore[assignment]
@@ -214,11 +216,25 @@ class Task(ABC, Generic[C, I, O]):
         """Read what `save` wrote, with all that `predict` needs and nothing that training needs."""
         return cls(cls.Config.model_validate_json((folder / "config.json").read_bytes()))  # type: ignore[arg-type]
 
+    @classmethod
+    def import_model(
+        cls, files: Sequence[Path], options: Mapping[str, str], folder: Path
+    ) -> Sequence[str]:
+        """Write what `load` reads, out of files of a model made elsewhere; by default refused.
+
+        Returns sentences on how the model will be asked. Options are as they were written.
+        """
+        del files, options, folder
+        raise InvalidInput(
+            f"{cls.name()} takes no models that were made elsewhere.",
+            hint=f"Train one: python -m services train {cls.name()}",
+        )
+
     def reference(self, train: Batch, test: Batch) -> Reference | None:
         """What a simple model scores on `test` after learning from `train`; by default none.
 
         It is trained once for each version, after `fit`, and printed beside the version's metrics:
-        a result below it tells that the knobs do not fit the data. Keep it to seconds.
+        a result below it means that the knobs do not fit the data. Keep it to seconds.
 
         Args:
             train: training rows, spread evenly over them where there are over `reference_rows`.

@@ -52,15 +52,13 @@ def up(
     with durable.lock(settings.home / "engine.lock"):
         if found := engine.read(settings):
             if _answers_in_time(found):
-                say(f"Lepton is already up at {found.url}.")
+                say("Ray runs already.")
                 return found
             say("Ray died here. Cleaning up and starting anew.")
             engine.clear(settings, found)
         else:
             engine.end_strays(settings, say)
-        started = _start(settings, say, free_bytes, wait_s)
-        say(f"Lepton is up at {started.url}, Ray's dashboard at {started.dashboard_url}.")
-        return started
+        return _start(settings, say, free_bytes, wait_s)
 
 
 def _answers_in_time(found: Engine) -> bool:

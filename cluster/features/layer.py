@@ -2,32 +2,26 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cluster.base.batch import Batch, length, take
-from cluster.base.errors import Conflict, InvalidInput, TooLarge, nearest
-from cluster.base.faults import together
+from cluster.base.errors import Conflict, InvalidInput
 from cluster.features.backfill import PART_S, Ask, Backfill, here, keep
 from cluster.features.derived.graph import Graph
 from cluster.features.derived.modelview import Models, ModelView
-from cluster.features.intake.ingest import admit
 from cluster.features.joins.held import history_of, leaves
 from cluster.features.joins.history import Stored
 from cluster.features.joins.join import join
 from cluster.features.offline.store import Store
 from cluster.features.online.lag import Lag, LagMonitor
 from cluster.features.online.lookup import Online
-from cluster.features.schema.times import SAY_ZONE
-from cluster.features.schema.view import Reject, View
+from cluster.features.pushed import admitted, check_columns, check_size
+from cluster.features.schema.view import View
 from cluster.features.vectors.neighbours import Nearest, Neighbours
-
-MOST_PUSHED = 10_000
-AS_ZONED = "write it as in 2024-05-01T12:00:00Z"
 
 
 @dataclass(frozen=True)
@@ -208,17 +202,13 @@ class Layer:
         """
         return self.neighbours.nearest(self.graph.stored(self.view(name)), vectors, k)
 
-    def push(self, name: str, raw: Batch, *, root: str = "") -> int:
+    def push(self, name: str, raw: Batch) -> int:
         """Write events to both sides; they are looked up as soon as this returns.
-
-        Model views over the view are made anew for these rows. Offline comes first: what was
-        acknowledged is never lost, and `materialize` brings what a crash kept from coming online.
 
         Args:
             name: a source view.
             raw: its key and columns; `event_time` with a zone, or none for now: then each row is
                 a microsecond after the one before it, so that all of one key are kept.
-            root: where the rows stand, as a JSON pointer: errors then point into it.
 
         Returns:
             How many rows were written.
@@ -226,19 +216,31 @@ class Layer:
         Raises:
             NotFound: there is no such view.
             TooLarge: there are more than `MOST_PUSHED` rows.
-            InvalidInput: a row is bad or a column is unknown, and so nothing was written; or the
-                view is made from others.
+            InvalidInput: a column is unknown, or the view is made from others.
+            LeptonError: as `push_to`.
+        """
+        view = self.pushable(name)
+        check_size(name, length(raw))
+        check_columns(view, raw)
+        return self.push_to(view, raw)
+
+    def push_to(self, view: View, raw: Batch, *, root: str = "") -> int:
+        """Push rows whose number and columns were checked where they came in.
+
+        Model views over the view are made anew for these rows. Offline comes first: what was
+        acknowledged is never lost, and `materialize` brings what a crash kept from coming online.
+
+        Args:
+            view: as `pushable` gives it.
+            raw: as in `push`, of columns of the view alone.
+            root: where the rows stand, as a JSON pointer: errors then point into it.
+
+        Raises:
+            InvalidInput: a row is bad, and so nothing was written.
             Conflict: a model that is asked about the rows does not give what its view declares;
                 nothing was written.
         """
-        view = self.pushable(name)
-        _check_size(name, length(raw))
-        if faults := _strangers(view, raw):
-            raise together(faults)
-        rows, rejects = admit(view, raw, place=partial(_place, root))
-        if rejects:
-            raise _refused(name, rejects)
-        rows = {"event_time": _moments(length(rows)), **rows}
+        rows = admitted(view, raw, root=root)
         made = list(self._made_from(view, rows))  # a model that fails must leave nothing written
         self._write(view, rows)
         for other, columns in made:
@@ -353,46 +355,3 @@ class Layer:
                 if kept:
                     keys = {name: rows[name] for name in (*view.key, "event_time")}
                     yield made.rows_of, {**take(keys, kept), **columns}
-
-
-def _place(root: str, row: int) -> str:
-    return f"{root}/{row}" if root else f"row {row}"
-
-
-def _check_size(name: str, rows: int) -> None:
-    if not 0 < rows <= MOST_PUSHED:
-        raise (TooLarge if rows else InvalidInput)(
-            f"{rows:,} rows were pushed to {name!r}; a push takes 1 to {MOST_PUSHED:,}.",
-            hint="Push them in several parts, or ingest a file." if rows else "Give some.",
-            limit=MOST_PUSHED,
-            actual=rows,
-        )
-
-
-def _refused(name: str, rejects: Sequence[Reject]) -> InvalidInput:
-    """What is wrong with pushed rows; each part says where."""
-    reasons = [reject.reason.replace(SAY_ZONE, AS_ZONED) for reject in rejects]
-    more = f" ({len(rejects) - 1} more)" * (len(rejects) > 1)
-    return InvalidInput(
-        f"Nothing was written to {name!r}: {rejects[0].where}: {reasons[0]}{more}.",
-        hint="Mend the rows and push all of them again.",
-        parts=[
-            InvalidInput(f"{reason}.", pointer=reject.where)
-            for reject, reason in zip(rejects, reasons, strict=True)
-        ],
-    )
-
-
-def _strangers(view: View, raw: Batch) -> list[InvalidInput]:
-    """Each column that the view does not have: `created` is when the row comes in."""
-    return [
-        InvalidInput(f"There is no column {name!r}.", hint=nearest(name, view.schema), pointer=name)
-        for name in raw
-        if name not in view.schema
-    ]
-
-
-def _moments(rows: int) -> NDArray[np.datetime64]:
-    """Now, `[rows]`, and a microsecond later each: rows of one key and moment would be one row."""
-    now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
-    return now + np.arange(rows).astype("timedelta64[us]")

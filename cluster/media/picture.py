@@ -35,7 +35,7 @@ class Picture(Media):
         return f"A {READ} file in base64, of at most {self.max_pixels:,} pixels."
 
     def decode(self, data: bytes) -> Pixels:
-        """As `pictures.decode`: upright, on white, of 8 bits."""
+        """The pixels upright, transparent ones on white, at 8 bits a channel."""
         return decode(data, max_pixels=self.max_pixels)
 
     def encode(self, value: Any) -> bytes:

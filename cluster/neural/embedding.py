@@ -24,7 +24,7 @@ class EmbeddingConfig(NeuralConfig):
     method: Literal["supervised", "selfsupervised"] = "supervised"
     dim: Annotated[int, Between(2, 4_096)] = 64
     temperature: Annotated[float, Between(0.01, 2.0, log=True)] = 0.1
-    min_batch: Annotated[int, Between(1, 256)] = 64  # rows are told from the others of their batch
+    min_batch: Annotated[int, Between(1, 256)] = 64  # a row is contrasted with others of its batch
 
 
 C = TypeVar("C", bound=EmbeddingConfig)

@@ -11,10 +11,8 @@ if TYPE_CHECKING:
 
 GRAPH = "model"
 """The graph of a network that is exported as a whole."""
-
-
 TWIN = ".out"
-"""Ends the name of an output, in a file, where an input of the graph is called as that is."""
+"""Suffix of an exported output whose name an input of the same graph has."""
 
 
 class Ask(Protocol):
@@ -25,7 +23,7 @@ class Ask(Protocol):
 
 
 class Graphs:
-    """The graphs of a version, each opened when it is first asked.
+    """The exported graphs of a version; a session is opened at the first call of its graph.
 
     Args:
         folder: holds a file `<name>.onnx` for each.
@@ -50,7 +48,7 @@ class Graphs:
 
 
 def open_session(path: Path) -> "onnxruntime.InferenceSession":
-    """A graph of a file, ready to run on one thread of the CPU."""
+    """A session for one ONNX file, on one CPU thread."""
     import onnxruntime  # noqa: PLC0415 - a second that training and tests need not pay
 
     options = onnxruntime.SessionOptions()

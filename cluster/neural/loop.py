@@ -155,7 +155,7 @@ class Loop:
         return point
 
     def judge(self, point: Mapping[str, float]) -> None:
-        """Keep the best weights; where the watched rows see nothing better for long, end early."""
+        """Keep the best weights; stop early once the validation score no longer improves."""
         score = self.run.agree(point.get(self.watched.metric))
         self.watched.see(score, self.step / self.steps, self.averaged)
         if self.config.epochs is not None or self.cooled is not None or self.step == self.steps:
@@ -165,14 +165,14 @@ class Loop:
             self.end = min(self.steps, self.step + max(1, round(COOLING * self.step)))
 
     def advance(self, arrays: Arrays, truth: Arrays) -> Tensor:
-        """One step, in which each part has its turn. Returns the sum of their losses, detached."""
+        """Take one optimizer step per turn. Returns the sum of their losses, detached."""
         self.network.train()
         reseed(
             (self.run.seed << 32) + self.step * self.run.workers + self.run.rank, self.run.device
         )
-        asked, told, lr = self.tensors(arrays), self.tensors(truth), self.lr()
+        inputs, targets, lr = self.tensors(arrays), self.tensors(truth), self.lr()
         losses = [
-            part.move(asked, told, lr=lr, casting=self.casting(self.precision))
+            part.move(inputs, targets, lr=lr, casting=self.casting(self.precision))
             for part in self.parts
         ]
         self.step += 1
@@ -293,7 +293,7 @@ class Clock:
 
 
 def reseed(seed: int, device: str) -> None:
-    """Start torch's generators anew; `torch.manual_seed` would also queue it for absent GPUs."""
+    """Seed torch's generators; `torch.manual_seed` would also queue it for absent GPUs."""
     torch.default_generator.manual_seed(seed)
     if device.startswith("cuda"):
         torch.cuda.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Move each part of a network down the gradient of its own loss, alike on all workers."""
+"""Optimize each part of a network by its own loss, with gradients averaged over workers."""
 
 from contextlib import AbstractContextManager
 from functools import partial
@@ -12,13 +12,13 @@ from cluster.neural.optimizers import make_optimizer
 
 
 class Part:
-    """The part of a network that moves in one turn, with its loss and its optimizer.
+    """The part of a network that one turn trains, with its loss and its optimizer.
 
     Args:
         turn: of a task, whose losses take the network, the tensors and the truth.
-        network: the whole, of which other parts may be called, too.
-        config: of the optimizer.
-        workers: how many train together, of whose gradients the mean is taken.
+        network: the whole network; a loss may call other parts of it.
+        config: learning rate, decay and clipping of the optimizer.
+        workers: how many train together; their gradients are averaged.
     """
 
     def __init__(self, turn: Turn, network: nn.Module, config: NeuralConfig, workers: int) -> None:
@@ -53,10 +53,10 @@ class Part:
 
 
 class _Loss(nn.Module):
-    """The loss of a turn as a module that has the weights of its part alone.
+    """The loss of a turn as a module that owns the weights of its part alone.
 
-    What is wrapped for several workers is this, so that a loss may call the network, or parts of
-    it, as often as it likes, and each part's gradients are summed in its own turn.
+    DistributedDataParallel wraps this and not the network: a loss may then call the network, or
+    parts of it, several times, and only the gradients of the turn's own part are reduced.
     """
 
     def __init__(self, turn: Turn, network: nn.Module) -> None:

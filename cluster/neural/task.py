@@ -25,6 +25,8 @@ from cluster.neural.graphs import GRAPH, Ask, Graphs
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from cluster.neural.foreign import ForeignGraph
+
 State = dict[str, Any]
 """What must be known before a network is made: labels, tokenizer, normalisation. NumPy arrays are
 kept in `state.safetensors`, lists and dicts each in a `<name>.json`, the rest in `state.json`."""
@@ -38,10 +40,10 @@ O = TypeVar("O", bound=BaseModel)  # noqa: E741
 
 
 class Turn(NamedTuple):
-    """A part of a network that moves, while all else of it stands, and what it minimises.
+    """A part of a network that is trained while all else is frozen, and the loss it minimises.
 
     Attributes:
-        part: whose weights move.
+        part: the module whose weights are trained.
         loss: called as `NeuralTask.loss` is, with the whole network.
     """
 
@@ -134,7 +136,7 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         return functional.cross_entropy(logits, label, label_smoothing=self.config.label_smoothing)
 
     def turns(self, network: "nn.Module") -> Sequence[Turn]:
-        """Which parts move in a step, one after the other; by default the network by `loss`.
+        """The parts that a step trains, one after the other; by default the network by `loss`.
 
         Each has an optimizer of its own, and no gradient from another's loss. Weights that are in
         no turn stay as they are.
@@ -178,6 +180,39 @@ class NeuralTask(Task[C, I, O], Generic[C, I, O]):
         """
         del valid
         return {}
+
+    @classmethod
+    def import_state(cls, graph: "ForeignGraph", labels: Sequence[str]) -> State:
+        """What `encode` and `decode` need for a graph made elsewhere; by default its labels."""
+        del graph
+        return {"labels": list(labels)} if labels else {}
+
+    @classmethod
+    def import_model(
+        cls, files: Sequence[Path], options: Mapping[str, str], folder: Path
+    ) -> Sequence[str]:
+        """Write an ONNX graph with nodes around it that fit it to `encode`, or export a folder.
+
+        `labels.json` or `labels.txt` beside a graph names its outputs. A folder is a version of
+        ours from another home, or an image classifier of transformers.
+        """
+        from cluster.neural.imported import import_folder, import_graph  # noqa: PLC0415 - replicas import no onnx
+
+        if len(files) == 1 and files[0].is_dir():
+            return import_folder(cls, files[0], options, folder)
+        return import_graph(cls, files, options, folder)
+
+    @classmethod
+    def restored(cls, folder: Path) -> Self:
+        """A network out of config, state and weights, ready for `save` to export."""
+        from cluster.neural.export import load_weights  # noqa: PLC0415 - replicas import no torch
+
+        task = super().load(folder)
+        task.state = _load_state(folder)
+        task._trained = task.network(task.state)  # noqa: SLF001 - its own instance
+        load_weights(task._trained, folder)  # noqa: SLF001
+        task._sample = task.examples.sample(EXPORTED_ROWS, np.random.default_rng(0))  # noqa: SLF001
+        return task
 
     def fit(self, train: Rows, valid: Rows, run: Run) -> None:
         """Study the rows, then train the network on them with the one loop."""

@@ -36,6 +36,7 @@ def write_card(
     data = table(("part", "rows"), [(k, f"{v:,}") for k, v in manifest.rows.items()])
     views = ", ".join(_view(name, held) for name, held in manifest.views.items())
     parted = f", parted by `{manifest.split}`" if manifest.split else ""
+    learnt = f"View {views}{parted}." if views else "Which rows it learnt from is not known."
     refused = f" {evaluation.refused:,} of them were refused and not scored." * bool(
         evaluation.refused
     )
@@ -43,8 +44,8 @@ def write_card(
     cautions = "".join(f"**Warning:** {sentence}\n\n" for sentence in warnings)
     (folder / "card.md").write_text(
         f"# {manifest.task}\n\n{summary}\n\nMade {manifest.created:%Y-%m-%d %H:%M} UTC by run "
-        f"`{manifest.run}` with seed {manifest.seed} on {manifest.workers} worker(s).\n\n"
-        f"## Data\n\nView {views}{parted}.\n\n{data}\n"
+        f"`{manifest.run}`{_how(manifest)}.\n\n"
+        f"## Data\n\n{learnt}\n\n{data}\n"
         f"## Metrics\n\nOn {evaluation.rows:,} questions, by the files that are served."
         f"{refused}\n\n"
         f"{cautions}{_scores(evaluation)}{picture}\n{evaluation.details}\n\n"
@@ -76,6 +77,14 @@ def _scores(evaluation: Evaluation) -> str:
         ("metric", "test", f"reference: {reference.model}"),
         [(k, f"{v:.4f}", beside.get(k, "")) for k, v in evaluation.metrics.items()],
     )
+
+
+def _how(manifest: Manifest) -> str:
+    """How a version was made, or the files that it was imported from."""
+    if not manifest.source:
+        return f" with seed {manifest.seed} on {manifest.workers} worker(s)"
+    files = ", ".join(f"`{name}` (SHA-256 {digest})" for name, digest in manifest.source.items())
+    return f" from {files}"
 
 
 def _view(name: str, held: Mapping[str, Any]) -> str:

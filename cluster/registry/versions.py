@@ -44,11 +44,17 @@ class Manifest(BaseModel):
     split: str = ""  # how rows were parted, copies together; older versions lack it
     statistics: dict[str, dict[str, Any]] = {}
     files: dict[str, str] = {}
+    source: dict[str, str] = {}  # of an imported model, the SHA-256 of each file that was given
 
     @property
-    def score(self) -> float:
-        """The value of the objective's metric."""
-        return self.metrics[self.objective]
+    def score(self) -> float | None:
+        """The value of the objective's metric; None for what was imported and never measured."""
+        return self.metrics.get(self.objective)
+
+    @property
+    def scored(self) -> str:
+        """The score in words."""
+        return "never measured" if self.score is None else f"{self.objective} {self.score:.4f}"
 
 
 class Registry:
@@ -148,7 +154,7 @@ class Registry:
         return read_manifest(self.root / task / str(self.resolve(task, reference)))
 
     def stamp(self, task: str, version: int) -> tuple[int, int]:
-        """Another where a version was written anew: what is remembered of it is then of no account.
+        """A token that changes when a version is rewritten; use it as a cache key.
 
         Raises:
             Corrupt: it has no manifest.
@@ -161,14 +167,25 @@ class Registry:
         return found.st_mtime_ns, found.st_ino
 
     def point(self, alias: Alias, task: str, reference: str | int) -> Manifest:
-        """Let an alias name a version that is whole."""
+        """Let an alias name a version, every byte of it verified.
+
+        Raises:
+            NotFound: there is no such version.
+            Corrupt: a file is missing or is not what was written; the alias stays where it is.
+        """
         version = self.resolve(task, reference)
         verify(self.root / task / str(version))
+        manifest = self.manifest(task, version)
+        self.mark(alias, manifest)
+        return manifest
+
+    def mark(self, alias: Alias, manifest: Manifest) -> None:
+        """Let an alias name a version that `write` or `of_run` has just given, so whole."""
+        task, version = manifest.task, manifest.version
         with self._locked(task):
             histories = self._histories(task)
             history = [v for v in histories.get(alias, []) if v != version]
             self._write_histories(task, {**histories, alias: [*history, version]})
-        return self.manifest(task, version)
 
     def rollback(self, task: str) -> Manifest:
         """Let `production` name the version that it named before.

@@ -1,4 +1,4 @@
-"""Answer a batch of many callers: look up what is known, predict, tell each caller of theirs."""
+"""Answer one batch of several callers: join live features, predict, split the results by caller."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from cluster.serving.record import Recorder
 
 @dataclass(frozen=True)
 class Answered:
-    """What a replica says to the inputs of one request.
+    """The answer of a replica to the inputs of one request.
 
     Attributes:
         version: which version answered.
@@ -37,7 +37,7 @@ class Answered:
 
 
 class RowAnswer(NamedTuple):
-    """What a replica says to one input."""
+    """The answer of a replica to one input."""
 
     output: BaseModel | Exception
     statuses: Statuses
@@ -50,12 +50,12 @@ Answer = Callable[[Sequence[BaseModel]], Awaitable[Answered]]
 
 
 class Answering:
-    """Answers batches with one version: looks up, predicts, notes what was asked.
+    """Answers batches with one version: joins live features, predicts, logs the requests.
 
     Args:
         model: the version.
         open_layer: opens the feature layer.
-        requests: where it is noted.
+        requests: the log of requests.
         outbox: pushes what answers write to views; None where they write nothing.
     """
 
@@ -89,7 +89,7 @@ class Answering:
         ]
 
     def _outputs(self, joined: Joined) -> list[BaseModel | Exception]:
-        """Predict the rows that were joined, and note for the health check whether that worked."""
+        """Predict the joined rows, and record for the health check whether any was answered."""
         with self.health.batch():
             outputs = self.task.answers(joined.batch, batch_rows=len(joined.inputs))
         if any(isinstance(one, BaseModel | LeptonError) for one in outputs):
@@ -100,7 +100,7 @@ class Answering:
 
 
 def answered(version: int, rows: Sequence[RowAnswer]) -> Answered:
-    """The answer to one request, or what is wrong with its inputs."""
+    """Merge the answers of the rows of one request, or raise the errors of its rows."""
     faults = []
     for number, row in enumerate(rows):
         if isinstance(row.output, InvalidInput):

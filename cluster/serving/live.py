@@ -1,4 +1,4 @@
-"""Put beside what a replica is asked all that the feature layer knows of it, in one look-up."""
+"""Join online features to request rows with a single feature-store read."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -106,7 +106,7 @@ class Live:
         self.views = [
             view
             for view in (*task.features, *task.live)
-            # of a model that had no version yet, this one has learnt nothing
+            # skip model views whose model had no version when this one was trained
             if asked.issuperset(view.key)
             and (not isinstance(view, ModelView) or view.name in self.pins)
         ]
@@ -164,7 +164,7 @@ class Live:
         return Joined(
             inputs,
             self._batch(inputs, [isinstance(row, BaseModel) for row in filled], looked, at),
-            [self._told(looked, n, sent=n not in named) for n in range(len(rows))],
+            [self._statuses(looked, n, sent=n not in named) for n in range(len(rows))],
             {n: row for n, row in enumerate(filled) if isinstance(row, LeptonError)},
             bool(failed),
             sorted(name for name, one in looked.items() if one.behind),
@@ -195,7 +195,7 @@ class Live:
     def _under(self) -> list[View]:
         """What the functions among the features are made from.
 
-        A function of which one input is known is present, so its callers are told of each.
+        A function is present once one of its inputs is, so answers state the status of each input.
         """
         if not any(view.needs for view in self.views):
             return []
@@ -209,8 +209,8 @@ class Live:
         except LeptonError:  # `_refused` tells of it
             return []
 
-    def _told(self, looked: Mapping[str, Looked], number: int, *, sent: bool) -> Statuses:
-        """What a caller hears of a row: nothing of the view whose columns it sent itself."""
+    def _statuses(self, looked: Mapping[str, Looked], number: int, *, sent: bool) -> Statuses:
+        """The status of each view for a row; not of the view whose columns its caller sent."""
         left_out = self.task.inputs.name if sent else ""
         features = {view.name for view in self.views}
         return {
@@ -270,9 +270,11 @@ class Live:
     def _asked(
         self, views: Sequence[View], keys: Batch, at: datetime
     ) -> tuple[dict[str, Looked], Failures]:
-        """What the layer says; where it cannot, what each view says alone."""
+        """Look up views together; where that fails, one by one: a broken view costs only itself."""
         try:
-            behind = self._opened().behind(views)  # first: the look-up may see more than this knows
+            behind = self._opened().behind(
+                views
+            )  # read the lag before the values, so that it can only overstate staleness
             found = self._opened().lookup(views, keys, at=at)
         except LeptonError as error:
             if len(views) == 1:
@@ -301,7 +303,7 @@ class Live:
         return self._opened().inputs(view)
 
     def _failure(self, view: View, error: LeptonError) -> LeptonError:
-        """The failure as callers hear of it; the log has it once, until the view answers again."""
+        """The error for callers; it is logged once, until the view answers again."""
         if self._failing.get(view.name) != str(error):
             self._failing[view.name] = str(error)
             log.warning("%s: view %s counts as missing: %s", self.task.name(), view.name, error)
@@ -333,7 +335,7 @@ def _keys(rows: Sequence[object], views: Sequence[View], *, less: Sequence[str] 
 
 
 def _lent(views: Sequence[View], keys: Batch) -> Columns:
-    """The keys of the views; a row without one borrows another's, and is told nothing of it."""
+    """The keys of the views; a row without one borrows another's, whose values are then dropped."""
     made: Columns = {}
     for name in {name for view in views for name in view.key}:
         none = keys[name] == ""
@@ -342,7 +344,7 @@ def _lent(views: Sequence[View], keys: Batch) -> Columns:
 
 
 def _absent(view: View, rows: int) -> Looked:
-    """What a look-up would give if nothing were known."""
+    """The result of a look-up that finds nothing."""
     columns = view.absent(rows)
     del columns[f"{view.name}_missing"]
     return Looked(columns, objects(["missing"] * rows), np.full(rows, ALWAYS))

@@ -51,7 +51,7 @@ class Plan:
         tables: views that are read whole beside the rows.
         live: views that are looked up when the model is asked, and joined to no row.
         lately: the stored rows that live views are made from; a run with others is the same run.
-        content: the columns by which rows are copies of each other; none where nothing tells it.
+        content: the columns by which rows are copies of each other; none where no column does.
         series: the columns that say which rows belong together: one worker has all of those.
         ahead: what came after each row.
     """
@@ -84,17 +84,17 @@ class Plan:
         behind it, and of a model view the release of its model. So are the views that functions
         among them are made from: a replica goes on reading those, too.
         """
-        inputs, held = self._inputs, {self.view.name: self.snapshot, **self.histories}
-        told: dict[str, dict[str, Any]] = {
-            name: {"commit": s.commit, "rows": s.rows} for name, s in held.items()
+        inputs, stored = self._inputs, {self.view.name: self.snapshot, **self.histories}
+        record: dict[str, dict[str, Any]] = {
+            name: {"commit": s.commit, "rows": s.rows} for name, s in stored.items()
         }
         read = [self.view, *self.beside_rows, *self.tables, *self.live]
         for view in {v.name: v for v in [*leaves(read, inputs), *read]}.values():
             if isinstance(view, ModelView):
-                stored = told.pop(view.rows_of.name, {})
-                told[view.name] = {**stored, **told.get(view.name, {}), "release": view.release}
-            told.setdefault(view.name, {})["version"] = view.version_over(inputs)
-        return told
+                own = record.pop(view.rows_of.name, {})
+                record[view.name] = {**own, **record.get(view.name, {}), "release": view.release}
+            record.setdefault(view.name, {})["version"] = view.version_over(inputs)
+        return record
 
     @property
     def beside_rows(self) -> tuple[View, ...]:
@@ -138,7 +138,7 @@ class Plan:
         return {part: int((self.parts == part).sum()) for part in (TRAIN, VALID, TEST)}
 
     def warnings(self, truth: Sequence[str]) -> list[str]:
-        """What a score cannot tell: rows are left out, parts hold few rows of a label, or none.
+        """Why scores may mislead: rows left out, parts with few rows of a label or none, copies.
 
         Args:
             truth: columns; those that hold labels are looked at.
@@ -237,7 +237,7 @@ class Plan:
     def joined(self, rows: Batch) -> Batch:
         """Rows with the columns of the features beside them, and their truth from outcomes."""
         joined = join(rows, self.beside_rows, self._history, inputs=self.inputs)
-        return without(joined, self.ahead.untold)
+        return without(joined, self.ahead.unused)
 
     def beside(self, table: pa.Table) -> Batch:
         """The joined columns alone, for stored examples that otherwise stay packed."""
@@ -245,21 +245,22 @@ class Plan:
             return {}
         read = {name for view in self.beside_rows for name in (*view.key, "event_time")}
         rows = self.view.unpack(table.select(sorted(read.intersection(self.view.schema))))
-        # the names of the others tell how those of features are called
+        # join renames feature columns by the names of the others
         joined = self.joined({**dict.fromkeys(self.view.schema, np.array([])), **rows})
         return without(joined, list(self.view.schema))
 
     def whole(self) -> dict[str, Batch]:
-        """What each table tells of every key, by the view's name; without those that tell nothing.
+        """The whole of each table, a row per key, by the view's name; empty ones are left out.
 
-        Of stored rows it is the newest. Windows and functions are made as of the last row that is
-        trained on; of the examples they see that part alone, or they would tell of the others.
+        Of a stored view it is the newest row of each key. Windows and functions are evaluated as of
+        the last training row; of the examples they see the training part alone, or they would leak
+        the others.
         """
-        told = {view.name: self._told(view) for view in self.tables}
-        return {name: rows for name, rows in told.items() if rows and length(rows)}
+        tables = {view.name: self._table(view) for view in self.tables}
+        return {name: rows for name, rows in tables.items() if rows and length(rows)}
 
     def lived(self, rows: Batch) -> dict[str, Batch]:
-        """What live views tell of the keys of rows as of the last row that is trained on.
+        """Live views joined to rows by key, as of the last training row.
 
         Args:
             rows: have the keys of some live views; the others are left out.
@@ -279,7 +280,7 @@ class Plan:
             for name, view in views.items()
         }
 
-    def _told(self, view: View) -> Batch:
+    def _table(self, view: View) -> Batch:
         if view.stored:
             snapshot = self.histories[view.rows_of.name]
             return newest(view, snapshot) if snapshot.rows else {}

@@ -16,7 +16,7 @@ from cluster.features.joins.held import Asked, held, history_of
 from cluster.features.joins.history import History
 
 LEFT_OUT = ""
-"""The part of a row that is neither learnt from nor measured."""
+"""The part of a row that is used neither for training nor for evaluation."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Parted:
 
 @dataclass(frozen=True)
 class Ahead:
-    """What came after the rows that are learnt from and measured.
+    """The outcomes of examples: views that look forward from each row.
 
     Args:
         views: the outcomes.
-        untold: columns of them that no truth names, and the masks, which are false in all rows.
+        unused: columns of them that no truth names, and the masks, which are false in all rows.
     """
 
     views: tuple[Outcomes, ...] = ()
-    untold: frozenset[str] = frozenset()
+    unused: frozenset[str] = frozenset()
 
     @property
     def key(self) -> list[str]:
@@ -150,15 +150,15 @@ def ahead_of(task: type[AnyTask]) -> Ahead:
                 "truth.",
                 hint=f"Add {' or '.join(map(repr, names[view.name].values()))} to truth.",
             )
-    told = {name for view in views for name in names[view.name].values()}
-    told |= {f"{view.name}_missing" for view in views}
-    return Ahead(tuple(views), frozenset(told.difference(task.truth)))
+    columns = {name for view in views for name in names[view.name].values()}
+    columns |= {f"{view.name}_missing" for view in views}
+    return Ahead(tuple(views), frozenset(columns.difference(task.truth)))
 
 
 def reaches(
     parts: NDArray[np.str_], times: NDArray[np.int64], until: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The numbers of the rows whose outcomes look at the time of a part that is measured later.
+    """The numbers of rows to purge: their outcomes look into the time of a later part.
 
     Args:
         parts: `[n]`, the part of each row.

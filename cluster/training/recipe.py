@@ -1,4 +1,4 @@
-"""Say all that makes a run, and give the same run the same name."""
+"""Describe a run completely, and derive its name from that: equal runs have equal names."""
 
 import hashlib
 import uuid
@@ -14,7 +14,7 @@ from cluster.training.data import Plan
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that makes a run; it travels to every worker, `start` with it: see `Run`."""
+    """All inputs of a run, sent to every worker; for `start` see `Run`."""
 
     task: type[AnyTask]
     config: Config

@@ -24,7 +24,7 @@ STATISTICS_ROWS = 5_000
 
 
 def learn(recipe: Recipe, run: Run) -> Manifest | None:
-    """Fit on this worker's rows; rank 0 then measures what was exported and registers it."""
+    """Fit on this worker's rows; rank 0 then measures the exported model and registers it."""
     task = fit(recipe, run)
     return register(recipe, task, run) if run.rank == 0 else None
 
@@ -88,7 +88,7 @@ def measure(plan: Plan, artefact: AnyTask, run: Run, *, part: str = TEST) -> Eva
     Args:
         plan: what it learnt from.
         artefact: was saved.
-        run: is told of a reference that fails.
+        run: `say` reports a reference that fails.
         part: a search measures its trials on `valid`, so that none of them is chosen by the test.
     """
     rows = plan.rows(part).whole()
@@ -102,9 +102,9 @@ def measure(plan: Plan, artefact: AnyTask, run: Run, *, part: str = TEST) -> Eva
 
 
 def statistics_of(recipe: Recipe) -> Statistics:
-    """What the columns that a caller sends, and the features, hold in training rows.
+    """Statistics of request columns and features over training rows, to measure drift against.
 
-    Live views are told as of the last row: what they would tell who asks next.
+    Live views are evaluated as of the last training row: what a request right after it would see.
     """
     task, plan = recipe.task, recipe.plan
     names = [name for name in sent_columns(task) if name not in task.truth]
@@ -112,8 +112,8 @@ def statistics_of(recipe: Recipe) -> Statistics:
     sample = plan.sample(TRAIN, STATISTICS_ROWS)
     called = task.feature_names()
     lived: dict[str, NDArray[Any]] = {}
-    for name, told in plan.lived(sample).items():
-        lived |= {here: told[column] for column, here in called[name].items()}
-        lived[f"{name}_missing"] = told[f"{name}_missing"]
+    for name, columns in plan.lived(sample).items():
+        lived |= {here: columns[column] for column, here in called[name].items()}
+        lived[f"{name}_missing"] = columns[f"{name}_missing"]
     live = [view for view in plan.live if f"{view.name}_missing" in lived]
     return {**statistics(views, sample, called), **statistics(live, lived, called)}

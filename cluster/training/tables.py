@@ -1,4 +1,4 @@
-"""Read a view whole: of every key what is known last, whether or not an example mentions it."""
+"""Read a view whole: the newest row of every key, whether or not an example mentions it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def newest(view: View, snapshot: Snapshot) -> Batch:
 
 
 def made(view: View, history: History, inputs: Inputs, moment: np.datetime64) -> Batch:
-    """Of every key what windows or a function tell as of a moment, where they tell anything.
+    """Windows or a function of views for every key as of a moment, keys without a value left out.
 
     Args:
         view: whose columns.

@@ -24,18 +24,18 @@ from cluster.base import signals
 from cluster.base.errors import InvalidInput, LeptonError, NotEnough, error_of
 from cluster.contract.run import Progress, Report, Run, Write
 from cluster.contract.split import TRAIN
-from cluster.registry.versions import Manifest, Registry
+from cluster.registry.versions import Manifest
 from cluster.training.recipe import Recipe
 from cluster.training.steps import learn
 
-RECORDED = ("numpy", "onnxruntime", "pyarrow", "ray", "scikit-learn", "torch", "transformers")
 POLL_S = 0.5
 
 
 def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest:
     """Train, export, evaluate the export and register it; a run that was killed goes on.
 
-    Ray must be connected.
+    Ray must be connected. Whether the run has its version already is for the caller to ask the
+    registry: a run that has one would learn again, and get the same version.
 
     Args:
         recipe: what to train on which rows.
@@ -60,8 +60,6 @@ def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest
             f"{recipe.workers} workers cannot share {rows} training row{'s' * (rows > 1)}.",
             hint=f"Ask for --workers {rows}, or ingest more rows.",
         )
-    if existing := Registry(recipe.home).of_run(recipe.task.name(), recipe.run):
-        return existing
     with mailbox(on_progress) as box:
         answered = _launch(replace(recipe, mailbox=box))
     manifest = manifest_of(recipe, json.loads(answered))
@@ -71,7 +69,7 @@ def train(recipe: Recipe, *, on_progress: Progress = lambda _: None) -> Manifest
 
 
 def _launch(recipe: Recipe) -> str:
-    """Let the workers work, and return what rank 0 did."""
+    """Run `work` on every worker, and return what rank 0 returned."""
     datasets = recipe.plan.datasets(recipe.workers)
     trainer: Any = TorchTrainer(  # its result does not declare what a worker returned
         work,
@@ -96,9 +94,9 @@ def _launch(recipe: Recipe) -> str:
 
 
 def manifest_of(recipe: Recipe, answered: dict[str, Any]) -> Manifest:
-    """What `answer` told: the manifest; or the error that it stands for is raised."""
-    if told := answered.get("refused"):
-        raise error_of(**told)
+    """The manifest that `answer` returned as JSON; an error that it returned is raised."""
+    if refused := answered.get("refused"):
+        raise error_of(**refused)
     if trace := answered.get("failed"):
         raise RuntimeError(f"{recipe.task.name()} failed in its worker:\n{trace}")
     return Manifest.model_validate(answered)
@@ -135,7 +133,7 @@ def work(settings: dict[Any, Any]) -> Any:
 
 
 def answer(recipe: Recipe, run: Run) -> str:
-    """Learn, and say as JSON what came of it; nothing on other ranks than 0.
+    """Learn, and return the manifest or the error as JSON; other ranks than 0 return nothing.
 
     An exception is returned, not raised, so that Ray does not try again what would fail again: it
     is there for workers that are killed. One of several workers must raise it, or the others would

@@ -32,8 +32,9 @@ RECORD = re.compile(r"[A-Z]+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ")
 def up(say: Callable[[str], None]) -> None:
     """Start Ray and the door on this machine, or find them started."""
     here = settings()
-    starting.up(here, say=say)
+    running = starting.up(here, say=say)
     _open_door(here)
+    say(f"Lepton is up at {running.url}, Ray's dashboard at {running.dashboard_url}.")
 
 
 def down(say: Callable[[str], None]) -> None:
@@ -147,7 +148,7 @@ def states() -> dict[str, State]:
 
 @dataclass(frozen=True)
 class Overview:
-    """What runs: Ray, its applications, and the version that each was told to serve."""
+    """What runs: Ray, its applications, and the version that each was deployed with."""
 
     engine: engine.Status
     applications: list["serve.Application"]

@@ -219,7 +219,10 @@ def _unknown(batch: Batch) -> dict[str, NDArray[Any]]:
 
 
 def manifest(made: Manifest) -> None:
-    """What a training made."""
+    """What a training or an import made."""
+    if not made.metrics:
+        say(f"{made.task} version {made.version}: never measured.")
+        return
     scores = ", ".join(f"{name} {value:.4f}" for name, value in made.metrics.items())
     say(f"{made.task} version {made.version}: {scores} on {made.rows['test']:,} test rows.")
     if made.reference:

@@ -70,8 +70,8 @@ def skew(found: Mapping[str, Report]) -> None:
             sides = [one.online, one.offline]
             if one.column == EVENT_TIME:
                 sides = [_instant(side) for side in sides]
-            told = [task, one.view, key, f"{moment}Z", one.column, *sides]
-            table.add_row(*(escape(str(cell)[:80]) for cell in told))
+            cells = [task, one.view, key, f"{moment}Z", one.column, *sides]
+            table.add_row(*(escape(str(cell)[:80]) for cell in cells))
     if table.row_count:
         print_table(table)
     for task, report in found.items():

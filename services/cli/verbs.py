@@ -1,9 +1,10 @@
 """Train, measure and promote versions for the command line and the demo; print nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from cluster.base.errors import Conflict, Corrupt, LeptonError
+from cluster.base.errors import Conflict, Corrupt, InvalidInput, LeptonError, NotFound
 from cluster.base.settings import settings
 from cluster.contract.config import Config
 from cluster.contract.run import Progress
@@ -17,6 +18,7 @@ from cluster.registry.model import Model
 from cluster.registry.tracking import Tracker
 from cluster.registry.versions import Manifest, Registry
 from cluster.training.data import Plan, plan
+from cluster.training.importing import Import, files_of, register
 from cluster.training.recipe import Recipe, again
 from services.local import catalog
 from services.local.compare import compared
@@ -56,7 +58,7 @@ def plan_of(task: type[AnyTask], config: Config | None = None) -> Plan:
 
 
 def train(wanted: Training, on_progress: Progress) -> Manifest:
-    """Train, register as candidate, and tell MLflow.
+    """Train, register as candidate, and record the run in MLflow.
 
     Returns:
         The manifest of the version.
@@ -67,12 +69,12 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     here = settings()
     task = catalog.find(wanted.task)
     config = task.Config.parse(wanted.settings)
-    rows = plan_of(task, config)
+    rows = plan_of(task, config)  # what is wrong with the rows is said before Ray starts
     from cluster.training import train as training  # noqa: PLC0415 - imports ray: seconds after any mistake
 
     engine.connect(here)
     if _backfilled(task, config, on_progress):
-        rows = plan_of(task, config)
+        rows = plan_of(task, config)  # the snapshot before lacks the rows that were made
     recipe = Recipe(
         task,
         config,
@@ -85,7 +87,7 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
     recipe = again(recipe) if wanted.again else recipe
     tracker, registry = Tracker(here.tracking, here.home), Registry(here.home)
     if existing := registry.of_run(wanted.task, recipe.run):
-        registry.point("candidate", wanted.task, existing.version)
+        registry.mark("candidate", existing)
         tracker.catch_up(on_progress)
         return existing
     with tracker.run(wanted.task, recipe.run, config.model_dump(mode="json"), on_progress):
@@ -93,7 +95,7 @@ def train(wanted: Training, on_progress: Progress) -> Manifest:
             manifest = training.train(recipe, on_progress=on_progress)
         except (KeyboardInterrupt, SystemExit):  # Ray Train makes the one of the other
             raise KeyboardInterrupt(_stopped(recipe)) from None
-        registry.point("candidate", wanted.task, manifest.version)
+        registry.mark("candidate", manifest)
     return manifest
 
 
@@ -122,6 +124,30 @@ def _stopped(recipe: Recipe) -> str:
     kept = any((recipe.home / "runs" / recipe.run).glob("checkpoint_*"))
     goes_on = kept and not recipe.nonce  # with a nonce, every command is a run of its own
     return "Stopped." + (" The same command goes on from the last checkpoint." if goes_on else "")
+
+
+def import_model(task: str, given: Sequence[str], say: Callable[[str], None]) -> Manifest:
+    """Register a model that was made elsewhere as the candidate, measured where rows are stored.
+
+    Args:
+        task: the capability that it is to answer for.
+        given: files, and options as `size=224x224`.
+        say: is told how the model is asked, and if it could not be measured.
+    """
+    here, capability = settings(), catalog.find(task)
+    options = dict(one.split("=", 1) for one in given if "=" in one and not Path(one).exists())
+    files = files_of([one for one in given if "=" not in one or Path(one).exists()])
+    try:
+        rows = plan_of(capability)
+    except (InvalidInput, NotFound) as error:
+        say(f"It is not measured: {error}")
+        rows = None
+    wanted = Import(capability, files, options, rows, here.home)
+    tracker, registry = Tracker(here.tracking, here.home), Registry(here.home)
+    with tracker.run(task, wanted.run, options, say):
+        manifest = register(wanted, say)
+        registry.point("candidate", task, manifest.version)
+    return manifest
 
 
 def evaluate(task: str, reference: str) -> Evaluation:
@@ -191,10 +217,7 @@ def rollback(task: str) -> str:
 
 def _now_in_production(task: str, manifest: Manifest) -> str:
     """That a version is, and what its model views have got or lack since it was decided on."""
-    sentence = (
-        f"Version {manifest.version} of {task} is in production "
-        f"({manifest.objective} {manifest.score:.4f})."
-    )
+    sentence = f"Version {manifest.version} of {task} is in production ({manifest.scored})."
     try:
         ready = made_ready(task, manifest.version)
     except LeptonError as error:  # the version has changed, and that must be heard

@@ -67,6 +67,9 @@ class Answers:
             return ""
         if len(fields) == 1:
             said, hint = f"{rows} inputs have {rows} files for an answer.", "Send one. " + BASE64
+        elif fields:
+            said = f"An answer of {self.name} has {len(fields)} such files: {', '.join(fields)}."
+            hint = BASE64
         else:
             have = [f"{name} ({media})" for name, media in self.files.items()]
             said = f"{self.name} answers {' and '.join(have) or 'no file'}."

@@ -1,4 +1,4 @@
-"""Answer HTTP for one capability: read, validate, answer, or say what is wrong."""
+"""Serve one capability over HTTP: read and validate inputs, answer, or report the errors."""
 
 import asyncio
 import re

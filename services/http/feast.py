@@ -22,6 +22,7 @@ from starlette.routing import Route
 from cluster.base.batch import objects
 from cluster.base.errors import InvalidInput, Unavailable, nearest
 from cluster.base.faults import together
+from cluster.features.pushed import check_size
 from cluster.features.schema.column import Time
 from cluster.features.schema.view import View
 from services.http.features_http import BODY_BYTES, MOST_KEYS, Features, limit
@@ -205,8 +206,9 @@ class Feast:
         named.pop("created", None)  # it is when we take the row in
         if "event_time" in named:
             named["event_time"] = _moments(named["event_time"])
-        rows = raw_rows(view, _rows(named, "/df"), "/df")
-        self.features.layer.push(name, rows, root="/df")
+        rows = _rows(named, "/df")
+        check_size(name, len(rows))
+        self.features.layer.push_to(view, raw_rows(view, rows, "/df"), root="/df")
 
 
 def _known(values: list[Any]) -> Vector:
@@ -222,7 +224,7 @@ def _known(values: list[Any]) -> Vector:
 def _vector(view: View, column: str, values: list[Any], found: Mapping[str, Any]) -> Vector:
     """One feature of all rows.
 
-    An empty list is null: the client cannot tell what type it would be of.
+    An empty list is null: the client cannot infer its type.
     """
     words, moments = found[f"{view.name}_status"].tolist(), found[f"{view.name}_time"]
     if "degraded" in words:
@@ -247,9 +249,9 @@ def _rows(columns: Mapping[str, Sequence[Any]], root: str) -> list[dict[str, Any
     """
     counts = {name: len(values) for name, values in columns.items()}
     if len(set(counts.values())) != 1:
-        told = ", ".join(f"{name[:80]} {count}" for name, count in counts.items())
+        sizes = ", ".join(f"{name[:80]} {count}" for name, count in counts.items())
         raise InvalidInput(
-            f"The columns have {told or 'no'} values.", hint="Give each as many.", pointer=root
+            f"The columns have {sizes or 'no'} values.", hint="Give each as many.", pointer=root
         )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

@@ -19,9 +19,10 @@ from starlette.routing import Route
 
 from cluster.base.batch import Batch, objects
 from cluster.base.errors import InvalidInput, LeptonError, TooLarge, Unavailable
-from cluster.features.layer import MOST_PUSHED, Layer
+from cluster.features.layer import Layer
 from cluster.features.online.lookup import DEGRADED
 from cluster.features.online.sqlite_keeper import SqliteKeeper
+from cluster.features.pushed import MOST_PUSHED
 from cluster.features.schema.view import View, columns_of
 from cluster.features.vectors.neighbours import vector_column
 from lepton.wire import LookupRequest, NearestRequest, PushRequest, ViewInfo, ViewList
@@ -44,7 +45,7 @@ Names = Mapping[str, Mapping[str, str]]
 
 
 class Features:
-    """What stands at each path of the feature layer.
+    """The HTTP handlers of the feature layer.
 
     Args:
         make: makes the layer, when it is asked for the first time.
@@ -70,7 +71,7 @@ class Features:
         return self._made
 
     def routes(self) -> list[Route]:
-        """Every path, and what answers there."""
+        """Every path with its handler."""
         limited = [Middleware(Edge, limit_bytes=BODY_BYTES)]
         posts = {
             "/v1/features/lookup": self.lookup,
@@ -184,8 +185,9 @@ class Features:
 
     def _pushed(self, name: str, asked: PushRequest) -> tuple[int, bool]:
         """How many rows were written, and whether they are not online."""
-        rows = raw_rows(self.layer.pushable(name), asked.rows, "/rows")
-        return self.layer.push(name, rows, root="/rows"), self.layer.missed(name)
+        view = self.layer.pushable(name)
+        rows = raw_rows(view, asked.rows, "/rows")
+        return self.layer.push_to(view, rows, root="/rows"), self.layer.missed(name)
 
     def _nearest(self, name: str, asked: NearestRequest) -> list[dict[str, Any]]:
         view = self.layer.view(name)
@@ -225,7 +227,7 @@ class Features:
 
 
 def described(layer: Layer, listed: Listed) -> ViewInfo:
-    """A view as discovery tells of it."""
+    """The entry of a view in discovery."""
     view = listed.view
     newest = listed.newest
     return ViewInfo(

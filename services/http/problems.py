@@ -55,7 +55,7 @@ def json_response(content: Any, request: Request, *, status: int = 200) -> Respo
 
 
 def problem(request: Request, error: LeptonError) -> Response:
-    """An error of ours as problem+json, with the faults that can be told apart in it."""
+    """An error of ours as problem+json, with each of its faults."""
     found = error.parts or [error] * (bool(error.pointer) or error.limit is not None)
     return _problem(
         request,

@@ -72,10 +72,15 @@ def task_info(task: type[AnyTask], state: State, manifest: Manifest | None) -> T
         url=path_of(task.name()),
         version=str(manifest.version) if manifest else None,
         state=state,
-        metric=Metric(name=manifest.objective, value=manifest.score) if manifest else None,
+        metric=_metric(manifest) if manifest else None,
         input=input_schema(task),
         output=task.Output.model_json_schema(mode="serialization"),
     )
+
+
+def _metric(manifest: Manifest) -> Metric | None:
+    score = manifest.score
+    return None if score is None else Metric(name=manifest.objective, value=score)
 
 
 def openapi(tasks: list[type[AnyTask]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.base.batch import Batch
-from cluster.base.errors import InvalidInput, NotFound
+from cluster.base.errors import Conflict, InvalidInput, NotFound
 from cluster.contract.split import TEST, TRAIN, draw
 from cluster.contract.task import AnyTask, Evaluation
 from cluster.features.offline.store import Store
@@ -46,14 +46,18 @@ def compared(
     """Measure both on the test rows that are stored now, less those that one was trained on.
 
     Where that cannot be, the scores count that were measured when each was trained.
+
+    Raises:
+        Conflict: one of them was never measured, and cannot be now.
     """
     try:
         rows, basis = _fresh(task, plan(), store, new, old)
         now, before = (_evaluated(task, registry, made, rows) for made in (new, old))
     except Exception as error:  # an old version may fail in any way with the code of today
         reason = str(error).rstrip(".") or type(error).__name__
+        new_score, old_score = (_measured(task, made, reason) for made in (new, old))
         return Compared(
-            new.score, old.score,
+            new_score, old_score,
             "each as measured when it was trained, on rows that may not be the same, since they "
             f"cannot be compared now: {reason}",
         )  # fmt: skip
@@ -65,6 +69,17 @@ def compared(
     metric = task.objective.metric
     refuses_more = now.refused > before.refused
     return Compared(now.metrics[metric], before.metrics[metric], basis, refuses_more)
+
+
+def _measured(task: type[AnyTask], made: Manifest, reason: str) -> float:
+    """The score of a version where it has one; the reason is why it cannot be measured now."""
+    if made.score is None:
+        raise Conflict(
+            f"Version {made.version} of {task.name()} was imported and never measured, so it "
+            f"cannot be compared, and now: {reason}.",
+            hint="Ingest rows to measure on, or promote all the same with --force.",
+        )
+    return made.score
 
 
 def _evaluated(task: type[AnyTask], registry: Registry, made: Manifest, rows: Batch) -> Evaluation:

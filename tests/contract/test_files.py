@@ -116,14 +116,13 @@ def test_who_does_not_ask_for_a_file_alone_gets_json(app: Starlette, accept: str
 
 def test_what_is_no_single_file_is_not_acceptable(app: Starlette) -> None:
     row = {"image": sent(Picture().encode(BOX))}
+    plate = {"plate": sent(Picture().encode(BOX))}
     for said, words in (
         (posted(app, "segment", row, row, accept="image/png"), "2 inputs have 2 files for an ans"),
-        (posted(app, "segment", row, accept="audio/wav"), r"answers mask \(image/png\)"),
-        (posted(app, "depth", {"plate": sent(Picture().encode(BOX))}, accept="image/png"),
-         "answers no file. Accept application/json"),
-    ):  # fmt: skip
-        with pytest.raises(AssertionError, match=words):
-            raise AssertionError(problem(said, 406).detail)
+        (posted(app, "segment", row, accept="audio/wav"), "answers mask (image/png)"),
+        (posted(app, "depth", plate, accept="image/png"), "answers no file. Accept application/js"),
+    ):
+        assert words in problem(said, 406).detail
     both = posted(app, "segment", row, row, accept="image/png, */*;q=0.1")
     assert len(both.json()["outputs"]) == 2
 
@@ -194,7 +193,7 @@ def test_a_file_of_another_kind_is_refused_before_it_is_sent(
         client.contract.depth(TONE)
     with pytest.raises(BadType, match="noisy is an array, which does not say its rate"):
         client.contract.clean(np.zeros((2, 8), np.float32))
-    with pytest.raises(InvalidInput, match=r"noisy: The sound states|The sound begins with"):
+    with pytest.raises(InvalidInput, match="The sound begins with 6e 6f 20 73"):
         client.contract.clean(b"no sound at all")
 
 

@@ -1,4 +1,4 @@
-"""What the pages say of errors and settings is what the code does."""
+"""What the pages say of errors, settings and declarations is what the code does."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from pydantic import AliasChoices, BaseModel
 
 from cluster.base.errors import LeptonError
 from cluster.base.settings import Settings
+from cluster.contract import Task
 from services.http.app import build
 from services.local import catalog
 from tests.docs.blocks import ROOT
@@ -37,6 +38,12 @@ def test_every_error_stands_in_the_table_with_its_status() -> None:
         kinds += [below for below in kind.__subclasses__() if below.__module__ == kind.__module__]
     for kind in kinds:
         assert re.search(rf"^\| {kind.status} \|.*`{kind.code}`", ERRORS, re.MULTILINE), kind
+
+
+def test_everything_that_a_capability_declares_stands_in_the_table() -> None:
+    page = (ROOT / "docs" / "capabilities.md").read_text()
+    for name in Task.__annotations__:
+        assert name.startswith("_") or re.search(rf"^\| .*`{name}`", page, re.MULTILINE), name
 
 
 def test_every_setting_stands_in_the_table() -> None:

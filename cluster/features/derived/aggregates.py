@@ -123,7 +123,8 @@ class Sum(Aggregate):
         """A number, of a number."""
         if not isinstance(self.events(over), Number | Whole):
             raise InvalidInput(
-                f"Column {self.column!r} of view {over.name!r} holds no numbers to add up."
+                f"Column {self.column!r} of view {over.name!r} holds no numbers to add up.",
+                hint="Name a column of numbers.",
             )
         return Number()
 
@@ -193,7 +194,8 @@ class Distinct(Aggregate):
         """A whole number, of words or numbers."""
         if not isinstance(self.events(over), Text | Number | Whole):
             raise InvalidInput(
-                f"Values of column {self.column!r} of view {over.name!r} cannot be told apart."
+                f"Values of column {self.column!r} of view {over.name!r} cannot be told apart.",
+                hint="Name a column of words or of numbers.",
             )
         return Whole()
 

@@ -1,4 +1,4 @@
-"""Tell of any moment what came after it: labels out of later events, for training alone."""
+"""Label a moment by the events that came after it; for training and evaluation alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from cluster.features.schema.view import About, Sample, View
 FORWARD = "Next(...), Followed(within=...), Until(within=...), Count(within=...) or Sum(...)"
 NEVER = np.iinfo(np.int64).max
 UNTIL = "__until"
-"""What the kernel says of each question beside the columns: the last moment it looks at."""
+"""The column that `ahead` adds: the last moment that an outcome looks at."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Followed(Aggregate):
         """A whole number, of words or numbers."""
         if self.column and not isinstance(self.events(over), Text | Number | Whole):
             raise InvalidInput(
-                f"Values of column {self.column!r} of view {over.name!r} cannot be told apart."
+                f"Values of column {self.column!r} of view {over.name!r} cannot be told apart.",
+                hint="Name a column of words or of numbers.",
             )
         return Whole()
 

@@ -58,7 +58,8 @@ def _idx_pairs(tree: Tree, names: Sequence[str]) -> Iterator[Batch]:
         if pixels.ndim not in (3, 4) or labels.ndim != 1 or len(pixels) != len(labels):
             raise InvalidInput(
                 f"{tree.where(pair['images'])} holds an array of {pixels.shape}, "
-                f"{tree.where(pair['labels'])} one of {labels.shape}: these are no pair."
+                f"{tree.where(pair['labels'])} one of {labels.shape}: these are no pair.",
+                hint="Put the labels of these pictures beside them.",
             )
         yield from _numbered(part, split_in(part), pixels, labels)
 
@@ -79,7 +80,10 @@ def _idx(tree: Tree, name: str) -> NDArray[Any]:
     """An array in the format of Yann LeCun's digits: four bytes of magic, sizes, then values."""
     data = tree.read(name, IDX_BYTES)
     if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise InvalidInput(f"{tree.where(name)} is no idx file of bytes: it begins {data[:4]!r}.")
+        raise InvalidInput(
+            f"{tree.where(name)} is no idx file of bytes: it begins {data[:4]!r}.",
+            hint="Fetch it again, or leave it out.",
+        )
     sizes = tuple(np.frombuffer(data, ">u4", min(data[3], (len(data) - 4) // 4), 4).tolist())
     begin, expected = 4 + 4 * data[3], int(np.prod(sizes, dtype=object))
     if len(sizes) != data[3] or len(data) - begin != expected:

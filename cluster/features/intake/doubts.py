@@ -48,9 +48,9 @@ class Doubts:
             for row in values.str.strip_chars().is_in(_WRITTEN).arg_true().to_list():
                 word = str(good[name][row])
                 self._nothing[name][word] += 1
-                told = self._places[name, word]
-                if places and len(told) < PLACES:
-                    told.append(places[row])
+                shown = self._places[name, word]
+                if places and len(shown) < PLACES:
+                    shown.append(places[row])
             if name in self.keys:
                 odd = values.filter(values.str.contains(_ODD)).unique()
                 self._odd[name].update(filter(_is_doubtful, odd.to_list()))
@@ -76,8 +76,8 @@ class Doubts:
                 )
 
     def _where(self, name: str, word: str) -> str:
-        told = self._places[name, word]
-        return f" ({', '.join(told)})" if told else ""
+        shown = self._places[name, word]
+        return f" ({', '.join(shown)})" if shown else ""
 
 
 def _is_doubtful(text: str) -> bool:

@@ -159,7 +159,8 @@ def admit(
             if name in OPTIONAL:
                 continue
             raise InvalidInput(
-                f"Rows of {view.name!r} need a column {name!r}; these have {', '.join(raw)}."
+                f"Rows of {view.name!r} need a column {name!r}; these have {', '.join(raw)}.",
+                hint="Add it, or rename the column that holds it.",
             )
         if len(raw[name]) != rows:
             raise InvalidInput(f"Column {name!r} has {len(raw[name])} values for {rows} rows.")

@@ -1,4 +1,4 @@
-"""Find which of many rows held at a moment: the newest of their key, by sort and search."""
+"""Find the newest row of a key as of a moment, by sort and search."""
 
 from collections.abc import Sequence
 

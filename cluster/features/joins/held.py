@@ -1,4 +1,4 @@
-"""Tell what a view held for some keys, each at a moment of its own."""
+"""Evaluate a view point in time: for some keys, each as of a moment of its own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class AsOf:
-    """What a view held for `n` questions.
+    """The values of a view for `n` keys and moments.
 
     Args:
         rows: the view's columns of some rows.
@@ -70,7 +70,7 @@ class AsOf:
 
 
 def history_of(view: View) -> tuple[View, list[str]]:
-    """What must be read to know what a view held that is not a function of others.
+    """The stored view and columns needed to evaluate a non-computed view as of a moment.
 
     Returns:
         The stored view that it comes from, and which of its columns, key and event time first.
@@ -111,7 +111,7 @@ def leaves(views: Sequence[View], inputs: Inputs) -> list[View]:
 def held(
     view: View, asked: Asked, events: pl.DataFrame, newest_of_all: np.datetime64 = ALWAYS
 ) -> AsOf:
-    """What a view held that is not a function of others.
+    """Evaluate a non-computed view as of the moment of each question.
 
     Args:
         view: which one.
@@ -143,7 +143,7 @@ def held(
 
 
 def computed(view: Computed, asked: Asked, inputs: Mapping[str, AsOf]) -> AsOf:
-    """What a function of others gave: of what they held at the same moment.
+    """Evaluate a computed view on its inputs as of the same moments.
 
     Where nothing is known of any of its inputs, nothing is known of it.
     """
@@ -187,7 +187,7 @@ def _seen(view: Windows | Outcomes, events: pl.DataFrame) -> Batch:
 
 
 def _fresh(view: View, asked: Asked, rows: pl.DataFrame, found: Ints, times: Ints) -> AsOf:
-    """What is not older than the view's time-to-live; what has held always never is."""
+    """Drop values older than the view's time-to-live; rows without an event time never are."""
     return AsOf(rows, np.where(view.too_old(times, asked.moments), -1, found), times)
 
 
@@ -199,7 +199,9 @@ def micros(column: pl.Series) -> Ints:
     """
     if column.null_count():
         row = int(column.is_null().arg_max() or 0)
-        raise InvalidInput(f"{column.name} of row {row} is missing.")
+        raise InvalidInput(
+            f"{column.name} of row {row} is missing.", hint="Give every row one, or leave it out."
+        )
     if not isinstance(column.dtype, pl.Datetime) or column.dtype.time_zone is None:
         raise InvalidInput(
             f"Column {column.name!r} is of type {column.dtype}, not moments with a time zone.",

@@ -1,4 +1,4 @@
-"""Put the columns of views beside examples: for each row what held at its own moment."""
+"""Join views to examples point in time: each row as of its own moment."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any

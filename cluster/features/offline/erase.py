@@ -1,4 +1,4 @@
-"""Erase the rows of a key: files that hold one are written anew without it, and removed at once."""
+"""Erase the rows of a key: rewrite the files that contain one without it, and remove the old."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -51,16 +51,16 @@ def erase(ledger: Ledger, view: View, snapshot: Snapshot, state: ViewState, want
     """
     bucket = ledger.bucket
     _remove_older(bucket, snapshot, wanted)
-    if not (held := [file for file in snapshot.files if _has(bucket, view.name, file, wanted)]):
+    if not (affected := [file for file in snapshot.files if _has(bucket, view.name, file, wanted)]):
         return 0
-    erased = len(winners(_of(snapshot.index(held), wanted), snapshot.shape.key))
+    erased = len(winners(_of(snapshot.index(affected), wanted), snapshot.shape.key))
     made: list[DataFile] = []
     place = note = ""
     try:
-        made += (new for old in held for new in _without(bucket, view, snapshot, old, wanted))
-        note = _note(bucket, view.name, held)
-        kept = (file for file in snapshot.files if file not in held)
-        name, commit = ledger.whole(snapshot, state, [*kept, *made], held)
+        made += (new for old in affected for new in _without(bucket, view, snapshot, old, wanted))
+        note = _note(bucket, view.name, affected)
+        kept = (file for file in snapshot.files if file not in affected)
+        name, commit = ledger.whole(snapshot, state, [*kept, *made], affected)
         commit = replace(commit, count=state.count + 1, erased=state.erased + 1)
         place = ledger.place(view.name, name)
         ledger.publish(view.name, name, commit)
@@ -69,7 +69,7 @@ def erase(ledger: Ledger, view: View, snapshot: Snapshot, state: ViewState, want
             bucket.remove([f"{view.name}/data/{file.name}" for file in made] + [note] * bool(note))
         raise
     ledger.forget(view.name, state)
-    bucket.remove([note, *(f"{view.name}/data/{file.name}" for file in held)])
+    bucket.remove([note, *(f"{view.name}/data/{file.name}" for file in affected)])
     return erased
 
 

@@ -96,7 +96,7 @@ class Dropping:
     def merged(
         self, keys: Sequence[str], values: Sequence[bytes | None], parts: Mapping[bytes, bytes]
     ) -> list[Value]:
-        """The other events, packed anew; nothing of a key that has none."""
+        """The other events, packed again; nothing of a key that has none."""
         chunks: list[tuple[int, Chunk]] = []
         for number, (key, value) in enumerate(zip(keys, values, strict=True)):
             if value is not None:

@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel
+import pytest
+from pydantic import BaseModel, ValidationError
 
 from cluster.base.batch import Batch, objects
-from cluster.contract.task import sent
+from cluster.contract.config import Config
+from cluster.contract.task import Task, sent
 from cluster.features.schema.column import Text, Time
 from cluster.features.schema.view import View
 from tests.knows import Input as KnownInput
@@ -61,3 +63,17 @@ def test_rows_without_an_event_time_are_of_now_and_others_keep_theirs() -> None:
 def test_a_replica_has_one_moment_for_look_ups_and_for_the_rows(tmp_path: Any) -> None:
     joined = Service(tmp_path).answering.live.join([KnownInput(x=1, y=2, owner_id="o1")])
     assert joined.batch["event_time"].tolist() == [joined.at.replace(tzinfo=None)]
+
+
+class Loose(BaseModel):
+    level: int = 40
+
+
+class Strict(Task[Config, Loose, Loose]):
+    """Answers what it is asked."""
+
+
+def test_a_misspelt_option_is_refused_though_its_author_did_not_say_so() -> None:
+    assert Strict.Input.model_json_schema()["additionalProperties"] is False
+    with pytest.raises(ValidationError, match="levle"):
+        Strict.Input.model_validate({"levle": 3})

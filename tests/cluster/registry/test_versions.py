@@ -210,6 +210,16 @@ def test_a_damaged_version_is_not_promoted(registry: Registry) -> None:
     assert registry.aliases(TASK) == {}
 
 
+def test_a_version_that_was_just_written_is_marked_without_reading_it_again(
+    registry: Registry,
+) -> None:
+    for run in ("one", "two"):
+        add(registry, run)
+    registry.mark("candidate", registry.manifest(TASK, 2))
+    registry.mark("candidate", registry.manifest(TASK, 1))
+    assert registry.aliases(TASK) == {"candidate": 1}
+
+
 def test_a_damaged_version_is_not_gone_back_to(registry: Registry) -> None:
     for run in ("one", "two"):
         registry.point("production", TASK, add(registry, run))

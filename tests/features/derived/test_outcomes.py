@@ -248,7 +248,10 @@ def test_they_draw_rows_and_have_typed_columns() -> None:
         (Since(), r"Since\(.*, which says nothing"),
         (Next("event_time", 2), "cannot be listed. Next takes columns of words and of numbers"),
         (Next, r"Next, which says nothing of events. Write Next\(\)"),
-        (Followed("event_time", value="x", within=WITHIN), "cannot be told apart"),
+        (
+            Followed("event_time", value="x", within=WITHIN),
+            r"cannot be told apart\. Name a column of words",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_where_it_is_declared(column: Any, words: str) -> None:

@@ -132,7 +132,7 @@ def test_keys_are_numbered_in_the_order_in_which_they_come() -> None:
         (("user_id",), Sum("valu"), r"'interactions' has no column 'valu'. Did you mean 'value'"),
         (("user_id",), Sum("item_id"), r"'item_id' of view 'interactions' holds no numbers"),
         (("user_id",), Last("event_time", 3), r"cannot be listed"),
-        (("user_id",), Distinct("event_time"), r"cannot be told apart"),
+        (("user_id",), Distinct("event_time"), r"cannot be told apart\. Name a column of words"),
     ],
 )
 def test_what_cannot_be_is_refused_where_it_is_declared(

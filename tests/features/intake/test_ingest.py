@@ -116,7 +116,9 @@ def test_a_view_without_a_reader_takes_rows_that_are_made(tmp_path: Path) -> Non
         ingest(shelf, [tmp_path], store)
     assert ingest_rows(shelf, batch({("a", 0): ("x", 1.0)}), store).new == 1
     rows = without(batch({("a", 0): ("x", 1.0)}), ["number"])
-    with pytest.raises(InvalidInput, match="need a column 'number'; these have id, word"):
+    with pytest.raises(
+        InvalidInput, match=r"need a column 'number'; these have id, word\. Add it, or"
+    ):
         ingest_rows(shelf, rows, store)
 
 

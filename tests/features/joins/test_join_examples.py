@@ -54,7 +54,10 @@ def test_a_moment_that_nobody_can_place_is_refused(moment: Any, words: str) -> N
     ("column", "words"),
     [
         ({"event_time": [datetime(2024, 5, 1)]}, r"'event_time' is of type Datetime.*not moments"),
-        ({"event_time": pl.Series([None], dtype=pl.Datetime("us", "UTC"))}, "of row 0 is missing"),
+        (
+            {"event_time": pl.Series([None], dtype=pl.Datetime("us", "UTC"))},
+            "of row 0 is missing. Give every row one",
+        ),
         ({"id": [1]}, "column 'id' is of type Int64; keys are text. Cast it"),
     ],
 )

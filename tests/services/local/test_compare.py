@@ -92,7 +92,9 @@ def test_both_are_measured_on_the_test_rows_of_now(world: World) -> None:
     found = world.compare(new, old)
     assert found[:2] == tuple(scores)
     assert found[0] > found[1]
-    assert old.score > 0.8 > found[1]  # on the few rows of then the old one looked good
+    assert (
+        old.metrics["accuracy"] > 0.8 > found[1]
+    )  # on the few rows of then the old one looked good
     assert (
         found[2] == f"both measured now on {len(rows['x'])} test rows that neither was trained on"
     )

@@ -18,6 +18,7 @@ from cluster.features.intake.files.decoding import too_large
 from cluster.features.intake.files.table import ROWS, Chunk, Table, rows_at_once
 from cluster.features.schema.raw import word
 
+SAVE_AGAIN = "Save it again, or name another file."
 _BROKEN = (pa.ArrowException, OSError)
 _UNPACKED_BYTES = 1_000_000_000  # of a workbook, which is a zip and read whole
 
@@ -36,7 +37,9 @@ def open_parquet(where: str, file: BinaryIO) -> Table:
     try:
         source = pq.ParquetFile(file)
     except _BROKEN as error:
-        raise InvalidInput(f"{where} cannot be read as Parquet: {sentence(error)}") from None
+        raise InvalidInput(
+            f"{where} cannot be read as Parquet: {sentence(error)}", hint=SAVE_AGAIN
+        ) from None
     about, schema = source.metadata, source.schema_arrow
     size = sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups))
     batches = source.iter_batches(rows_at_once(about.num_rows, size))
@@ -65,7 +68,9 @@ def open_arrow(where: str, file: BinaryIO) -> Table:
             source = pa.ipc.open_stream(file)
             batches = iter(source)
     except _BROKEN as error:
-        raise InvalidInput(f"{where} cannot be read as Arrow: {sentence(error)}") from None
+        raise InvalidInput(
+            f"{where} cannot be read as Arrow: {sentence(error)}", hint=SAVE_AGAIN
+        ) from None
     chunks, schema = _arrow_chunks(where, _pieces(batches)), source.schema
     return Table(tuple(schema.names), chunks, unit="row", metadata=schema.metadata or {})
 
@@ -98,7 +103,9 @@ def open_sheet(where: str, data: bytes, *, numbered: bool = False) -> Table:
         rows: list[list[Any]] = sheets[0].to_python() if sheets else []
         first = sheets[0].start if sheets else None
     except (CalamineError, zipfile.BadZipFile) as error:
-        raise InvalidInput(f"{where} cannot be read as Excel: {sentence(error)}") from None
+        raise InvalidInput(
+            f"{where} cannot be read as Excel: {sentence(error)}", hint=SAVE_AGAIN
+        ) from None
     if not rows or first is None:
         raise InvalidInput(f"{where} is empty.", hint="Name a file with rows.")
     head = range(len(rows[0])) if numbered else rows.pop(0)

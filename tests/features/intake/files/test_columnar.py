@@ -129,7 +129,7 @@ def test_a_sheet_is_a_table(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"a\.xlsx is empty"):
         read(interactions, path)
     path.write_bytes(b"PK no")
-    with pytest.raises(InvalidInput, match=r"a\.xlsx cannot be read as Excel"):
+    with pytest.raises(InvalidInput, match=r"a\.xlsx cannot be read as Excel: .* Save it again"):
         read(interactions, path)
 
 
@@ -161,5 +161,5 @@ def test_packed_tables_are_unpacked_and_refused_where_they_end_early(tmp_path: P
 
 def test_a_text_that_is_called_parquet_is_told_of_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_text("text,label\na,b\n")
-    with pytest.raises(InvalidInput, match=r"a\.parquet cannot be read as Parquet: .*[^.]\.$"):
+    with pytest.raises(InvalidInput, match=r"a\.parquet cannot be read as Parquet: .*[^.]\. Save"):
         read(labelled_texts, tmp_path / "a.parquet")
