@@ -1,5 +1,6 @@
 """Read dates such as 12/31/2010 8:26, whose day and month only a whole column tells apart."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -13,6 +14,10 @@ FORMAT = "time_format"
 SAY_FORMAT = f"--map '{FORMAT}=%d/%m/%Y %H:%M'"
 Rewrite = Callable[[object], object]
 """A time as its source has it to ISO 8601; raises ValueError for one that is not written so."""
+_SHORT = {
+    "%Y": re.compile(r"(19\d\d|20\d\d|2100)(\.0+)?"),
+    "%Y%m": re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(\.0+)?"),
+}
 _DATE = re.compile(r"\s*(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)(?!\d)(.*)", re.DOTALL)
 
 
@@ -32,11 +37,44 @@ def by_format(form: str) -> Rewrite:
             ) from None
 
     def rewritten(value: object) -> object:
-        if value in (None, "") or not isinstance(value, str | int):
+        if value in (None, "") or not isinstance(value, str | int | float):
             return value
-        return datetime.strptime(str(value).strip(), form).isoformat()
+        if isinstance(value, float) and math.isnan(value):
+            return value
+        written = str(value).strip()
+        if "." not in form:  # a column of numbers with gaps has 2020.0
+            written = re.sub(r"\.0+$", "", written)
+        return datetime.strptime(written, form).isoformat()
 
     return rewritten
+
+
+def short_format(values: Iterable[object]) -> str:
+    """How numbers are written that are all years, or all years with months; else nothing.
+
+    As unix time they would lie in the first hour or the first days of 1970.
+    """
+    forms: set[str] = set()
+    for value in values:
+        text = str(value).strip()
+        if value is None or text in ("", "nan"):
+            continue
+        form = next((form for form, pattern in _SHORT.items() if pattern.fullmatch(text)), "")
+        forms.add(form)
+        if not form or len(forms) > 1:
+            return ""
+    return next(iter(forms), "")
+
+
+def not_unix(form: str, where: str, column: str, example: object) -> InvalidInput:
+    """The error for a column of numbers that `short_format` knows."""
+    what = "years" if form == "%Y" else "years and months"
+    return InvalidInput(
+        f"{where}: {column} {str(example).strip()!r} reads as a moment of January 1970 in unix "
+        f"time, and all values look like {what}.",
+        hint=f"Say so: --map '{FORMAT}={form},timezone=UTC'; or that there are no times: --map "
+        f"{column}=-",
+    )
 
 
 def is_dated(values: Iterable[object]) -> bool:

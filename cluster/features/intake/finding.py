@@ -1,5 +1,6 @@
 """Find the file that a table means by a path, a name or an id."""
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from pathlib import PurePosixPath
 
 from cluster.base.errors import InvalidInput
 from cluster.features.intake.folders import part_of, split_in
+
+_URL = re.compile(r"\s*(https?|ftp|s3|gs|wasbs?|abfss?|hdfs)://", re.IGNORECASE)
 
 
 class Files:
@@ -31,12 +34,9 @@ class Files:
         part come first.
 
         Raises:
-            InvalidInput: there is none, or several may be meant.
+            InvalidInput: there is none, several may be meant, or it is a URL.
         """
-        text = str(value)
-        path = PurePosixPath(text.strip().replace("\\", "/"))
-        if value is None or not path.name:
-            raise InvalidInput("is empty")
+        text, path = str(value), _path(value)
         folder = PurePosixPath(table).parent
         outside = path.is_absolute() or ".." in path.parts or "\0" in text
         for exact in () if outside else (folder / path, path):
@@ -85,6 +85,20 @@ class Files:
         if alike == len(theirs):
             return True
         return alike > 0 and alike >= len(ours) - self._wrapped
+
+
+def _path(value: object) -> PurePosixPath:
+    """What a table says as a path; raises InvalidInput for nothing, and for a URL."""
+    text = str(value)
+    if _URL.match(text):
+        raise InvalidInput(
+            f"{text[:200]!r} is a URL, and files behind URLs are not fetched: fetch them, and name "
+            "them by their paths"
+        )
+    path = PurePosixPath(text.strip().replace("\\", "/"))
+    if value is None or not path.name:
+        raise InvalidInput("is empty")
+    return path
 
 
 def _key(folder: str, name: str) -> tuple[str, str]:

@@ -263,7 +263,7 @@ def _admitted(
 def _with_remedy(reject: Reject) -> Reject:
     """What the user can say of a file whose bytes are no UTF-8, or whose times are no ISO 8601."""
     if reject.reason.endswith("is not valid UTF-8"):
-        return Reject(reject.where, f"{reject.reason}: name the encoding as in {SAY_ENCODING}")
+        return Reject(reject.where, f"{reject.reason}: name {SAY_ENCODING}")
     if ISO in reject.reason:
         return Reject(reject.where, f"{reject.reason}, or say how, as in {SAY_FORMAT}")
     return reject
@@ -322,7 +322,7 @@ def _too_many(
     rejects: Sequence[Reject], rows: int, max_reject_share: float, file: Path | None
 ) -> InvalidInput:
     enough = -(-100 * len(rejects) // rows) / 100
-    first = "; ".join(f"{reject.where}: {reject.reason}" for reject in rejects[:3])
+    first = "; ".join(f"{reject.where}: {reject.reason.rstrip('.')}" for reject in rejects[:3])
     return InvalidInput(
         f"{len(rejects):,} of {rows:,} rows are bad ({len(rejects) / rows:.1%}), more than the "
         f"{max_reject_share:.1%} that may be left out: nothing was taken in. The first: {first}.",

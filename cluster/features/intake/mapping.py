@@ -156,10 +156,17 @@ def _rewrites(
         return dict.fromkeys(moments, dates.by_format(form))
     found = {}
     for column, at in moments.items():
-        if dates.is_dated(first.columns[at].tolist()):
-            with _opened(tree, name, columns) as again:
-                values = (value for chunk in again.chunks for value in chunk.columns[at].tolist())
+        begin = first.columns[at].tolist()
+        dated = dates.is_dated(begin)
+        if not dated and not dates.short_format(begin):
+            continue
+        with _opened(tree, name, columns) as again:
+            values = (value for chunk in again.chunks for value in chunk.columns[at].tolist())
+            if dated:
                 found[column] = dates.by_column(values, tree.where(name), column)
+            elif form := dates.short_format(values):
+                example = next(value for value in begin if value not in (None, ""))
+                raise dates.not_unix(form, tree.where(name), column, example)
     return found
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cluster.base.batch import Arrays, length
 from cluster.contract import classes
+from cluster.features.intake.dates import SAY_FORMAT
 from cluster.features.intake.doubts import Doubts, alike
 from cluster.features.schema.column import ALWAYS, Number
 from cluster.features.schema.view import Reject, Skipped, Unused, View
@@ -25,6 +26,9 @@ FEWEST = 3
 MANY_LABELS = 30
 """From so many on, labels of which most have one row are more likely no labels."""
 PLACES = 3
+_NOW = np.datetime64("9999-12-31", "us")
+_YEAR_1971 = np.datetime64("1971-01-01", "us")
+_SEGMENTED = frozenset(("images", "image", "imgs", "img", "masks", "mask"))
 _FLOAT = r"^-?\d+\.0+$"
 
 
@@ -67,7 +71,9 @@ class Summary:
 
 
 class Tally:
-    """Counts good rows as they come; it keeps 24 bytes a row of content, or 8 of a pair of keys.
+    """Counts good rows as they come; it keeps 44 bytes a row of content, or 8 of a pair of keys.
+
+    Rows that a later one of the same key and moment supersedes are no part of the summary.
 
     Args:
         view: whose rows they are.
@@ -83,7 +89,7 @@ class Tally:
         self.doubts = Doubts(view)
         self.first: np.datetime64 | None = None
         self.last: np.datetime64 | None = None
-        self._contents: list[pl.DataFrame] = []
+        self._rows: list[pl.DataFrame] = []
         self._owners: list[NDArray[np.uint64]] = []
 
     def add(self, good: Arrays, places: Sequence[str] = ()) -> None:
@@ -92,7 +98,7 @@ class Tally:
         if not length(good):
             return
         self.doubts.add(good, places)
-        self._count(good)
+        pairs = self._count(good)
         self._times(good.get("event_time"))
         for name in list(self.floats):
             values = good[name]
@@ -102,14 +108,8 @@ class Tally:
                 del self.floats[name]
             else:
                 self.floats[name] = self.floats[name] or values[0]
-        if self.view.named_by:
-            nothing = np.zeros(length(good), np.uint64)
-            held = {"content": self.view.named_by, LABEL: LABEL, "split": "split"}
-            named = {
-                name: hashes(good[column]) if column in good else nothing
-                for name, column in held.items()
-            }
-            self._contents.append(pl.DataFrame(named))
+        if self.view.named_by or LABEL in self.view.columns:
+            self._rows.append(self._marks(good, pairs))
         if len(self.view.key) > 1:
             self._owners.append(hashes(good[self.view.key[0]]))
             if isinstance(self.view.columns.get(VALUE), Number):
@@ -117,6 +117,7 @@ class Tally:
 
     def summary(self, rejects: Sequence[Reject] = (), skipped: Sequence[Skipped] = ()) -> Summary:
         """What was counted, and what was left out."""
+        self._drop_superseded()
         copies, torn = self._copies()
         return Summary(
             counts=dict(self.counts),
@@ -129,9 +130,9 @@ class Tally:
 
     def _copies(self) -> tuple[int | None, list[str]]:
         """How many rows hold what a row before them holds, and what tears such rows apart."""
-        if not self._contents:
+        if not self._rows or not self.view.named_by:
             return None, []
-        rows = pl.concat(self._contents)
+        rows = pl.concat(self._rows)
         copied = rows.filter(pl.col("content").is_duplicated())
         each = copied.group_by("content").agg(pl.all().n_unique())
         labels, parts = (int((each[name] > 1).sum()) for name in (LABEL, "split"))
@@ -147,20 +148,65 @@ class Tally:
             )
         return len(copied) - len(each), found
 
-    def _count(self, good: Arrays) -> None:
+    def _count(self, good: Arrays) -> NDArray[np.int32]:
+        """Count rows by part and label; per row the place of its pair in `counts`, or -1."""
         blank = np.full(length(good), "", dtype=object)
-        pairs = Counter(zip(good.get("split", blank), good.get(LABEL, blank), strict=True))
-        for pair, rows in pairs.items():
+        each = list(zip(good.get("split", blank), good.get(LABEL, blank), strict=True))
+        for pair, rows in Counter(each).items():
             if pair in self.counts or len(self.counts) < MOST_LABELS:
                 self.counts[pair] += rows
             else:
                 self.uncounted += rows
+        places = {pair: at for at, pair in enumerate(self.counts)}
+        return np.array([places.get(pair, -1) for pair in each], np.int32)
+
+    def _marks(self, good: Arrays, pairs: NDArray[np.int32]) -> pl.DataFrame:
+        """Per row hashes of its key and content, when it was created, and its part and label."""
+        rows = length(good)
+        moments = good.get("event_time", np.full(rows, ALWAYS)).astype("M8[us]")
+        key = {name: hashes(good[name]) for name in self.view.key}
+        marks = {
+            "row": pl.DataFrame({**key, "event_time": moments.astype(np.int64)}).hash_rows(),
+            # rows that do not say it are created as they come in, after those that do
+            "created": good.get("created", np.full(rows, _NOW)).astype("M8[us]").astype(np.int64),
+            "pair": pairs,
+        }
+        if self.view.named_by:
+            named = {"content": self.view.named_by, LABEL: LABEL, "split": "split"}
+            for name, column in named.items():
+                marks[name] = hashes(good[column]) if column in good else np.zeros(rows, np.uint64)
+        return pl.DataFrame(marks)
+
+    def _drop_superseded(self) -> None:
+        """Take back the counts of rows of which a later one of the same key and moment is here."""
+        if not self._rows:
+            return
+        rows = pl.concat(self._rows).with_row_index("at")
+        if not rows["created"].is_sorted():
+            rows = rows.sort("created", maintain_order=True)
+        live = rows.unique("row", keep="last", maintain_order=True)
+        lost = rows.join(live.select("at"), on="at", how="anti")["pair"].value_counts()
+        pairs = list(self.counts)
+        for place, count in lost.iter_rows():
+            if place < 0:
+                self.uncounted -= count
+            else:
+                self.counts[pairs[place]] -= count
+        self.counts = +self.counts
+        self.rows = len(live)
+        self._rows = [live.drop("at")]
 
     def _times(self, moments: NDArray[Any] | None) -> None:
         if moments is not None:
             low, high = moments.min(), moments.max()
             self.first = low if self.first is None else min(self.first, low)
             self.last = high if self.last is None else max(self.last, high)
+
+    def _early(self) -> bool:
+        """Whether all times lie in 1970, and not all at its begin, which means always."""
+        if self.first is None or self.last is None:
+            return False
+        return bool(self.first >= ALWAYS and ALWAYS < self.last < _YEAR_1971)
 
     def _warnings(self) -> Iterator[str]:
         if LABEL in self.view.columns:
@@ -182,6 +228,14 @@ class Tally:
             )
         yield from self._owned()
         yield from self._negative()
+        if self._early():
+            times = np.array([self.first, self.last], "M8[us]")
+            low, high = np.datetime_as_string(times, unit="s")
+            yield (
+                f"All event times lie in 1970, from {low}Z to {high}Z: numbers as small as those "
+                "of rows, days or years read so as unix time. Say how they are written, as in "
+                f"{SAY_FORMAT}, or that there are no times: --map event_time=-"
+            )
 
     def _labels(self, labels: Counter[str]) -> Iterator[str]:
         yield from classes.warnings(self.counts)
@@ -189,6 +243,12 @@ class Tally:
             yield (
                 f"All {self.rows:,} rows have the label {next(iter(labels))!r}: a classifier needs "
                 "rows of at least two."
+            )
+        if len(labels) == 2 and {label.lower() for label in labels} <= _SEGMENTED:
+            yield (
+                f"The labels {classes.listed(sorted(labels))} read as folders of pictures and of "
+                "their masks, which are no classes: name a folder that holds a folder per class, "
+                "or a table with labels."
             )
         if self.uncounted or (len(labels) > MANY_LABELS and len(labels) > self.rows / 2):
             yield (

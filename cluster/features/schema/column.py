@@ -121,8 +121,8 @@ class Text(Column):
                 words[row] = ""
             elif not self.blank and not text.strip():
                 faults[row] = "is empty"
-        for row in unwritable(words):
-            faults[row] = "is not valid UTF-8"
+        for row, fault in unwritable(words).items():
+            faults[row] = fault
             words[row] = ""
         return objects(words), faults
 
@@ -259,8 +259,8 @@ class Texts(Column):
                 parts = []
             words = [word.strip() for word in map(str, parts)]
             lists.append([word for word in words if word])
-            if next(iter(unwritable(lists[-1])), None) is not None:
-                faults[row] = "is not valid UTF-8"
+            if broken := unwritable(lists[-1]):
+                faults[row] = next(iter(broken.values()))
                 lists[-1] = []
         return objects(lists), faults
 

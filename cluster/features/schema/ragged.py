@@ -36,8 +36,8 @@ class Texts(Column):
                 parts = []
             words = [word.strip() for word in map(str, parts)]
             lists.append([word for word in words if word])
-            if next(iter(unwritable(lists[-1])), None) is not None:
-                faults[row] = "is not valid UTF-8"
+            if broken := unwritable(lists[-1]):
+                faults[row] = next(iter(broken.values()))
                 lists[-1] = []
         return objects(lists), faults
 

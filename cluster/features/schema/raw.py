@@ -83,13 +83,14 @@ def word(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def unwritable(words: Sequence[str | None]) -> list[int]:
-    """The rows whose text holds half a character: bytes that were no UTF-8 when read."""
+def unwritable(words: Sequence[str | None]) -> dict[int, str]:
+    """The rows whose text holds half a character, and why: bytes that were no UTF-8, or JSON."""
     try:
         json.dumps(words, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return [row for row, text in enumerate(words) if text and _half(text)]
-    return []
+        each = ((row, _half(text)) for row, text in enumerate(words) if text)
+        return {row: fault for row, fault in each if fault}
+    return {}
 
 
 def truths(values: NDArray[Any]) -> dict[int, str]:
@@ -131,8 +132,8 @@ def _text_fault(text: str) -> str:
         return "is empty"
     if len(text) > KEY_CHARACTERS:
         return f"has {len(text):,} characters; the limit is {KEY_CHARACTERS}"
-    if not text.isascii() and _half(text):
-        return "is not valid UTF-8"
+    if not text.isascii() and (fault := _half(text)):
+        return fault
     return rounded_fault(text)
 
 
@@ -185,8 +186,13 @@ def _exact(dtype: np.dtype[Any]) -> float:
     return float(2 ** (np.finfo(dtype).nmant + 1))
 
 
-def _half(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+def _half(text: str) -> str:
+    """Why a text cannot be written; bytes that are no UTF-8 were read as U+DC80 to U+DCFF."""
+    halves = [character for character in text if "\ud800" <= character <= "\udfff"]
+    if not halves:
+        return ""
+    lone = [half for half in halves if not "\udc80" <= half <= "\udcff"]
+    return f"holds half a character, {lone[0]!a}" if lone else "is not valid UTF-8"
 
 
 def not_finite(number: Any) -> str:

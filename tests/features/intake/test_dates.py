@@ -133,3 +133,28 @@ def test_a_row_that_is_written_otherwise_is_a_bad_row(tmp_path: Path) -> None:
 def test_a_format_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"time_format=%Q is no format of a time: 'Q' is a bad"):
         moments(tmp_path, ["12/1/2010"], time_format="%Q")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    ("times", "form", "first"),
+    [(["2020", "2023", "2021"], "%Y", "2020-01-01"), (["202401", "202412"], "%Y%m", "2024-01-01")],
+)
+def test_years_and_months_are_no_unix_time(
+    tmp_path: Path, kind: str, times: list[str], form: str, first: str
+) -> None:
+    with pytest.raises(InvalidInput, match=r"January 1970 in unix time, and all .* years") as error:
+        moments(tmp_path, times, kind)
+    assert f"--map 'time_format={form},timezone=UTC'" in error.value.hint
+    assert moments(tmp_path, times, kind, time_format=form)[0] == f"{first}T00:00:00"
+
+
+def test_years_as_fractions_with_gaps_are_years(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="'2020' reads as a moment of January 1970"):
+        moments(tmp_path, ["2020.0", "2023.0"])
+    assert moments(tmp_path, ["2020.0"], time_format="%Y") == ["2020-01-01T00:00:00"]
+
+
+def test_numbers_of_which_some_are_no_years_are_unix_time(tmp_path: Path) -> None:
+    assert moments(tmp_path, ["2020", "2021", "874724710"])[2] == "1997-09-20T03:05:10"
+    assert moments(tmp_path, ["0", "0"]) == ["1970-01-01T00:00:00"] * 2

@@ -82,8 +82,18 @@ def test_text_that_is_no_utf8_can_be_told_of(tmp_path: Path) -> None:
     done = ingest(labelled_texts, [tmp_path / "a.csv"], Store(tmp_path / "s"), max_reject_share=1)
     assert done.new == 1
     assert done.rejects_file is not None
-    said = "text is not valid UTF-8: name the encoding as in --map encoding=cp1252"
-    assert said in done.rejects_file.read_text()
+    assert (
+        "text is not valid UTF-8: name the encoding it was written in, such as cp1252 (Western), "
+        "koi8-r or cp1251 (Cyrillic) or shift_jis (Japanese): --map encoding=NAME"
+    ) in done.rejects_file.read_text()
+
+
+def test_half_a_character_of_json_is_no_matter_of_the_encoding(tmp_path: Path) -> None:
+    lines = r"""{"text": "\ud800", "label": "x"}""", '{"text": "ok", "label": "x"}'
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    done = ingest(labelled_texts, [tmp_path / "a.jsonl"], Store(tmp_path / "s"), max_reject_share=1)
+    (reason,) = done.summary.reasons
+    assert reason.example == r"text holds half a character, '\ud800'"
 
 
 def test_a_source_without_rows_is_refused(tmp_path: Path) -> None:

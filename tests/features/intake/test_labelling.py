@@ -343,3 +343,10 @@ def test_a_table_alone_believes_paths_and_says_which_is_missing(tmp_path: Path) 
     rows, bad, _ = read(tmp_path / "t.csv")
     assert labels(rows) == {1: ("x", "")}
     assert bad == [Reject("t.csv line 3", "No such file: b.png.")]
+
+
+def test_pictures_behind_urls_are_not_fetched(tmp_path: Path) -> None:
+    url = "https://example.com/a.png"
+    lay(tmp_path, {"in/a.png": "1", "t.csv": f"image,label\nin/a.png,x\n{url},y\n"})
+    _, (bad,), _ = read(tmp_path / "t.csv")
+    assert bad.reason.startswith(f"image {url!r} is a URL, and files behind URLs are not fetched")

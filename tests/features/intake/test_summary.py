@@ -39,6 +39,43 @@ def test_labels_and_parts_are_counted(tmp_path: Path) -> None:
     assert (found.warnings, found.reasons, found.unused, found.copies) == ([], [], {}, 0)
 
 
+def test_superseded_rows_are_not_counted(tmp_path: Path) -> None:
+    rows = [f"{n},{label} {n},{label}" for label in ("pos", "neg") for n in range(60)]
+    found = taken(tmp_path, lines("text_id,text,label", *rows))
+    assert found.counts == {("", "neg"): 60}
+    assert found.warnings == [
+        "All 60 rows have the label 'neg': a classifier needs rows of at least two."
+    ]
+    assert found.copies == 0
+
+
+def test_of_rows_of_one_id_the_one_created_last_is_counted(tmp_path: Path) -> None:
+    text = lines("text_id,text,label,made", "1,a,x,2024-01-02T00:00Z", "1,b,y,2024-01-01T00:00Z")
+    (tmp_path / "a.csv").write_text(text)
+    store = Store(tmp_path / "store")
+    done = ingest(labelled_texts, [tmp_path / "a.csv"], store, columns={"created": "made"})
+    assert done.summary.counts == {("", "x"): 1}
+
+
+def test_numbers_of_rows_as_times_are_a_warning(tmp_path: Path) -> None:
+    def warnings(start: int) -> str:
+        rows = [f"u{n % 5},i{n},{start + n}" for n in range(60)]
+        return " ".join(taken(tmp_path, lines("user_id,item_id,ts", *rows), interactions).warnings)
+
+    assert "lie in 1970, from 1970-01-01T00:00:00Z to 1970-01-01T00:00:59Z: numbers" in warnings(0)
+    assert "1970" not in warnings(874_724_710)
+
+
+def test_folders_of_pictures_and_of_masks_are_no_classes(tmp_path: Path) -> None:
+    for label, shade in (("images", 9), ("masks", 200)):
+        (tmp_path / "files" / label).mkdir(parents=True)
+        picture = np.full((8, 8, 3), shade, np.uint8)
+        (tmp_path / "files" / label / "1.png").write_bytes(encode(picture))
+    found = ingest(labelled_images, [tmp_path / "files"], Store(tmp_path / "store")).summary
+    said = "The labels 'images', 'masks' read as folders of pictures and of their masks, which are"
+    assert any(warning.startswith(said) for warning in found.warnings)
+
+
 def test_rows_of_equal_content_are_copies_with_an_id_and_without(tmp_path: Path) -> None:
     assert taken(tmp_path, lines("text,label", "one,a", "one,a", "one,a", "two,b")).copies == 2
     found = taken(tmp_path, lines("text_id,text,label", "1,one,a", "2,one,b", "3,two,b"))

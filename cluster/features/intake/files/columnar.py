@@ -23,6 +23,11 @@ _BROKEN = (pa.ArrowException, OSError)
 _UNPACKED_BYTES = 1_000_000_000  # of a workbook, which is a zip and read whole
 
 
+def sentence(error: Exception) -> str:
+    """An error's words with one full stop: some of Arrow's have one, and some none."""
+    return f"{str(error).rstrip('.')}."
+
+
 def open_parquet(where: str, file: BinaryIO) -> Table:
     """A table of Parquet.
 
@@ -33,7 +38,7 @@ def open_parquet(where: str, file: BinaryIO) -> Table:
         source = pq.ParquetFile(file)
     except _BROKEN as error:
         raise InvalidInput(
-            f"{where} cannot be read as Parquet: {error}.", hint=SAVE_AGAIN
+            f"{where} cannot be read as Parquet: {sentence(error)}", hint=SAVE_AGAIN
         ) from None
     about, schema = source.metadata, source.schema_arrow
     size = sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups))
@@ -63,7 +68,9 @@ def open_arrow(where: str, file: BinaryIO) -> Table:
             source = pa.ipc.open_stream(file)
             batches = iter(source)
     except _BROKEN as error:
-        raise InvalidInput(f"{where} cannot be read as Arrow: {error}.", hint=SAVE_AGAIN) from None
+        raise InvalidInput(
+            f"{where} cannot be read as Arrow: {sentence(error)}", hint=SAVE_AGAIN
+        ) from None
     chunks, schema = _arrow_chunks(where, _pieces(batches)), source.schema
     return Table(tuple(schema.names), chunks, unit="row", metadata=schema.metadata or {})
 
@@ -96,7 +103,9 @@ def open_sheet(where: str, data: bytes, *, numbered: bool = False) -> Table:
         rows: list[list[Any]] = sheets[0].to_python() if sheets else []
         first = sheets[0].start if sheets else None
     except (CalamineError, zipfile.BadZipFile) as error:
-        raise InvalidInput(f"{where} cannot be read as Excel: {error}.", hint=SAVE_AGAIN) from None
+        raise InvalidInput(
+            f"{where} cannot be read as Excel: {sentence(error)}", hint=SAVE_AGAIN
+        ) from None
     if not rows or first is None:
         raise InvalidInput(f"{where} is empty.", hint="Name a file with rows.")
     head = range(len(rows[0])) if numbered else rows.pop(0)
@@ -131,7 +140,7 @@ def _arrow_chunks(where: str, batches: Iterable[pa.RecordBatch]) -> Iterator[Chu
             number += batch.num_rows
     except _BROKEN as error:
         raise InvalidInput(
-            f"{where} cannot be read to its end: {error}.", hint="Fetch it again."
+            f"{where} cannot be read to its end: {sentence(error)}", hint="Fetch it again."
         ) from None
 
 

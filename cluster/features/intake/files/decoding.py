@@ -9,7 +9,10 @@ from cluster.base.errors import InvalidInput, TooLarge
 
 MAX_LINE = 100_000_000
 """The most characters that a line, or a record whose quotes hold line ends, may have."""
-SAY_ENCODING = "--map encoding=cp1252"
+SAY_ENCODING = (
+    "the encoding it was written in, such as cp1252 (Western), koi8-r or cp1251 (Cyrillic) or "
+    "shift_jis (Japanese): --map encoding=NAME"
+)
 _BLOCK = 65_536
 _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
@@ -84,7 +87,7 @@ def _codec(head: bytes, where: str, encoding: str) -> tuple[str, str]:
             codecs.getincrementaldecoder(encoding)("surrogateescape")
         except (LookupError, ValueError):
             raise InvalidInput(
-                f"There is no encoding {encoding!r}.", hint=f"Write it as in {SAY_ENCODING}."
+                f"There is no encoding {encoding!r}.", hint=f"Name {SAY_ENCODING}."
             ) from None
         return encoding, "surrogateescape"
     for mark, codec in _MARKS:
@@ -112,7 +115,7 @@ def _decode(
         reason = error.reason if isinstance(error, UnicodeDecodeError) else error
         raise InvalidInput(
             f"{where} is not valid {codec.upper()}: {reason}.",
-            hint=f"Fetch it again, or name its encoding as in {SAY_ENCODING}.",
+            hint=f"Fetch it again, or name {SAY_ENCODING}.",
         ) from None
 
 

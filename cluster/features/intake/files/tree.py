@@ -27,6 +27,7 @@ WhyNot = Callable[[bytes], str]
 _OTHER_KIND = "it is of no kind that is read here"
 LOG = "_delta_log/"
 """The folder of files that say which others belong to a Delta table."""
+_GZIP, _ZSTD, _XZ = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 """How the names of packed files end."""
 _UNREADABLE = (
@@ -282,6 +283,10 @@ def _unpacked(raw: BinaryIO, name: str) -> Iterator[BinaryIO]:
     }
     opened = openers[end](raw)
     with io.BufferedReader(opened) as file:
+        if file.peek(len(_XZ)).startswith((_GZIP, _ZSTD, _XZ)):
+            raise InvalidInput(
+                f"{name} is packed twice: what it holds is packed, too.", hint="Unpack it once."
+            )
         yield cast("BinaryIO", file)
 
 

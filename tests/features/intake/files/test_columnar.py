@@ -157,3 +157,9 @@ def test_packed_tables_are_unpacked_and_refused_where_they_end_early(tmp_path: P
         path.write_bytes(pack(table)[:-20])
         with pytest.raises(InvalidInput, match="cannot be read to its end"):
             read(labelled_texts, path)
+
+
+def test_a_text_that_is_called_parquet_is_told_of_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_text("text,label\na,b\n")
+    with pytest.raises(InvalidInput, match=r"a\.parquet cannot be read as Parquet: .*[^.]\. Save"):
+        read(labelled_texts, tmp_path / "a.parquet")

@@ -1,3 +1,4 @@
+import gzip
 import struct
 import zipfile
 from pathlib import Path
@@ -87,3 +88,12 @@ def test_a_zip_of_windows_has_folders(tmp_path: Path) -> None:
         archive.writestr("..\\a.txt", "a")
     with pytest.raises(InvalidInput, match="which lies outside of it"):
         names(tmp_path / "b.zip")
+
+
+def test_a_file_that_is_packed_twice_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(gzip.compress(b"some words")))
+    with (
+        open_tree(tmp_path / "a.txt.gz", lambda _: True) as found,
+        pytest.raises(InvalidInput, match=r"a\.txt\.gz is packed twice.* Unpack it once"),
+    ):
+        found.read("a.txt.gz")
