@@ -1,8 +1,7 @@
 """Label a moment by the events that came after it; for training and evaluation alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
@@ -14,6 +13,7 @@ from cluster.features.derived.aggregates import Aggregate, Ints, Last, Span
 from cluster.features.derived.windows import (
     KNOWN,
     Finder,
+    OverEvents,
     check_events,
     column_of,
     group_of,
@@ -111,7 +111,7 @@ class Until(Aggregate):
 
 
 @dataclass(frozen=True)
-class Outcomes(View):
+class Outcomes(OverEvents):
     """A view whose columns are declared over the events that come after a moment.
 
     Nothing of it is stored, and it is never looked up: at the moment of a question its outcome is
@@ -121,35 +121,7 @@ class Outcomes(View):
     is: one with `within` when so much time has passed, by the newest stored event of any key, even
     where something followed earlier (or what is quick to happen would be known first, and be
     learnt to be frequent); `Next` without it when there are `n` events of the key.
-
-    Args:
-        over: the view of the events.
-        aggregates: what each column holds.
     """
-
-    over: View = field(kw_only=True)
-    aggregates: Mapping[str, Aggregate] = field(kw_only=True)
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The view of the events."""
-        return (self.over.name,)
-
-    @property
-    def stored(self) -> bool:
-        """Nothing is."""
-        return False
-
-    @property
-    def definition(self) -> tuple[object, ...]:
-        """The aggregates too."""
-        return (*super().definition, self.over.version, repr(dict(self.aggregates)))
-
-    @cached_property
-    def event_columns(self) -> dict[str, Column]:
-        """The columns of the events that are looked at."""
-        used = {self.aggregates[name].column for name in self.columns} - {"", "event_time"}
-        return {name: self.over.schema[name] for name in sorted(used)}
 
 
 def outcomes(

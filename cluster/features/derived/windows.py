@@ -21,12 +21,8 @@ KNOWN, NEWEST = "__known", "__newest"
 
 
 @dataclass(frozen=True)
-class Windows(View):
-    """A view whose columns are declared over the events of another, as of any moment.
-
-    Nothing of it is stored: it is made from the events when it is read, by the same code offline
-    and online, so that both agree to the last bit. A key has a row from its first event on, which
-    stays though the windows get empty.
+class OverEvents(View):
+    """A view whose columns are declared over the events of another, and made when they are read.
 
     Args:
         over: the view of the events.
@@ -57,6 +53,16 @@ class Windows(View):
         aggregates = [self.aggregates[name] for name in self.columns]  # fewer where it is narrowed
         used = {a.column for a in aggregates if a.column} - {"event_time"}
         return {name: self.over.schema[name] for name in sorted(used)}
+
+
+@dataclass(frozen=True)
+class Windows(OverEvents):
+    """A view whose columns are declared over the events of another, as of any moment.
+
+    Nothing of it is stored: it is made from the events when it is read, by the same code offline
+    and online, so that both agree to the last bit. A key has a row from its first event on, which
+    stays though the windows get empty.
+    """
 
     @property
     def horizon(self) -> timedelta | None:

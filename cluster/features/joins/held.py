@@ -13,7 +13,7 @@ from cluster.base.errors import InvalidInput
 from cluster.features.derived.computed import Computed, frame
 from cluster.features.derived.graph import Graph
 from cluster.features.derived.outcomes import UNTIL, Outcomes, ahead
-from cluster.features.derived.windows import KNOWN, NEWEST, Windows, aggregate
+from cluster.features.derived.windows import KNOWN, NEWEST, OverEvents, aggregate
 from cluster.features.joins.asof import Ints, newest, numbers_of
 from cluster.features.joins.history import CREATED
 from cluster.features.schema.column import ALWAYS
@@ -75,7 +75,7 @@ def history_of(view: View) -> tuple[View, list[str]]:
     Returns:
         The stored view that it comes from, and which of its columns, key and event time first.
     """
-    if isinstance(view, Windows | Outcomes):
+    if isinstance(view, OverEvents):
         events = view.over.rows_of
         names = [*view.key, "event_time", *view.event_columns]
     else:
@@ -124,7 +124,7 @@ def held(
     keys, group = numbers_of(asked.keys, events, view.key)
     times = micros(events["event_time"])
     created = micros(events[CREATED]) if CREATED in events.columns else None
-    if isinstance(view, Windows | Outcomes):
+    if isinstance(view, OverEvents):
         if created is not None:  # of one moment the event that was created last counts as the last
             order = np.argsort(created, kind="stable")
             events, group, times = events[order], group[order], times[order]
@@ -154,7 +154,7 @@ def computed(view: Computed, asked: Asked, inputs: Mapping[str, AsOf]) -> AsOf:
     return _fresh(view, asked, pl.DataFrame(pl.from_arrow(made)), found, times)
 
 
-def _windows(view: Windows, asked: Asked, keys: Ints, events: pl.DataFrame, group: Ints) -> AsOf:
+def _windows(view: OverEvents, asked: Asked, keys: Ints, events: pl.DataFrame, group: Ints) -> AsOf:
     """Windows over events, of which those of one moment stand in the order in which they came."""
     columns = {name: view.aggregates[name] for name in view.columns}
     made = aggregate(columns, _seen(view, events), group, keys, asked.moments)
@@ -179,7 +179,7 @@ def _outcomes(
     return AsOf(frame(view, made), found, made[UNTIL])
 
 
-def _seen(view: Windows | Outcomes, events: pl.DataFrame) -> Batch:
+def _seen(view: OverEvents, events: pl.DataFrame) -> Batch:
     """The columns of events that the view looks at, in memory."""
     names = [*view.event_columns, "event_time"]
     packed = events.select(names).to_arrow()
